@@ -1,0 +1,191 @@
+"""The seams between a peer and everything outside it: the disk, the tracker, and news of local change.
+
+One method per system call, so that a simulation can interleave, fail or crash between any two of them (design §2).
+All disk methods are synchronous and run where the caller decides (`Machine.offload`). Every failure is an `OSError`
+with the errno the kernel would give. Directories are held as open descriptors and every other argument is one name
+relative to one of them; a name never contains "/", so no call can leave the folder (law 14).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NewType, Protocol
+
+Descriptor = NewType("Descriptor", int)
+
+
+class EntryKind(IntEnum):
+    """What a directory entry is, as lstat(2) tells it. OTHER is a socket, a device or a FIFO."""
+
+    FILE = 1
+    DIRECTORY = 2
+    SYMLINK = 3
+    OTHER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What lstat(2) says: sizes in bytes, times in nanoseconds since 1970 UTC, `mode` the twelve permission bits."""
+
+    kind: EntryKind
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    mode: int
+    links: int
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What statvfs(3) says of a file system, in bytes and inodes free to an ordinary user."""
+
+    free_bytes: int
+    free_inodes: int
+
+
+class Disk(Protocol):
+    """One method per system call. Symlinks are never followed, save in the path given to `open_root`."""
+
+    def open_root(self, path: str) -> Descriptor:
+        """Open an existing directory by its path (the only call that takes one)."""
+        ...
+
+    def open_directory(self, parent: Descriptor, name: str) -> Descriptor:
+        """openat(O_DIRECTORY | O_NOFOLLOW). ELOOP or ENOTDIR when it is something else."""
+        ...
+
+    def open_file(self, parent: Descriptor, name: str) -> Descriptor:
+        """openat(O_RDONLY | O_NOFOLLOW | O_NONBLOCK)."""
+        ...
+
+    def create_file(self, parent: Descriptor, name: str, mode: int) -> Descriptor:
+        """openat(O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW). EEXIST when the name is taken."""
+        ...
+
+    def close(self, descriptor: Descriptor) -> None:
+        """close(2)."""
+        ...
+
+    def read_at(self, descriptor: Descriptor, length: int, offset: int) -> bytes:
+        """pread(2): at most `length` bytes; fewer only at the end of the file."""
+        ...
+
+    def write_at(self, descriptor: Descriptor, data: bytes | memoryview, offset: int) -> None:
+        """pwrite(2), repeated until all of `data` is written."""
+        ...
+
+    def fsync(self, descriptor: Descriptor) -> None:
+        """fsync(2), of a file or of a directory."""
+        ...
+
+    def sync_file_system(self, descriptor: Descriptor) -> None:
+        """syncfs(2): one barrier for everything written so far to the file system that holds `descriptor`."""
+        ...
+
+    def scan(self, directory: Descriptor) -> list[str]:
+        """The names in a directory without "." and "..", in no particular order. Bytes that are not UTF-8 come as lone
+        surrogates (PEP 383)."""
+        ...
+
+    def stat(self, parent: Descriptor, name: str) -> Stat:
+        """fstatat(AT_SYMLINK_NOFOLLOW)."""
+        ...
+
+    def stat_open(self, descriptor: Descriptor) -> Stat:
+        """fstat(2)."""
+        ...
+
+    def read_link(self, parent: Descriptor, name: str) -> str:
+        """readlinkat(2)."""
+        ...
+
+    def make_directory(self, parent: Descriptor, name: str, mode: int) -> None:
+        """mkdirat(2)."""
+        ...
+
+    def make_symlink(self, target: str, parent: Descriptor, name: str) -> None:
+        """symlinkat(2). EEXIST when the name is taken."""
+        ...
+
+    def rename(self, from_parent: Descriptor, from_name: str, to_parent: Descriptor, to_name: str) -> None:
+        """renameat2(RENAME_NOREPLACE). EEXIST when the target name is taken; there is no way to overwrite by name."""
+        ...
+
+    def exchange(self, from_parent: Descriptor, from_name: str, to_parent: Descriptor, to_name: str) -> None:
+        """renameat2(RENAME_EXCHANGE): both names must exist."""
+        ...
+
+    def unlink(self, parent: Descriptor, name: str) -> None:
+        """unlinkat(2) of anything but a directory."""
+        ...
+
+    def remove_directory(self, parent: Descriptor, name: str) -> None:
+        """unlinkat(AT_REMOVEDIR). ENOTEMPTY when it holds anything."""
+        ...
+
+    def set_times(self, descriptor: Descriptor, mtime_ns: int) -> None:
+        """futimens(2): the modification time; the access time is set to the same."""
+        ...
+
+    def set_link_times(self, parent: Descriptor, name: str, mtime_ns: int) -> None:
+        """utimensat(AT_SYMLINK_NOFOLLOW): for symlinks, which can't be opened."""
+        ...
+
+    def set_mode(self, descriptor: Descriptor, mode: int) -> None:
+        """fchmod(2)."""
+        ...
+
+    def space(self, descriptor: Descriptor) -> Space:
+        """fstatvfs(3)."""
+        ...
+
+
+class FolderEvents(Protocol):
+    """News that something changed under a folder: where to look, never what is (the disk says that)."""
+
+    def watch(self, folder: str) -> AbstractAsyncContextManager[AsyncIterator[set[str]]]:
+        """Watch `folder` and all below it while the context is open.
+
+        Yields sets of paths relative to `folder`, "/"-separated; "" means "look at everything" (an overflow, or the
+        watch was made anew). Raises `WatchLimit` when the kernel's inotify limits are reached. Events may be lost or
+        repeated: the caller scans after start and from time to time.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the tracker answered: an HTTP status and the body, already within the cap the caller asked for."""
+
+    status: int
+    body: bytes
+
+
+class TrackerTransport(Protocol):
+    """Bytes to and from one tracker. Every failure to get an answer is a `protocol.errors.Unreachable`."""
+
+    async def request(
+        self, path: str, body: bytes, *, token: str | None, timeout: float, response_limit: int
+    ) -> Response:
+        """POST `body` to `path`; at most `timeout` seconds without progress; a longer answer than `response_limit`
+        bytes is a `protocol.errors.Malformed`."""
+        ...
+
+    def notifications(self, path: str, *, token: str) -> AbstractAsyncContextManager["Notifications"]:
+        """Open the WebSocket at `path` for as long as the context lasts."""
+        ...
+
+
+class Notifications(Protocol):
+    """One open WebSocket to the notification service."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send one binary frame."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next binary frame. Raises `Unreachable` when the connection is gone."""
+        ...

@@ -1,0 +1,228 @@
+"""Commits: signed lists of operations, and the hash chained over them.
+
+    operation     = CBOR map, its kind under key 0                      (the exact bytes are hashed and never
+    re-encoded) signed bytes  = workspace ‖ device ‖ epoch: u32 ‖ commit id ‖ seen ‖ number of operations: u32 ‖
+    BLAKE3(operation) … signature     = Ed25519(device key, "Shoal 1 commit" ‖ 00 ‖ signed bytes)
+    digest        = BLAKE3-derive("commit digest", signed bytes ‖ signature)
+    chain hash    = BLAKE3-derive("commit chain", chain hash before ‖ revision: u64 ‖ digest)
+
+One signature covers a commit, so an operation can be handed on with only the hashes of its neighbours.
+"""
+
+from typing import TypeAlias
+
+from protocol.codec import (
+    U32,
+    blob,
+    decode,
+    decode_union,
+    encode,
+    many,
+    message,
+    nested,
+    octets,
+    optional,
+    unsigned,
+    wire,
+)
+from protocol.errors import Malformed
+from protocol.hashing import digest, hash_for
+from protocol.identifiers import (
+    HASH_LENGTH,
+    ID_LENGTH,
+    MAX_COMMIT_BYTES,
+    MAX_COMMIT_OPERATIONS,
+    CommitHash,
+    CommitId,
+    DeviceId,
+    NameToken,
+    NodeId,
+    PlaceMark,
+    RunId,
+    VersionId,
+    WorkspaceId,
+)
+from protocol.manifests import MAX_MANIFEST_BYTES
+from protocol.names import MAX_SEALED_NAME, TOKEN_LENGTH
+from protocol.runs import MAX_RUN_BYTES, MAX_RUNS
+from protocol.signing import SIGNATURE_LENGTH, SigningKey, verify
+
+FILE, DIRECTORY, SYMLINK, MOUNT = 1, 2, 3, 4
+"""Kinds of node."""
+FORMAT = 1
+MAX_OPERATION_BYTES = 700_000
+_PURPOSE = "commit"
+
+
+@message
+class Content:
+    """A new version of a file or symlink."""
+
+    version: VersionId = wire(1, octets(ID_LENGTH))
+    manifest: bytes = wire(2, blob(MAX_MANIFEST_BYTES))  # sealed
+    runs: tuple[RunId, ...] = wire(3, many(octets(HASH_LENGTH), MAX_RUNS), default=())
+
+
+@message
+class Place:
+    """Where a node is from now on."""
+
+    parent: NodeId = wire(1, octets(ID_LENGTH))
+    token: NameToken = wire(2, octets(TOKEN_LENGTH))
+    name: bytes = wire(3, blob(MAX_SEALED_NAME))  # sealed
+    mark: PlaceMark = wire(4, octets(ID_LENGTH))
+
+
+@message(tag=1)
+class Create:
+    """A new node. A directory has no content, a file or symlink has."""
+
+    node: NodeId = wire(1, octets(ID_LENGTH))
+    kind: int = wire(2, unsigned(MOUNT))
+    place: Place = wire(3, nested(Place))
+    content: Content | None = wire(4, optional(nested(Content)), default=None)
+
+
+@message(tag=2)
+class Write:
+    """A new version, made on what version `base` shows."""
+
+    node: NodeId = wire(1, octets(ID_LENGTH))
+    base: VersionId = wire(2, octets(ID_LENGTH))
+    content: Content = wire(3, nested(Content))
+
+
+@message(tag=3)
+class Move:
+    """A new parent, name or both, made on the place `base`."""
+
+    node: NodeId = wire(1, octets(ID_LENGTH))
+    base: PlaceMark = wire(2, octets(ID_LENGTH))
+    place: Place = wire(3, nested(Place))
+
+
+@message(tag=4)
+class Delete:
+    """The node is gone; made on the place `base` and, for what has content, on version `content_base`. A directory
+    must be empty once the commit is done."""
+
+    node: NodeId = wire(1, octets(ID_LENGTH))
+    base: PlaceMark = wire(2, octets(ID_LENGTH))
+    mark: PlaceMark = wire(3, octets(ID_LENGTH))  # the place mark from now on
+    content_base: VersionId | None = wire(4, optional(octets(ID_LENGTH)), default=None)
+
+
+@message(tag=5)
+class Restore:
+    """A deleted node is back, with the content it had; made on the place `base` and version `content_base`."""
+
+    node: NodeId = wire(1, octets(ID_LENGTH))
+    base: PlaceMark = wire(2, octets(ID_LENGTH))
+    place: Place = wire(3, nested(Place))
+    content_base: VersionId | None = wire(4, optional(octets(ID_LENGTH)), default=None)
+
+
+# Kind 6 is kept for `adopt` (chunks taken over from another workspace), which comes with sharing.
+Operation: TypeAlias = Create | Write | Move | Delete | Restore
+OPERATIONS: tuple[type[Operation], ...] = (Create, Write, Move, Delete, Restore)
+
+
+@message
+class Commit:
+    """What a device sends: operations, its signature, and the runs the operations name that may be new to the
+    tracker."""
+
+    format: int = wire(1, unsigned(255))
+    workspace: WorkspaceId = wire(2, octets(ID_LENGTH))
+    epoch: int = wire(3, unsigned(U32))  # every name and manifest inside is sealed under this key epoch
+    id: CommitId = wire(4, octets(ID_LENGTH))
+    seen: CommitHash = wire(5, octets(HASH_LENGTH))  # the chain hash at the device's cursor
+    operations: tuple[bytes, ...] = wire(6, many(blob(MAX_OPERATION_BYTES), MAX_COMMIT_OPERATIONS))
+    signature: bytes = wire(7, octets(SIGNATURE_LENGTH))
+    runs: tuple[bytes, ...] = wire(8, many(blob(MAX_RUN_BYTES), MAX_RUNS), default=())
+
+
+def decode_operation(data: bytes) -> Operation:
+    """One operation from its exact bytes; `Malformed` when a directory has content or something else has none."""
+    operation: Operation = decode_union(OPERATIONS, data, MAX_OPERATION_BYTES)
+    if isinstance(operation, Create) and (operation.content is None) != (operation.kind in (DIRECTORY, MOUNT)):
+        raise Malformed("a create whose content does not fit its kind")
+    return operation
+
+
+def operation_hash(data: bytes) -> bytes:
+    """What the commit's signature covers of one operation."""
+    return digest(data)
+
+
+def signed_bytes(
+    workspace: WorkspaceId,
+    device: DeviceId,
+    epoch: int,
+    commit: CommitId,
+    seen: CommitHash,
+    hashes: list[bytes],
+) -> bytes:
+    """What a commit's signature is over; `hashes` are the operations' in order."""
+    head = workspace + device + epoch.to_bytes(4, "big") + commit + seen + len(hashes).to_bytes(4, "big")
+    return head + b"".join(hashes)
+
+
+def sign_commit(
+    *,
+    workspace: WorkspaceId,
+    device: DeviceId,
+    epoch: int,
+    commit: CommitId,
+    seen: CommitHash,
+    operations: tuple[bytes, ...],
+    runs: tuple[bytes, ...],
+    signing_key: SigningKey,
+) -> Commit:
+    """A commit ready to send."""
+    body = signed_bytes(workspace, device, epoch, commit, seen, [operation_hash(op) for op in operations])
+    return Commit(
+        format=FORMAT,
+        workspace=workspace,
+        epoch=epoch,
+        id=commit,
+        seen=seen,
+        operations=operations,
+        signature=signing_key.sign(_PURPOSE, body),
+        runs=runs,
+    )
+
+
+def verify_commit(signed: bytes, device_key: bytes, signature: bytes) -> None:
+    """Raise `BadSignature` unless the device holding `device_key` signed these `signed_bytes`."""
+    verify(device_key, _PURPOSE, signed, signature)
+
+
+def commit_digest(signed: bytes, signature: bytes) -> bytes:
+    """32 bytes that stand for the whole commit in the chain and in the tracker's record of commit ids."""
+    return hash_for("commit digest", signed, signature)
+
+
+def chain(before: CommitHash, revision: int, entry_digest: bytes) -> CommitHash:
+    """The chain hash after `revision`."""
+    return CommitHash(hash_for("commit chain", before, revision.to_bytes(8, "big"), entry_digest))
+
+
+def first_chain_hash(workspace: WorkspaceId) -> CommitHash:
+    """The chain hash at revision 0."""
+    return CommitHash(hash_for("commit chain start", workspace))
+
+
+def decode_commit(data: bytes) -> Commit:
+    """A commit from a request body. `Malformed` also for a format that this version does not know."""
+    commit = decode(Commit, data, MAX_COMMIT_BYTES)
+    if commit.format != FORMAT:
+        raise Malformed(f"commit format {commit.format} is not known here")
+    if not commit.operations:
+        raise Malformed("a commit without operations")
+    return commit
+
+
+def encode_operation(operation: Operation) -> bytes:
+    """The exact bytes that are hashed, signed and sent."""
+    return encode(operation)
