@@ -1,0 +1,1 @@
+"""Reproducible measurements, side by side with what a user would pick instead."""

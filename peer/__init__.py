@@ -1,0 +1,1 @@
+"""The device: watcher, chunker, indexer, synchronizer, client metadata database, LAN, command line."""

@@ -1,0 +1,1 @@
+"""Decides what to do from three trees: pure functions over frozen dataclasses, without trio."""

@@ -1,0 +1,1 @@
+"""Helpers run from a checkout; never installed."""

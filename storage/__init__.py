@@ -1,0 +1,1 @@
+"""Durable immutable objects behind one small interface."""

@@ -1,0 +1,1 @@
+"""Mirrors the packages, plus simulation/ and end_to_end/."""

@@ -1,0 +1,1 @@
+"""The server: accounts, plans, workspaces, metadata commits, block service, notifications."""

@@ -1,0 +1,1 @@
+"""The cloud meta service: pure rules over a database connection, without trio."""
