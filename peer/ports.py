@@ -168,9 +168,9 @@ class TrackerTransport(Protocol):
     """Bytes to and from one tracker. Every failure to get an answer is a `protocol.errors.Unreachable`."""
 
     async def request(
-        self, path: str, body: bytes, *, token: str | None, timeout: float, response_limit: int
+        self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
     ) -> Response:
-        """POST `body` to `path`; at most `timeout` seconds without progress; a longer answer than `response_limit`
+        """POST `body` to `path`; at most `patience` seconds without progress; a longer answer than `response_limit`
         bytes is a `protocol.errors.Malformed`."""
         ...
 
