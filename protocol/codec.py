@@ -6,9 +6,9 @@
         note: str | None = wire(2, optional(text(100)), default=None)
 
 A field is `number: value` in a CBOR map; numbers ascend, so equal messages are equal bytes. Decoding knows the declared
-types and nothing else: a wrong type, a missing field, a value past its bound, a tag, an indefinite length or a
-repeated key is `Malformed`; a field number nobody declared is ignored, which is how the protocol grows. A member of
-a union carries its kind under key 0.
+types and nothing else: a wrong type, a missing field, a value past its bound, a tag, an indefinite length, a repeated
+key or one that is not an integer is `Malformed`; a field number nobody declared is ignored, which is how the protocol
+grows. A member of a union carries its kind under key 0.
 """
 
 import dataclasses
@@ -211,6 +211,8 @@ def _to_map(value: Any) -> dict[int, Any]:
 def _from_map(cls: type[M], raw: Any) -> M:
     if type(raw) is not dict:
         raise Malformed(f"{cls.__name__}: expected a map")
+    if any(type(key) is not int for key in raw):  # true and 1.0 would pass for field 1
+        raise Malformed(f"{cls.__name__}: a field is numbered by something other than an integer")
     values = {}
     for number, name, kind, default in _plans[cls].fields:
         if number in raw:

@@ -1,10 +1,10 @@
 """Commits: signed lists of operations, and the hash chained over them.
 
-    operation     = CBOR map, its kind under key 0                      (the exact bytes are hashed and never
-    re-encoded) signed bytes  = workspace ‖ device ‖ epoch: u32 ‖ commit id ‖ seen ‖ number of operations: u32 ‖
-    BLAKE3(operation) … signature     = Ed25519(device key, "Shoal 1 commit" ‖ 00 ‖ signed bytes)
-    digest        = BLAKE3-derive("commit digest", signed bytes ‖ signature)
-    chain hash    = BLAKE3-derive("commit chain", chain hash before ‖ revision: u64 ‖ digest)
+    operation    = CBOR map, its kind under key 0; these exact bytes are hashed and never re-encoded
+    signed bytes = workspace ‖ device ‖ epoch: u32 ‖ commit id ‖ seen ‖ number of operations: u32 ‖ BLAKE3(operation) …
+    signature    = Ed25519(device key, "Shoal 1 commit" ‖ 00 ‖ signed bytes)
+    digest       = BLAKE3-derive("commit digest", signed bytes ‖ signature)
+    chain hash   = BLAKE3-derive("commit chain", chain hash before ‖ revision: u64 ‖ digest)
 
 One signature covers a commit, so an operation can be handed on with only the hashes of its neighbours.
 """
@@ -145,7 +145,11 @@ class Commit:
 def decode_operation(data: bytes) -> Operation:
     """One operation from its exact bytes; `Malformed` when a directory has content or something else has none."""
     operation: Operation = decode_union(OPERATIONS, data, MAX_OPERATION_BYTES)
-    if isinstance(operation, Create) and (operation.content is None) != (operation.kind in (DIRECTORY, MOUNT)):
+    if not isinstance(operation, Create):
+        return operation
+    if operation.kind not in (FILE, DIRECTORY, SYMLINK, MOUNT):
+        raise Malformed(f"kind of node {operation.kind} is not known here")
+    if (operation.content is None) != (operation.kind in (DIRECTORY, MOUNT)):
         raise Malformed("a create whose content does not fit its kind")
     return operation
 

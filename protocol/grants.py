@@ -1,10 +1,12 @@
 """Grants: workspace keys, sealed to one member's sealing key and signed by the device that grants.
 
-shared  = X25519(ephemeral private, recipient's sealing key)
-key     = BLAKE3-derive("grant", shared ‖ ephemeral public ‖ recipient's sealing key)
-sealed  = ephemeral public: 32 bytes ‖ 01 ‖ AEGIS-256(key, nonce 0, CBOR of the keys, associated data)
-associated data = "Shoal 1 grant" ‖ workspace ‖ epoch: u32 ‖ recipient ‖ key number: u32
-signature by the granting device over associated data ‖ sealed
+    shared    = X25519(ephemeral private, recipient's sealing key)
+    key       = BLAKE3-derive("grant", shared ‖ ephemeral public ‖ recipient's sealing key)
+    sealed    = ephemeral public: 32 bytes ‖ 01 ‖ AEGIS-256(key, nonce 0, CBOR of the keys, associated data)
+    associated data = "Shoal 1 grant" ‖ workspace ‖ epoch: u32 ‖ recipient ‖ key number: u32
+    signature = Ed25519(granting device's key, "Shoal 1 grant" ‖ 00 ‖ associated data ‖ sealed)
+
+The ephemeral key is drawn for one grant, so the derived key seals one message and needs no nonce.
 """
 
 from protocol import aead
@@ -90,6 +92,6 @@ def open_grant(grant: Grant, sealing_key: ExchangeKey) -> WorkspaceKeys:
     key = _sealing_key(sealing_key.agree(ephemeral), ephemeral, sealing_key.public)
     associated = _associated(grant.workspace, grant.epoch, grant.recipient, grant.key_number)
     granted = decode(_GrantedKeys, aead.unseal(key, aead.ZERO_NONCE, sealed, associated), MAX_GRANT_BYTES)
-    if len(granted.secrets) != grant.epoch:
+    if not granted.secrets or len(granted.secrets) != grant.epoch:
         raise Malformed("a grant holds another number of keys than its epoch says")
     return WorkspaceKeys(grant.workspace, granted.constant, granted.secrets)

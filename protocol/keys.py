@@ -7,6 +7,7 @@ epoch secret per key epoch (everything else). A grant carries all of them, so th
 from dataclasses import dataclass
 from functools import cached_property
 
+from protocol.errors import CannotOpen
 from protocol.hashing import derive_key
 from protocol.identifiers import WorkspaceId
 from protocol.ports import RandomBytes
@@ -67,9 +68,9 @@ class WorkspaceKeys:
         return self.epoch(len(self.secrets))
 
     def epoch(self, number: int) -> EpochKeys:
-        """The keys of one epoch, 1 to `len(secrets)`; KeyError otherwise."""
+        """The keys of one epoch, 1 to `len(secrets)`; `CannotOpen` otherwise: the number comes from others."""
         if not 1 <= number <= len(self.secrets):
-            raise KeyError(f"key epoch {number} is not known here")
+            raise CannotOpen(f"key epoch {number} is not known here")
         return EpochKeys(number, self.secrets[number - 1])
 
 

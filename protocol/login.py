@@ -70,7 +70,10 @@ def secrets_from_password(password: str, email: str, salt_part: bytes, cost: Kdf
     """Argon2id with the tracker's part of the salt: 0.1 to 0.5 s of CPU and `cost.memory` bytes."""
     _check_cost(cost)
     salt = hash_for("login salt", salt_part, normalise_email(email).encode())[:16]
-    normal = unicodedata.normalize("NFC", password).encode()
+    try:
+        normal = unicodedata.normalize("NFC", password).encode()
+    except UnicodeEncodeError:
+        raise Usage("the password is not valid UTF-8") from None
     out: bytes = crypto_pwhash_alg(
         2 * SECRET_LENGTH, normal, salt, cost.passes, cost.memory, crypto_pwhash_ALG_ARGON2ID13
     )

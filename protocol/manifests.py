@@ -109,7 +109,16 @@ def open_manifest(
         raise Malformed("a manifest and its list disagree")
     if manifest.link is None:
         _check_file(manifest)
+    else:
+        _check_symlink(manifest, manifest.link)
     return manifest
+
+
+def _check_symlink(manifest: Manifest, link: str) -> None:
+    if not 0 < len(link.encode()) <= MAX_LINK_BYTES or "\0" in link:
+        raise Malformed(f"a link text of 1 to {MAX_LINK_BYTES} bytes without NUL is possible, this is none")
+    if manifest.size or manifest.inline is not None or manifest.run_keys:
+        raise Malformed("a symlink with content")
 
 
 def _check_file(manifest: Manifest) -> None:
@@ -117,6 +126,15 @@ def _check_file(manifest: Manifest) -> None:
         raise Malformed("a manifest without content")
     if manifest.inline is not None and len(manifest.inline) != manifest.size:
         raise Malformed("inline content of another size")
+    if manifest.inline is not None and manifest.run_keys:
+        raise Malformed("content both inline and in chunks")
+    if manifest.cut is not None:
+        _check_cut(*manifest.cut)
+
+
+def _check_cut(minimum: int, average: int, maximum: int) -> None:
+    if not (minimum <= average <= maximum and minimum >= 64 and average >= 256 and maximum >= 1024):
+        raise Malformed("chunker parameters that no chunker takes")
 
 
 def content_hash(manifest: Manifest) -> ContentHash:

@@ -51,6 +51,8 @@ class SigningKey:
 
 def verify(public: bytes, purpose: str, body: bytes, signature: bytes) -> None:
     """Raise `BadSignature` unless `signature` is `public`'s over this purpose and body."""
+    if len(signature) != SIGNATURE_LENGTH:
+        raise BadSignature(f"the signature of a {purpose} has the wrong length")
     try:
         crypto_sign_open(signature + _statement(purpose, body), public)
     except (CryptoError, ValueError):
