@@ -1,1 +1,368 @@
-"""Decides what to do from three trees: pure functions over frozen dataclasses, without trio."""
+"""The planner: given a slice of the three trees, which step comes next for each dirty node.
+
+Pure: no clock, no disk, no network. It doesn't aim at the end in one go; each step is right on its own, the executor carries
+out what it can, the trees change, and the planner is asked again until nothing is left to do.
+
+The cases, by where a node is (L: on the disk, R: at the tracker, S: when both last agreed):
+
+     1  none of L, R                          forgotten
+     2  L only                                new here: sent, unless its name is taken (10)
+     3  R only                                new there: made here, once its folder, its name and its content are there
+     4  L, S; not R                           deleted there
+        4.1  its bytes changed here           kept as a new node (edit beats delete)
+        4.2  a folder with something worth keeping inside: kept as a new node
+        4.3  otherwise                        taken off the disk
+     5  R, S; not L                           deleted here
+        5.1  its bytes changed there          taken as new there (edit beats delete)
+        5.2  a folder that got something new there: taken as new there
+        5.3  otherwise                        delete sent
+     6  L and R at different places
+        6.1  moved there, or on both sides    moved here: the tracker's order wins
+        6.2  moved here only                  sent; where that would put a folder into itself, moved back
+        6.3  names that change places         one of the ring steps aside
+     7  L and R at one place, same content    agreed
+     8  changed on one side only              sent or fetched
+     9  changed on both sides
+        9.1  same bytes                       the tracker's time and permissions win
+        9.2  otherwise                        ours becomes a conflict copy, theirs is fetched
+    10  the name that L has or wants belongs to another at the tracker
+        10.1 both are new folders, or new with the same bytes: ours takes over the other's id
+        10.2 the other leaves that name in the same commit: sent
+        10.3 the other is new there or was moved there: ours takes a conflict name
+"""
+
+from collections.abc import Iterable
+
+from peer.synchronizer.slices import Slice
+from peer.synchronizer.steps import (
+    Adopt,
+    Agree,
+    Clean,
+    Fetch,
+    Forget,
+    MakeDirectory,
+    MoveLocal,
+    Read,
+    RemoveLocal,
+    Renew,
+    SendCreate,
+    SendDelete,
+    SendMove,
+    SendWrite,
+    SetAside,
+    SetAttributes,
+    Step,
+    StepAside,
+    Wait,
+)
+from peer.trees import Local, Remote, Synced
+from protocol.commits import DIRECTORY
+from protocol.identifiers import ROOT, NodeId, VersionId
+
+
+def plan(view: Slice) -> list[Step]:
+    """One step for each dirty node, in an order in which they can be carried out one after the other."""
+    planner = _Planner(view)
+    steps = {node: planner.decide(node) for node in view.dirty}
+    return _ground(view, sorted(steps.values(), key=lambda step: _rank(view, step)))
+
+
+class _Planner:
+    """Decides node by node, remembering what it decided: one node's step may hang on another's."""
+
+    def __init__(self, view: Slice) -> None:
+        self.view = view
+        self.decided: dict[NodeId, Step] = {}
+        self.open: set[NodeId] = set()
+        self.leaving: set[NodeId] = set()  # about to be sent as moved, if only the name is free
+
+    def decide(self, node: NodeId) -> Step:
+        """The next step for one node."""
+        if node in self.decided:
+            return self.decided[node]
+        if node in self.open:
+            return Wait(node, "each waits for the other")
+        self.open.add(node)
+        step = self._decide(node)
+        self.open.discard(node)
+        self.decided[node] = step
+        return step
+
+    def _decide(self, node: NodeId) -> Step:
+        local, remote, synced = self.view.local.get(node), self.view.remote.get(node), self.view.synced.get(node)
+        if local is None and remote is None:  # 1
+            return Forget(node) if synced is not None else Clean(node)
+        if local is not None and remote is not None:
+            return self._on_both_sides(local, remote, synced)
+        if local is not None:
+            return self._new_here(local) if synced is None else self._deleted_there(local, synced)
+        assert remote is not None
+        return self._new_there(remote) if synced is None else self._deleted_here(remote, synced)
+
+    # Cases 2 and 3 -----------------------------------------------------------------------------------------------------
+
+    def _new_here(self, local: Local) -> Step:
+        if local.blocked:
+            return Wait(local.node, "it can't be read")
+        if local.content is None and local.kind != DIRECTORY:
+            return Read(local.node)
+        holder = self.view.remote_at(local.parent, local.name)
+        if holder is not None:
+            return self._name_taken(local, holder, SendCreate(local.node))
+        if not self._parent_will_be_there(local.parent):
+            return Wait(local.node, "its folder comes first")
+        return SendCreate(local.node)
+
+    def _new_there(self, remote: Remote) -> Step:
+        node = remote.node
+        if not self._parent_will_be_here(remote.parent):
+            return Wait(node, "its folder comes first")
+        if self.view.local_at(remote.parent, remote.name) is not None:
+            return Wait(node, "its name is taken here")
+        if remote.kind == DIRECTORY:
+            return MakeDirectory(node)
+        version = _fetchable(remote, None)
+        return Wait(node, "not in the cloud yet") if version is None else Fetch(node, version)
+
+    def _parent_will_be_there(self, parent: NodeId) -> bool:
+        return parent == ROOT or parent in self.view.remote or isinstance(self.decide(parent), SendCreate)
+
+    def _parent_will_be_here(self, parent: NodeId) -> bool:
+        return parent == ROOT or parent in self.view.local or isinstance(self.decide(parent), MakeDirectory)
+
+    # Case 4 ------------------------------------------------------------------------------------------------------------
+
+    def _deleted_there(self, local: Local, synced: Synced) -> Step:
+        node = local.node
+        if local.kind == DIRECTORY:
+            fates = {self._fate_here(child) for child in self.view.local_children(node)}
+            return _by_fates(fates, stays=Renew(node), goes=RemoveLocal(node))  # 4.2, 4.3
+        if local.blocked:
+            return Wait(node, "it can't be read")
+        if local.content is None:
+            return Read(node)
+        if synced.content is None or not local.content.same_bytes(synced.content):
+            return Renew(node)  # 4.1
+        return RemoveLocal(node)  # 4.3
+
+    def _fate_here(self, child: NodeId) -> str:
+        synced, remote = self.view.synced.get(child), self.view.remote.get(child)
+        if synced is None or (remote is not None and not _moved(remote, synced)):
+            return "stays"  # new here, or brought here by the user
+        step = self.decide(child)
+        if isinstance(step, RemoveLocal | MoveLocal):
+            return "goes"
+        return "stays" if isinstance(step, Renew) else "waits"
+
+    # Case 5 ------------------------------------------------------------------------------------------------------------
+
+    def _deleted_here(self, remote: Remote, synced: Synced) -> Step:
+        node = remote.node
+        if remote.kind == DIRECTORY:
+            fates = {self._fate_there(child) for child in self.view.remote_children(node)}
+            return _by_fates(fates, stays=Forget(node), goes=SendDelete(node))  # 5.2, 5.3
+        if remote.content is None or synced.content is None or not remote.content.same_bytes(synced.content):
+            return Forget(node)  # 5.1
+        return SendDelete(node)  # 5.3
+
+    def _fate_there(self, child: NodeId) -> str:
+        remote, synced = self.view.remote[child], self.view.synced.get(child)
+        if synced is None or (child in self.view.local and _moved(remote, synced)):
+            return "stays"  # new there, or brought there by another device
+        step = self.decide(child)
+        if isinstance(step, SendDelete | SendMove):
+            return "goes"
+        return "stays" if isinstance(step, Forget) else "waits"
+
+    # Case 6 ------------------------------------------------------------------------------------------------------------
+
+    def _on_both_sides(self, local: Local, remote: Remote, synced: Synced | None) -> Step:
+        if (local.parent, local.name) != (remote.parent, remote.name):
+            if synced is None or _moved(remote, synced):
+                return self._move_here(local, remote)  # 6.1
+            return self._move_there(local, remote)  # 6.2
+        if local.kind == DIRECTORY:
+            return _agree(remote, synced)
+        return self._content(local, remote, synced)
+
+    def _move_here(self, local: Local, remote: Remote) -> Step:
+        node = local.node
+        if not self._parent_will_be_here(remote.parent):
+            return Wait(node, "its folder comes first")
+        if node in self.view.local_path(remote.parent):
+            return Wait(node, "a folder can't be moved into itself")
+        holder = self.view.local_at(remote.parent, remote.name)
+        if holder is None or holder == node:
+            return MoveLocal(node)
+        ring = self._ring(node, holder)
+        return StepAside(node) if ring and node == min(ring) else Wait(node, "its name is taken here")  # 6.3
+
+    def _ring(self, node: NodeId, holder: NodeId) -> list[NodeId]:
+        """The nodes that change places with `node`, each taking the next one's name; empty when they don't."""
+        ring = [node]
+        while holder not in ring:
+            remote = self.view.remote.get(holder)
+            synced = self.view.synced.get(holder)
+            if remote is None or (synced is not None and not _moved(remote, synced)):
+                return []
+            ring.append(holder)
+            following = self.view.local_at(remote.parent, remote.name)
+            if following is None:
+                return []
+            holder = following
+        return ring if holder == node else []
+
+    def _move_there(self, local: Local, remote: Remote) -> Step:
+        node = local.node
+        if not self._parent_will_be_there(local.parent):
+            return Wait(node, "its folder comes first")
+        if node in self.view.remote_path(local.parent):
+            return self._move_here(local, remote)
+        holder = self.view.remote_at(local.parent, local.name)
+        if holder is None:
+            return SendMove(node)
+        self.leaving.add(node)
+        return self._name_taken(local, holder, SendMove(node))
+
+    # Cases 7 to 9 ------------------------------------------------------------------------------------------------------
+
+    def _content(self, local: Local, remote: Remote, synced: Synced | None) -> Step:
+        node = local.node
+        if local.blocked:
+            return Wait(node, "it can't be read")
+        if local.content is None:
+            return Read(node)
+        assert remote.content is not None
+        if local.content == remote.content:  # 7
+            return _agree(remote, synced)
+        if synced is not None and synced.version == remote.version:  # 8, here
+            return SendWrite(node)
+        if local.content.same_bytes(remote.content):  # 9.1, and 8 where only attributes changed there
+            return SetAttributes(node)
+        if synced is not None and local.content == synced.content:  # 8, there
+            version = _fetchable(remote, synced)
+            return Wait(node, "not in the cloud yet") if version is None else Fetch(node, version)
+        if not remote.available:
+            return Wait(node, "not in the cloud yet")
+        return SetAside(node, renew=True)  # 9.2
+
+    # Case 10 -----------------------------------------------------------------------------------------------------------
+
+    def _name_taken(self, local: Local, holder: NodeId, send: Step) -> Step:
+        ours, theirs = self.view.synced.get(local.node), self.view.remote[holder]
+        synced = self.view.synced.get(holder)
+        if holder not in self.view.local:
+            if synced is None:
+                if ours is None and _same_thing(local, theirs):
+                    return Adopt(local.node, holder)  # 10.1
+                return SetAside(local.node, renew=ours is None)  # 10.3
+            if isinstance(self.decide(holder), SendDelete):
+                return send  # 10.2
+            return Wait(local.node, "its name is taken there")
+        if synced is None or _moved(theirs, synced):
+            return SetAside(local.node, renew=ours is None)  # 10.3
+        if holder in self.leaving or isinstance(self.decide(holder), SendMove):
+            return send  # 10.2
+        return Wait(local.node, "its name is taken there")
+
+
+def _moved(remote: Remote, synced: Synced) -> bool:
+    return (remote.parent, remote.name) != (synced.parent, synced.name)
+
+
+def _same_thing(local: Local, remote: Remote) -> bool:
+    if local.kind != remote.kind:
+        return False
+    if local.content is None or remote.content is None:
+        return local.kind == DIRECTORY
+    return local.content.same_bytes(remote.content)
+
+
+def _agree(remote: Remote, synced: Synced | None) -> Step:
+    if synced is None or (synced.version, synced.place) != (remote.version, remote.place):
+        return Agree(remote.node)
+    return Clean(remote.node)
+
+
+def _fetchable(remote: Remote, synced: Synced | None) -> VersionId | None:
+    """The version to fetch: the head, or while that can't be had the newest durable one, unless it is here already."""
+    if remote.durable is None or (synced is not None and synced.version == remote.durable):
+        return None
+    return remote.durable
+
+
+def _by_fates(fates: set[str], *, stays: Step, goes: Step) -> Step:
+    if "stays" in fates:
+        return stays
+    return Wait(goes.node, "what is inside goes first") if "waits" in fates else goes
+
+
+# The order of a plan ---------------------------------------------------------------------------------------------------
+
+_ORDER: tuple[type[Step], ...] = (
+    Clean,
+    Wait,
+    Agree,
+    Forget,
+    Renew,
+    Adopt,
+    Read,
+    SetAside,
+    StepAside,
+    MakeDirectory,
+    MoveLocal,
+    Fetch,
+    SetAttributes,
+    RemoveLocal,
+    SendCreate,
+    SendMove,
+    SendWrite,
+    SendDelete,
+)
+_RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
+
+
+def _rank(view: Slice, step: Step) -> tuple[int, int, NodeId]:
+    depth = 0
+    if isinstance(step, MakeDirectory | MoveLocal):
+        depth = _depth(view.remote_path(step.node))
+    elif isinstance(step, SendCreate | SendMove):
+        depth = _depth(view.local_path(step.node))
+    elif isinstance(step, RemoveLocal):
+        depth = -_depth(view.local_path(step.node))
+    elif isinstance(step, SendDelete):
+        depth = -_depth(view.remote_path(step.node))
+    return _RANK[type(step)], depth, step.node
+
+
+def _depth(path: Iterable[NodeId]) -> int:
+    return sum(1 for _ in path)
+
+
+def _ground(view: Slice, steps: list[Step]) -> list[Step]:
+    """Let steps wait whose condition is a step of a node that isn't planned this time."""
+    planned = {step.node: step for step in steps}
+    for step in steps:
+        if not _grounded(view, planned, step):
+            planned[step.node] = Wait(step.node, "another step comes first")
+    return [planned[step.node] for step in steps]
+
+
+def _grounded(view: Slice, planned: dict[NodeId, Step], step: Step) -> bool:
+    def is_planned(node: NodeId, *kinds: type[Step]) -> bool:
+        return isinstance(planned.get(node), kinds)
+
+    if isinstance(step, MakeDirectory | Fetch | MoveLocal):
+        parent = view.remote[step.node].parent
+        return parent == ROOT or parent in view.local or is_planned(parent, MakeDirectory)
+    if isinstance(step, SendCreate | SendMove):
+        local = view.local[step.node]
+        holder = view.remote_at(local.parent, local.name)
+        if holder is not None and holder != step.node and not is_planned(holder, SendMove, SendDelete):
+            return False
+        return local.parent == ROOT or local.parent in view.remote or is_planned(local.parent, SendCreate)
+    if isinstance(step, RemoveLocal):
+        return all(is_planned(child, RemoveLocal, MoveLocal) for child in view.local_children(step.node))
+    if isinstance(step, SendDelete):
+        return all(is_planned(child, SendDelete, SendMove) for child in view.remote_children(step.node))
+    return True

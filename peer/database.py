@@ -1,0 +1,196 @@
+"""The client metadata database: one SQLite file a home, read and written only from the event loop's thread.
+
+What it holds can be rebuilt: LOCAL from the disk, REMOTE from the tracker, SYNCED by merging the two. So it runs with
+`synchronous=NORMAL`: a power cut may cost the newest transactions, never the order between them. Statements take
+microseconds; nothing here waits for a network or holds a transaction open while it does.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from protocol.errors import DatabaseTooNew, Problem
+
+SCHEMA_VERSION = 1
+"""Stored as `user_version`. Raise it with every change of the schema, and add the step that brings an older one up."""
+
+SCHEMA = """
+CREATE TABLE settings (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+-- The cursor and what is known of each workspace.
+CREATE TABLE workspaces (
+    workspace BLOB PRIMARY KEY,
+    tracker_epoch BLOB,
+    revision INTEGER NOT NULL,
+    hash BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- The three trees. Times are nanoseconds since 1970 UTC, sizes bytes.
+CREATE TABLE local (
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    parent BLOB NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+    digest BLOB, executable INTEGER NOT NULL, private INTEGER NOT NULL,
+    device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, mode INTEGER NOT NULL,
+    gone INTEGER NOT NULL DEFAULT 0,     -- no longer seen; kept so that a move is recognised when it turns up elsewhere
+    blocked INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (workspace, node)
+) WITHOUT ROWID;
+CREATE INDEX local_by_name ON local (workspace, parent, name);
+CREATE INDEX local_by_inode ON local (workspace, device, inode);
+
+CREATE TABLE remote (
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    parent BLOB NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+    place BLOB NOT NULL, version BLOB, durable BLOB,
+    PRIMARY KEY (workspace, node)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX remote_by_name ON remote (workspace, parent, name);
+
+CREATE TABLE synced (
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    parent BLOB NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+    place BLOB NOT NULL, version BLOB,
+    PRIMARY KEY (workspace, node)
+) WITHOUT ROWID;
+
+-- Nodes whose trees may disagree, in the order in which they became so.
+CREATE TABLE dirty (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    UNIQUE (workspace, node)
+);
+
+-- Opened manifests of the versions that REMOTE and SYNCED name.
+CREATE TABLE versions (
+    workspace BLOB NOT NULL, version BLOB NOT NULL, node BLOB NOT NULL,
+    author BLOB NOT NULL, manifest BLOB NOT NULL, runs BLOB NOT NULL,
+    digest BLOB NOT NULL, mtime_ns INTEGER NOT NULL, executable INTEGER NOT NULL, private INTEGER NOT NULL,
+    PRIMARY KEY (workspace, version)
+) WITHOUT ROWID;
+CREATE INDEX versions_by_node ON versions (workspace, node);
+
+-- Bodies of runs, as they travel.
+CREATE TABLE runs (
+    workspace BLOB NOT NULL, run BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (workspace, run)
+) WITHOUT ROWID;
+
+-- What the chunker made of local files that have not been sent yet: chunk references (id, key, length: u32) in one blob.
+CREATE TABLE staged (
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    digest BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    inline BLOB, chunks BLOB NOT NULL, cut BLOB,
+    PRIMARY KEY (workspace, node)
+) WITHOUT ROWID;
+
+-- Commits that were made and not yet answered, stored before they are sent.
+CREATE TABLE outbox (workspace BLOB NOT NULL, id BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (workspace, id));
+
+-- Chunks that the tracker asked this device for.
+CREATE TABLE uploads (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace BLOB NOT NULL, version BLOB NOT NULL,
+    chunk BLOB NOT NULL, key BLOB NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    UNIQUE (workspace, chunk)
+);
+
+-- Files that were replaced or removed, waiting in .shoal/outgoing until nobody can be writing to them any more.
+CREATE TABLE outgoing (
+    name TEXT PRIMARY KEY, workspace BLOB NOT NULL,
+    parent BLOB NOT NULL, original TEXT NOT NULL,
+    inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What keeps a path from being synced: a reason for people, and what to do about it.
+CREATE TABLE problems (
+    workspace BLOB NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, advice TEXT NOT NULL,
+    PRIMARY KEY (workspace, path, kind)
+) WITHOUT ROWID;
+"""
+
+
+class Database:
+    """One connection, with explicit transactions that nest."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Take over a connection in autocommit mode whose schema is current; `open_database` makes one."""
+        self._connection = connection
+        self._depth = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; an inner one is part of the outer. Never await inside."""
+        if self._depth:
+            yield
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        else:
+            self._connection.execute("COMMIT")
+        finally:
+            self._depth -= 1
+
+    def rows(self, sql: str, *parameters: Any) -> list[Any]:
+        """All rows of a query."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, *parameters: Any) -> Any:
+        """The first row of a query, or None."""
+        return self._connection.execute(sql, parameters).fetchone()
+
+    def run(self, sql: str, *parameters: Any) -> int:
+        """Carry out a statement; returns how many rows it changed."""
+        return self._connection.execute(sql, parameters).rowcount
+
+    def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Carry out a statement once for each row of parameters."""
+        self._connection.executemany(sql, parameters)
+
+    def rows_in(self, sql: str, workspace: bytes, keys: Iterable[bytes]) -> Iterator[Any]:
+        """A query with `workspace = ? AND ... IN (??)`, for any number of keys, a few hundred at a time."""
+        pending = list(keys)
+        for start in range(0, len(pending), 500):
+            part = pending[start : start + 500]
+            marks = ",".join("?" * len(part))
+            yield from self._connection.execute(sql.replace("??", marks), (workspace, *part))
+
+    def get_setting(self, key: str) -> bytes | None:
+        """One of the few single values."""
+        found = self.row("SELECT value FROM settings WHERE key = ?", key)
+        return None if found is None else found[0]
+
+    def set_setting(self, key: str, value: bytes) -> None:
+        """Store a single value."""
+        self.run("INSERT OR REPLACE INTO settings VALUES (?, ?)", key, value)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def open_database(path: str) -> Database:
+    """Open the database at `path` (":memory:" for one that lives as long as the connection), making it if need be.
+
+    Raises `DatabaseTooNew` for one that a newer Shoal wrote and `Problem` for one that can't be read.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            connection.close()
+            raise DatabaseTooNew(f"{path} was written by a newer Shoal (schema {version}); upgrade this one")
+        if version == 0:
+            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except sqlite3.Error as error:
+        raise Problem(f"the database {path} can't be opened: {error}") from error
+    return Database(connection)

@@ -1,0 +1,155 @@
+"""What the planner can ask for. Each step names one node; the executor re-checks its ground before it acts."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from protocol.identifiers import NodeId, VersionId
+
+# Steps that only change the client database ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Agree:
+    """LOCAL and REMOTE hold the same: SYNCED becomes REMOTE."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """SYNCED loses the node: it is gone on both sides, or what is left of it is to be taken as new."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The local node gets a fresh id and no SYNCED: it was deleted elsewhere but is worth keeping."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The new local node `node` is the same thing as the new remote node `remote`: it takes over that id."""
+
+    node: NodeId
+    remote: NodeId
+
+
+# Steps that read or change the disk ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read, cut and hash a file whose content isn't known."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """Create a directory where REMOTE has it."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Put the content of `version` where REMOTE has the node: a new file or symlink, or the replacement of what SYNCED
+    says is there."""
+
+    node: NodeId
+    version: VersionId
+
+
+@dataclass(frozen=True, slots=True)
+class SetAttributes:
+    """Give a file whose bytes are right REMOTE's time and permissions."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class MoveLocal:
+    """Move the node on the disk to where REMOTE has it."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class StepAside:
+    """Give the local node another name for a moment: it is part of a ring of names that change places."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Another has the name: rename the local node to a conflict name. With `renew` its content goes on as a new file,
+    otherwise it stays the same node."""
+
+    node: NodeId
+    renew: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLocal:
+    """Take the node off the disk, as it was deleted elsewhere."""
+
+    node: NodeId
+
+
+# Steps that become operations of a commit ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SendCreate:
+    """Tell the tracker of a new node."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SendWrite:
+    """Tell the tracker of new content."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SendMove:
+    """Tell the tracker of a new place."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SendDelete:
+    """Tell the tracker that the node is gone here."""
+
+    node: NodeId
+
+
+# No step ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """Nothing to do: the three trees agree on this node."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something has to happen first: another node's step, or the arrival of content."""
+
+    node: NodeId
+    why: str
+
+
+Send: TypeAlias = SendCreate | SendWrite | SendMove | SendDelete
+LocalStep: TypeAlias = MakeDirectory | Fetch | SetAttributes | MoveLocal | StepAside | SetAside | RemoveLocal
+Bookkeeping: TypeAlias = Agree | Forget | Renew | Adopt
+Step: TypeAlias = Bookkeeping | Read | LocalStep | Send | Clean | Wait

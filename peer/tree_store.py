@@ -1,0 +1,261 @@
+"""The three trees of one workspace in the client database. Every change of LOCAL or REMOTE marks its node dirty."""
+
+from collections.abc import Iterable
+
+from peer.database import Database
+from peer.trees import Content, Fingerprint, Local, Remote, Synced
+from protocol.identifiers import ROOT, NodeId, VersionId, WorkspaceId
+
+_LOCAL = """SELECT node, parent, name, kind, digest, executable, private, device, inode, size, mtime_ns, ctime_ns, mode,
+            blocked FROM local WHERE workspace = ?"""
+_REMOTE = """SELECT r.node, parent, name, kind, place, r.version, durable, digest, mtime_ns, executable, private
+             FROM remote r LEFT JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
+             WHERE r.workspace = ?"""
+_SYNCED = """SELECT s.node, parent, name, kind, place, s.version, digest, mtime_ns, executable, private
+             FROM synced s LEFT JOIN versions v ON v.workspace = s.workspace AND v.version = s.version
+             WHERE s.workspace = ?"""
+MAX_DEPTH = 4096
+
+
+def _local(row: tuple) -> Local:  # type: ignore[type-arg]
+    node, parent, name, kind, digest, executable, private, *stat, blocked = row
+    print_ = Fingerprint(*stat)
+    content = None if digest is None else Content(digest, print_.mtime_ns, bool(executable), bool(private))
+    return Local(node, parent, name, kind, content, print_, bool(blocked))
+
+
+def _content(digest: bytes | None, mtime_ns: int, executable: int, private: int) -> Content | None:
+    return None if digest is None else Content(digest, mtime_ns, bool(executable), bool(private))
+
+
+def _remote(row: tuple) -> Remote:  # type: ignore[type-arg]
+    node, parent, name, kind, place, version, durable, *content = row
+    return Remote(node, parent, name, kind, place, version, _content(*content), durable)
+
+
+def _synced(row: tuple) -> Synced:  # type: ignore[type-arg]
+    node, parent, name, kind, place, version, *content = row
+    return Synced(node, parent, name, kind, place, version, _content(*content))
+
+
+class TreeStore:
+    """Reads and writes the rows of one workspace."""
+
+    def __init__(self, database: Database, workspace: WorkspaceId) -> None:
+        """Work on `workspace` in `database`; the caller brackets related changes in one transaction."""
+        self.database = database
+        self.workspace = workspace
+
+    # LOCAL -------------------------------------------------------------------------------------------------------------
+
+    def local(self, node: NodeId) -> Local | None:
+        """What is known of a node on the disk; None when it isn't there."""
+        row = self.database.row(f"{_LOCAL} AND node = ? AND NOT gone", self.workspace, node)
+        return None if row is None else _local(row)
+
+    def locals(self, nodes: Iterable[NodeId]) -> dict[NodeId, Local]:
+        """Those of `nodes` that are on the disk."""
+        rows = self.database.rows_in(f"{_LOCAL} AND node IN (??) AND NOT gone", self.workspace, nodes)
+        return {row[0]: _local(row) for row in rows}
+
+    def local_children(self, parent: NodeId) -> dict[str, Local]:
+        """What is known to be in a directory, by name."""
+        rows = self.database.rows(f"{_LOCAL} AND parent = ? AND NOT gone", self.workspace, parent)
+        return {row[2]: _local(row) for row in rows}
+
+    def local_at(self, parent: NodeId, name: str) -> Local | None:
+        """What is known to stand under a name."""
+        row = self.database.row(f"{_LOCAL} AND parent = ? AND name = ? AND NOT gone", self.workspace, parent, name)
+        return None if row is None else _local(row)
+
+    def gone_at(self, parent: NodeId, name: str, kind: int) -> NodeId | None:
+        """A node of this kind that stood under a name and is no longer seen."""
+        sql = "SELECT node FROM local WHERE workspace = ? AND parent = ? AND name = ? AND kind = ? AND gone"
+        row = self.database.row(sql, self.workspace, parent, name, kind)
+        return None if row is None else row[0]
+
+    def locals_by_inode(self, device: int, inode: int) -> list[tuple[Local, bool]]:
+        """Nodes last seen with this inode, and whether each is gone from where it was."""
+        sql = _LOCAL.replace("blocked FROM", "blocked, gone FROM") + " AND device = ? AND inode = ?"
+        rows = self.database.rows(sql, self.workspace, device, inode)
+        return [(_local(row[:-1]), bool(row[-1])) for row in rows]
+
+    def put_local(self, row: Local) -> None:
+        """Insert or replace a node on the disk."""
+        content, stat = row.content, row.print
+        self.database.run(
+            "INSERT OR REPLACE INTO local VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?)",
+            self.workspace,
+            row.node,
+            row.parent,
+            row.name,
+            row.kind,
+            None if content is None else content.digest,
+            content is not None and content.executable,
+            content is not None and content.private,
+            stat.device,
+            stat.inode,
+            stat.size,
+            stat.mtime_ns,
+            stat.ctime_ns,
+            stat.mode,
+            row.blocked,
+        )
+        self.mark_dirty(row.node)
+
+    def set_gone(self, node: NodeId) -> None:
+        """The node, and everything in it, is no longer seen on the disk."""
+        for inside in [child.node for child in self.local_children(node).values()]:
+            self.set_gone(inside)
+        self.database.run("UPDATE local SET gone = 1 WHERE workspace = ? AND node = ?", self.workspace, node)
+        self.mark_dirty(node)
+
+    def drop_local(self, node: NodeId) -> None:
+        """Forget the node's row altogether."""
+        self.database.run("DELETE FROM local WHERE workspace = ? AND node = ?", self.workspace, node)
+        self.mark_dirty(node)
+
+    def rename_local_node(self, node: NodeId, to: NodeId) -> None:
+        """Give a local node another id, with all that hangs on it; SYNCED of the old one is not touched."""
+        for table in ("local", "staged"):
+            self.database.run(
+                f"UPDATE OR REPLACE {table} SET node = ? WHERE workspace = ? AND node = ?", to, self.workspace, node
+            )
+        sql = "UPDATE local SET parent = ? WHERE workspace = ? AND parent = ? RETURNING node"
+        for (child,) in self.database.rows(sql, to, self.workspace, node):
+            self.mark_dirty(child)
+        self.mark_dirty(node)
+        self.mark_dirty(to)
+
+    def path(self, node: NodeId) -> tuple[str, ...] | None:
+        """The names from the top of the folder to a local node; None when it or a folder above isn't there."""
+        names: list[str] = []
+        while node != ROOT:
+            sql = "SELECT parent, name FROM local WHERE workspace = ? AND node = ? AND NOT gone"
+            row = self.database.row(sql, self.workspace, node)
+            if row is None or len(names) > MAX_DEPTH:
+                return None
+            node, name = row
+            names.append(name)
+        return tuple(reversed(names))
+
+    def find(self, path: Iterable[str]) -> NodeId | None:
+        """The local node at a path; ROOT for the empty one."""
+        node = ROOT
+        for name in path:
+            row = self.local_at(node, name)
+            if row is None:
+                return None
+            node = row.node
+        return node
+
+    # REMOTE ------------------------------------------------------------------------------------------------------------
+
+    def remote(self, node: NodeId) -> Remote | None:
+        """The node as the tracker ordered it; None when it doesn't exist there (any more)."""
+        row = self.database.row(f"{_REMOTE} AND r.node = ?", self.workspace, node)
+        return None if row is None else _remote(row)
+
+    def remotes(self, nodes: Iterable[NodeId]) -> dict[NodeId, Remote]:
+        """Those of `nodes` that exist at the tracker."""
+        return {
+            row[0]: _remote(row)
+            for row in self.database.rows_in(f"{_REMOTE} AND r.node IN (??)", self.workspace, nodes)
+        }
+
+    def remote_path(self, node: NodeId) -> tuple[str, ...] | None:
+        """The names from the top to a node at the tracker."""
+        names: list[str] = []
+        while node != ROOT:
+            sql = "SELECT parent, name FROM remote WHERE workspace = ? AND node = ?"
+            row = self.database.row(sql, self.workspace, node)
+            if row is None or len(names) > MAX_DEPTH:
+                return None
+            node, name = row
+            names.append(name)
+        return tuple(reversed(names))
+
+    def put_remote(self, row: Remote) -> None:
+        """Insert or replace a node. Its versions are stored apart."""
+        self.database.run(
+            "INSERT OR REPLACE INTO remote VALUES (?,?,?,?,?,?,?,?)",
+            self.workspace,
+            row.node,
+            row.parent,
+            row.name,
+            row.kind,
+            row.place,
+            row.version,
+            row.durable,
+        )
+        self.mark_dirty(row.node)
+
+    def drop_remote(self, node: NodeId) -> None:
+        """The node was deleted at the tracker."""
+        self.database.run("DELETE FROM remote WHERE workspace = ? AND node = ?", self.workspace, node)
+        self.mark_dirty(node)
+
+    def remote_count(self) -> int:
+        """How many nodes the tracker has."""
+        return int(self.database.row("SELECT count(*) FROM remote WHERE workspace = ?", self.workspace)[0])
+
+    # SYNCED ------------------------------------------------------------------------------------------------------------
+
+    def synced(self, node: NodeId) -> Synced | None:
+        """What disk and tracker last agreed on."""
+        row = self.database.row(f"{_SYNCED} AND s.node = ?", self.workspace, node)
+        return None if row is None else _synced(row)
+
+    def synceds(self, nodes: Iterable[NodeId]) -> dict[NodeId, Synced]:
+        """Those of `nodes` that were agreed on."""
+        return {
+            row[0]: _synced(row)
+            for row in self.database.rows_in(f"{_SYNCED} AND s.node IN (??)", self.workspace, nodes)
+        }
+
+    def put_synced(self, row: Synced) -> None:
+        """Disk and tracker agree on this."""
+        self.database.run(
+            "INSERT OR REPLACE INTO synced VALUES (?,?,?,?,?,?,?)",
+            self.workspace,
+            row.node,
+            row.parent,
+            row.name,
+            row.kind,
+            row.place,
+            row.version,
+        )
+        self.mark_dirty(row.node)
+
+    def agree(self, node: NodeId, version: VersionId | None = None) -> None:
+        """SYNCED becomes REMOTE, with `version` instead of the head where that is what the disk has."""
+        remote = self.remote(node)
+        if remote is not None:
+            held = remote.version if version is None else version
+            self.put_synced(Synced(node, remote.parent, remote.name, remote.kind, remote.place, held, None))
+
+    def drop_synced(self, node: NodeId) -> None:
+        """Nothing is agreed on this node any more."""
+        self.database.run("DELETE FROM synced WHERE workspace = ? AND node = ?", self.workspace, node)
+        self.mark_dirty(node)
+
+    # Dirty nodes -------------------------------------------------------------------------------------------------------
+
+    def mark_dirty(self, node: NodeId) -> None:
+        """The trees may disagree on this node."""
+        self.database.run("INSERT OR IGNORE INTO dirty (workspace, node) VALUES (?, ?)", self.workspace, node)
+
+    def mark_clean(self, nodes: Iterable[NodeId]) -> None:
+        """The trees agree on these nodes."""
+        self.database.run_many(
+            "DELETE FROM dirty WHERE workspace = ? AND node = ?", [(self.workspace, node) for node in nodes]
+        )
+
+    def dirty_after(self, position: int, limit: int) -> list[tuple[int, NodeId]]:
+        """Up to `limit` dirty nodes that became so after `position`, with their positions."""
+        sql = "SELECT position, node FROM dirty WHERE workspace = ? AND position > ? ORDER BY position LIMIT ?"
+        return list(self.database.rows(sql, self.workspace, position, limit))
+
+    def dirty_count(self) -> int:
+        """How many nodes the trees may disagree on."""
+        return int(self.database.row("SELECT count(*) FROM dirty WHERE workspace = ?", self.workspace)[0])

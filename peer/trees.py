@@ -1,0 +1,89 @@
+"""The three trees: what is on this disk, what the tracker ordered, and what both last agreed on.
+
+Rows of one workspace, keyed by node id. LOCAL is an observation and may be stale: before anything on the disk is touched,
+the disk is asked again. SYNCED is the merge base and advances only when disk and tracker both hold what it says.
+"""
+
+from dataclasses import dataclass
+
+from peer.ports import Stat
+from protocol.identifiers import NodeId, PlaceMark, VersionId
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file or symlink holds, so that equal contents compare equal. `digest` is the BLAKE3 of a file's bytes, or of
+    a symlink's text; `mtime_ns` counts from 1970 UTC."""
+
+    digest: bytes
+    mtime_ns: int
+    executable: bool = False
+    private: bool = False
+
+    def same_bytes(self, other: "Content") -> bool:
+        """Equal but for times and permissions."""
+        return self.digest == other.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What lstat(2) says of a file that tells one state of it from the next."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    mode: int
+
+
+def fingerprint(stat: Stat) -> Fingerprint:
+    """The part of a Stat that is kept."""
+    return Fingerprint(stat.device, stat.inode, stat.size, stat.mtime_ns, stat.ctime_ns, stat.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A node as last seen on this disk. `content` is None for a directory and for a file not read since it changed;
+    `blocked` says that it can't be read or sent, for a reason that stands among the problems."""
+
+    node: NodeId
+    parent: NodeId
+    name: str
+    kind: int
+    content: Content | None
+    print: Fingerprint
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A node as the tracker ordered it. `available` says that the content of `version` can be had now; `durable` is the
+    newest version that is in the cloud."""
+
+    node: NodeId
+    parent: NodeId
+    name: str
+    kind: int
+    place: PlaceMark
+    version: VersionId | None
+    content: Content | None
+    durable: VersionId | None
+
+    @property
+    def available(self) -> bool:
+        """Whether the head can be fetched (or needs no fetching)."""
+        return self.version == self.durable
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """A node as disk and tracker last agreed."""
+
+    node: NodeId
+    parent: NodeId
+    name: str
+    kind: int
+    place: PlaceMark
+    version: VersionId | None
+    content: Content | None
