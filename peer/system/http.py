@@ -1,0 +1,169 @@
+"""The way to one tracker: `peer.ports.TrackerTransport` over HTTP/1.1 with httpx.
+
+Nothing is tried again here: who asks knows whether asking twice is safe.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+import trio
+
+from peer.ports import Response
+from peer.system.reasons import system_text, unreachable
+from peer.system.websocket import WebSocketNotifications, open_notifications
+from protocol.errors import TooLarge, Usage
+
+PROTOCOL_HEADER = "Shoal-Protocol"
+PROTOCOL_VERSION = "1"
+
+CONNECTIONS = 8
+_KEEP_SECONDS = 60.0  # an idle connection; one the tracker has closed meanwhile is noticed before it is used
+_PIECE_BYTES = 256 * 1024
+
+
+class HttpTransport:
+    """See `peer.ports.TrackerTransport`. An async context manager, which closes the connections.
+
+    `base_url` is http(s)://HOST[:PORT][/PATH]; `ca_file` a PEM file with the only authorities to trust, None for the
+    system's. `Usage` for a URL that can't be, an unusable file, and plain http to anything but this machine unless
+    `insecure_http`.
+    """
+
+    def __init__(self, base_url: str, *, ca_file: str | None, insecure_http: bool) -> None:
+        self._url = _checked_url(base_url, insecure_http)
+        self._name = f"{self._url.scheme}://{self._url.netloc.decode('ascii')}"
+        self._tls = _tls(self._url.scheme, ca_file)
+        self._client = httpx.AsyncClient(
+            verify=self._tls,
+            http1=True,
+            http2=False,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=CONNECTIONS,
+                max_keepalive_connections=CONNECTIONS,
+                keepalive_expiry=_KEEP_SECONDS,
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, traceback)
+
+    async def request(
+        self, path: str, body: bytes, *, token: str | None, timeout: float, response_limit: int
+    ) -> Response:
+        headers = {
+            **_headers(token),
+            "Content-Type": "application/cbor",
+            "Content-Length": str(len(body)),
+            "Accept-Encoding": "identity",
+        }
+        # Waiting for one of our own connections is not the tracker's silence.
+        limits = httpx.Timeout(timeout, pool=None)
+        with self._unreachable(timeout):
+            async with self._client.stream(
+                "POST", self._at(path), content=_pieces(body), headers=headers, timeout=limits
+            ) as answer:
+                return Response(answer.status_code, await _read(answer, response_limit))
+
+    @asynccontextmanager
+    async def notifications(self, path: str, *, token: str) -> AsyncIterator[WebSocketNotifications]:
+        url = self._url
+        secure = url.scheme == "https"
+        async with open_notifications(
+            (url.host, url.port or (443 if secure else 80)),
+            self._tls if secure else None,
+            httpx.URL(self._at(path)).raw_path.decode("ascii"),
+            [(name.encode(), value.encode()) for name, value in _headers(token).items()],
+            host=url.netloc.decode("ascii"),
+            tracker=self._name,
+        ) as notifications:
+            yield notifications
+
+    def _at(self, path: str) -> str:
+        return str(self._url).rstrip("/") + path
+
+    @contextmanager
+    def _unreachable(self, timeout: float) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.HTTPError, httpx.StreamError, OSError) as failure:
+            raise unreachable(self._name, failure, timeout) from failure
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    headers = {PROTOCOL_HEADER: PROTOCOL_VERSION}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def _checked_url(text: str, insecure_http: bool) -> httpx.URL:
+    try:
+        _ = urlsplit(text).port  # refuses what httpx lets pass
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError):
+        raise Usage(f"{text!r} is not a URL") from None
+    if url.scheme not in ("http", "https") or not url.host or "%" in url.host or " " in url.host:
+        raise Usage(f"{text!r} is not a tracker's URL: https://HOST[:PORT]")
+    if url.userinfo or url.query or url.fragment:
+        raise Usage("a tracker's URL has no user, query or fragment in it: https://HOST[:PORT]")
+    if url.scheme == "http" and not insecure_http and not _is_loopback(url.host):
+        raise Usage(f"refusing plain http to {url.host}; use https or --insecure-http")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tls(scheme: str, ca_file: str | None) -> ssl.SSLContext:
+    if scheme == "http":
+        # Never used, and httpx would read some 150 certificates to make its own.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as failure:  # also what ssl raises
+        raise Usage(f"can't use {ca_file} as a file of certificate authorities: {system_text(failure)}") from None
+
+
+def _pieces(body: bytes) -> bytes | AsyncIterator[bytes]:
+    """Large bodies in pieces: httpx's time-out is for each piece, and a slow uplink is not silence."""
+    return body if len(body) <= _PIECE_BYTES else _cut(body)
+
+
+async def _cut(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield body[start : start + _PIECE_BYTES]
+
+
+async def _read(answer: httpx.Response, limit: int) -> bytes:
+    announced = answer.headers.get("Content-Length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise TooLarge(f"the tracker's answer has {announced} bytes; {limit} are allowed")
+    parts: list[bytes] = []
+    size = 0
+    # Cancelled, not left: httpx's nested generators would lie about unfinished.
+    with trio.CancelScope() as reading:
+        async for part in answer.aiter_raw():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                reading.cancel()
+    if size > limit:
+        raise TooLarge(f"the tracker's answer is longer than the {limit} bytes allowed")
+    return b"".join(parts)
