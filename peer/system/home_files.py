@@ -32,7 +32,7 @@ def default_folder() -> str:
 
 def absolute(path: str) -> str:
     """`path` from the root, without "..", with its symlinks as they are."""
-    return os.path.abspath(os.path.expanduser(path))
+    return os.path.abspath(path)
 
 
 def host_name() -> str:

@@ -1,0 +1,131 @@
+"""What commands print, as lines: pure functions of what was answered. Nothing printed can steer a terminal."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from peer.account import open_device_name
+from peer.home import Credentials
+from protocol.api import AccountReply
+from protocol.errors import CannotOpen, Malformed
+
+Status = Mapping[str, Any]
+"""The daemon's answer to `status`; its fields are those of `status --json` in design §9."""
+_STEP = 1024
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+
+
+def size_text(count: int) -> str:
+    """A size in the units of the plans, where 1 GB is 2³⁰ bytes."""
+    size, unit = float(count), _UNITS[0]
+    for unit in _UNITS:  # noqa: B007
+        if size < _STEP:
+            break
+        size /= _STEP
+    else:
+        size *= _STEP
+    return f"{count} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
+
+
+def counted(number: int, thing: str) -> str:
+    """1 file, 2 files."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def shown(text: object) -> str:
+    """`text` with whatever is unprintable spelled out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def headline(status: Status) -> str:
+    """The state in one line. "In the cloud" is said of durable files only."""
+    state, detail = shown(status["state"]), shown(status.get("detail") or "")
+    if state == "synced":
+        waiting = sum(workspace["not_durable"] for workspace in status["workspaces"])
+        if waiting == 0:
+            return "synced, in the cloud"
+        return f"synced on your LAN, {counted(waiting, 'file')} not in the cloud yet: keep this device on"
+    return f"{state}: {detail}" if detail and detail != state else state
+
+
+def status_lines(status: Status) -> list[str]:
+    """All of a status for a person."""
+    lines = [headline(status), f"folder   {shown(status.get('folder', ''))}"]
+    if progress := progress_text(status):
+        lines.append(f"progress {progress}")
+    lines += [_workspace_line(workspace) for workspace in status["workspaces"]]
+    if status["peers"]:
+        lines.append(f"LAN      {counted(_number(status['peers']), 'device')} connected")
+    lines.append(f"traffic  {_traffic(status['bytes'])}")
+    lines += _problem_lines(status["problems"])
+    return lines
+
+
+def progress_text(status: Status) -> str:
+    """How far a transfer is; empty when there is none."""
+    progress = status.get("progress") or {}
+    done, total = progress.get("done_bytes", 0), progress.get("total_bytes", 0)
+    if not total:
+        return ""
+    return f"{min(done, total) * 100 // total} % ({size_text(done)} of {size_text(total)})"
+
+
+def _number(peers: Any) -> int:
+    return peers if isinstance(peers, int) else len(peers)
+
+
+def _workspace_line(workspace: Mapping[str, Any]) -> str:
+    parts = [
+        f"{workspace[field]} {words}"
+        for field, words in (
+            ("local_pending", "to send"),
+            ("remote_pending", "to receive"),
+            ("not_durable", "not in the cloud yet"),
+        )
+        if workspace[field]
+    ]
+    return f"{shown(workspace['name']):8} revision {workspace['revision']}: {', '.join(parts) or 'up to date'}"
+
+
+def _traffic(counters: Mapping[str, int]) -> str:
+    ways = (
+        f"{size_text(counters[f'{way}_in'])} in, {size_text(counters[f'{way}_out'])} out" for way in ("cloud", "lan")
+    )
+    cloud, lan = ways
+    return f"cloud {cloud}; LAN {lan}"
+
+
+def _problem_lines(problems: list[Mapping[str, Any]]) -> Iterator[str]:
+    if problems:
+        yield f"{counted(len(problems), 'problem')}:"
+    for problem in problems:
+        yield f"  {shown(problem['path']) or '(the folder itself)'}: {shown(problem['reason'])}"
+        if problem.get("advice"):
+            yield f"      {shown(problem['advice'])}"
+
+
+def device_lines(credentials: Credentials, account: AccountReply) -> Iterator[str]:
+    """One line a device: id, when it was added, when it was last seen, name."""
+    for device in account.devices:
+        try:
+            name = open_device_name(credentials, device.device, device.name)
+        except (CannotOpen, Malformed):
+            name = "(a name that this device can't read)"
+        here = "  (this device)" if device.device == credentials.device else ""
+        yield f"{device.device.hex()}  added {_date(device.added_ms)}  seen {_date(device.seen_ms)}  {name}{here}"
+
+
+def account_lines(account: AccountReply) -> Iterator[str]:
+    """Address, plan, quota."""
+    share = f" ({account.used_bytes * 100 // account.quota_bytes} %)" if account.quota_bytes else ""
+    yield f"address  {shown(account.email)}"
+    yield f"plan     {shown(account.plan)}"
+    yield f"used     {size_text(account.used_bytes)} of {size_text(account.quota_bytes)}{share}"
+    yield f"devices  {len(account.devices)}"
+
+
+def _date(milliseconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return "at no known time"
