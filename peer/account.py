@@ -13,6 +13,7 @@ opens it (Python can't promise more); no device stores it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import trio
 
@@ -27,12 +28,14 @@ from protocol.api import (
     SALT,
     SIGNUP,
     Empty,
+    Endpoint,
     LoginReply,
     LoginRequest,
     Member,
     NewDevice,
     RegisterRequest,
     SaltRequest,
+    Session,
     SignupRequest,
     WorkspaceInfo,
     WorkspacesReply,
@@ -46,7 +49,7 @@ from protocol.certificates import (
     open_device_certificate,
     open_sealing_key_certificate,
 )
-from protocol.errors import BadSignature, CannotOpen, Code, Malformed, Refused, Usage
+from protocol.errors import BadSignature, CannotOpen, Code, Malformed, Refused, Unreachable, Usage
 from protocol.grants import make_grant, open_grant, verify_grant
 from protocol.hashing import derive_key
 from protocol.identifiers import DeviceId, UserId, WorkspaceId, new_id
@@ -66,11 +69,14 @@ from protocol.login import (
 from protocol.ports import Machine, RandomBytes
 from protocol.signing import KEY_LENGTH, ExchangeKey, SigningKey
 
+Q = TypeVar("Q")
+
 IDENTITY_BY_PASSWORD, IDENTITY_BY_RECOVERY, SEALING_KEY = "identity by password", "identity by recovery", "sealing key"
 """Purposes of wrapped keys."""
 UNHASHED = KdfParameters(passes=0, memory=0)
 """The cost that a wrapping is tied to where no password is involved."""
 _FIRST = 1
+_RETRIES = 2
 _NAME_ROOM = 64
 _NS_PER_MS = 1_000_000
 
@@ -123,7 +129,8 @@ async def sign_up(
         machine, identity, tracker, email, user, device_name, sealing_keys=((_FIRST, sealing_key.private),)
     )
     keys = new_workspace_keys(WorkspaceId(new_id(machine.random_bytes)), machine.random_bytes)
-    await client.call(
+    await _insist(
+        client,
         SIGNUP,
         SignupRequest(
             email=email,
@@ -148,6 +155,20 @@ async def sign_up(
         ),
     )
     return credentials, format_recovery_key(recovery)
+
+
+async def _insist(client: TrackerClient, endpoint: Endpoint[Q, Session], request: Q) -> None:
+    """Ask again when the answer was lost on its way: the tracker answers the same request alike, and to give up might
+    leave an account behind whose recovery key nobody has seen."""
+    delays = client.backoff()
+    for _ in range(_RETRIES):
+        try:
+            await client.call(endpoint, request)
+        except Unreachable:
+            await trio.sleep(delays.next_delay())
+        else:
+            return
+    await client.call(endpoint, request)
 
 
 async def _hash_password(
@@ -237,7 +258,7 @@ async def log_in(
     credentials, device = _new_device(
         machine, identity, tracker, email, reply.user, device_name, sealing_keys=_open_sealing_keys(identity, reply)
     )
-    await client.call(REGISTER, RegisterRequest(email=email, auth=secrets.auth, device=device))
+    await _insist(client, REGISTER, RegisterRequest(email=email, auth=secrets.auth, device=device))
     return credentials
 
 

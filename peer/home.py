@@ -93,7 +93,8 @@ class HomeFiles(Protocol):
         ...
 
     def lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold the lock of this name; it ends with the process. `Problem` at once when another process holds it."""
+        """Hold the lock of this name; it ends with the process. `Problem` at once when somebody else holds it; who
+        holds it may take it again."""
         ...
 
 
