@@ -1,7 +1,7 @@
 """Runs: a version's chunk list, cut where its content says, so that a small edit sends a small part of it.
 
 A file of 1,000 MiB has some 2,000 chunks, and 68 bytes of list a chunk would make every edit cost 140 KB. So the
-list is cut into runs of about 32 chunks at content-defined places, each a content-addressed object of its own: a
+list is cut into runs of about 28 chunks at content-defined places, each a content-addressed object of its own: a
 version names its runs, a commit carries only those the tracker does not have yet (decision 0002).
 
     body    = 01 ‖ CBOR {1: list, 2: sealed keys}
@@ -23,9 +23,9 @@ from protocol.hashing import digest, keyed
 from protocol.identifiers import HASH_LENGTH, ChunkId, RunId
 
 FORMAT = b"\x01"
-MIN_CHUNKS, MAX_CHUNKS = 8, 128
-CUT_MASK = 0x1F
-"""A run ends after a chunk whose id's first byte has these bits clear: one in 32."""
+MIN_CHUNKS, MAX_CHUNKS = 20, 64
+CUT_MASK = 0x07
+"""A run ends after a chunk whose id's first byte has these bits clear: one in 8."""
 ENTRY_LENGTH = HASH_LENGTH + 4
 MAX_RUN_BYTES = 1 + 16 + MAX_CHUNKS * (ENTRY_LENGTH + HASH_LENGTH) + aead.OVERHEAD
 MAX_RUNS = 1 << 13

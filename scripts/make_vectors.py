@@ -111,7 +111,7 @@ def _run(world: World, count: int) -> Case:
 
 
 def _run_cuts(world: World) -> Case:
-    first = bytes([1] * 140 + [0] * 20 + list(range(1, 100)) + [224, 32, 64])
+    first = bytes([1] * 70 + [0] * 30 + list(range(1, 100)) + [224, 32, 64])
     ids = [ChunkId(bytes([byte]) + world.random_bytes(31)) for byte in first]
     cut = [len(run) for run in runs.cut_runs(chunks.ChunkRef(id, bytes(32), 1) for id in ids)]
     return {

@@ -108,7 +108,7 @@ def test_truncated_and_prolonged_messages_are_refused(cls: type[Any], data: st.D
 
 
 def test_bytes_after_a_long_message_are_refused() -> None:
-    valid = encode(api.RunsReply(bodies=(bytes(8000),) * 20))
+    valid = encode(api.RunsReply(bodies=(bytes(4000),) * 20))
     read(valid, api.RunsReply)
     with pytest.raises(Malformed, match="after the end"):
         read(valid + b"\x00", api.RunsReply)

@@ -91,7 +91,7 @@ def check_run(c: Any) -> None:
         lengths = [0]
         for first in c["first_bytes"]:
             lengths[-1] += 1
-            if lengths[-1] == 128 or (lengths[-1] >= 8 and first & 31 == 0):
+            if lengths[-1] == 64 or (lengths[-1] >= 20 and first & 7 == 0):
                 lengths.append(0)
         assert [length for length in lengths if length] == c["run_lengths"]
         return
