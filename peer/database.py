@@ -77,7 +77,7 @@ CREATE TABLE runs (
     PRIMARY KEY (workspace, run)
 ) WITHOUT ROWID;
 
--- What the chunker made of local files that have not been sent yet: chunk references (id, key, length: u32) in one blob.
+-- What the chunker made of local files that have not been sent yet; `chunks` is (id, key, length: u32) for each.
 CREATE TABLE staged (
     workspace BLOB NOT NULL, node BLOB NOT NULL,
     digest BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,

@@ -50,7 +50,11 @@ class Disk(Protocol):
     """One method per system call. Symlinks are never followed, save in the path given to `open_root`."""
 
     def open_root(self, path: str) -> Descriptor:
-        """Open an existing directory by its path (the only call that takes one)."""
+        """Open an existing directory by its path (only this call and `make_root` take one)."""
+        ...
+
+    def make_root(self, path: str) -> None:
+        """Make the directory at `path`, and those above it, unless it is there."""
         ...
 
     def open_directory(self, parent: Descriptor, name: str) -> Descriptor:
@@ -63,6 +67,10 @@ class Disk(Protocol):
 
     def create_file(self, parent: Descriptor, name: str, mode: int) -> Descriptor:
         """openat(O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW). EEXIST when the name is taken."""
+        ...
+
+    def open_for_writing(self, parent: Descriptor, name: str) -> Descriptor:
+        """openat(O_RDWR | O_NOFOLLOW), for a file of Shoal's own that is being assembled."""
         ...
 
     def close(self, descriptor: Descriptor) -> None:

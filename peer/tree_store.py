@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from peer.database import Database
 from peer.trees import Content, Fingerprint, Local, Remote, Synced
+from protocol.commits import FILE
 from protocol.identifiers import ROOT, NodeId, VersionId, WorkspaceId
 
 _LOCAL = """SELECT node, parent, name, kind, digest, executable, private, device, inode, size, mtime_ns, ctime_ns, mode,
@@ -46,7 +47,7 @@ class TreeStore:
         self.database = database
         self.workspace = workspace
 
-    # LOCAL -------------------------------------------------------------------------------------------------------------
+    # LOCAL --------------------
 
     def local(self, node: NodeId) -> Local | None:
         """What is known of a node on the disk; None when it isn't there."""
@@ -127,6 +128,12 @@ class TreeStore:
         self.mark_dirty(node)
         self.mark_dirty(to)
 
+    def unread_files(self) -> list[NodeId]:
+        """Local files whose content isn't known."""
+        sql = """SELECT node FROM local WHERE workspace = ? AND kind = ? AND digest IS NULL AND NOT gone
+                 AND NOT blocked ORDER BY node"""
+        return [row[0] for row in self.database.rows(sql, self.workspace, FILE)]
+
     def path(self, node: NodeId) -> tuple[str, ...] | None:
         """The names from the top of the folder to a local node; None when it or a folder above isn't there."""
         names: list[str] = []
@@ -149,7 +156,7 @@ class TreeStore:
             node = row.node
         return node
 
-    # REMOTE ------------------------------------------------------------------------------------------------------------
+    # REMOTE --------------------
 
     def remote(self, node: NodeId) -> Remote | None:
         """The node as the tracker ordered it; None when it doesn't exist there (any more)."""
@@ -162,6 +169,15 @@ class TreeStore:
             row[0]: _remote(row)
             for row in self.database.rows_in(f"{_REMOTE} AND r.node IN (??)", self.workspace, nodes)
         }
+
+    def remote_children(self, parent: NodeId) -> dict[str, Remote]:
+        """What the tracker has in a directory, by name."""
+        return {row[2]: _remote(row) for row in self.database.rows(f"{_REMOTE} AND parent = ?", self.workspace, parent)}
+
+    def remote_at(self, parent: NodeId, name: str) -> Remote | None:
+        """What the tracker has under a name."""
+        row = self.database.row(f"{_REMOTE} AND parent = ? AND name = ?", self.workspace, parent, name)
+        return None if row is None else _remote(row)
 
     def remote_path(self, node: NodeId) -> tuple[str, ...] | None:
         """The names from the top to a node at the tracker."""
@@ -195,11 +211,16 @@ class TreeStore:
         self.database.run("DELETE FROM remote WHERE workspace = ? AND node = ?", self.workspace, node)
         self.mark_dirty(node)
 
-    def remote_count(self) -> int:
-        """How many nodes the tracker has."""
-        return int(self.database.row("SELECT count(*) FROM remote WHERE workspace = ?", self.workspace)[0])
+    def not_durable_count(self) -> int:
+        """How many nodes' newest versions are not in the cloud yet."""
+        sql = "SELECT count(*) FROM remote WHERE workspace = ? AND durable IS NOT version"
+        return int(self.database.row(sql, self.workspace)[0])
 
-    # SYNCED ------------------------------------------------------------------------------------------------------------
+    def synced_count(self) -> int:
+        """How many nodes disk and tracker have agreed on."""
+        return int(self.database.row("SELECT count(*) FROM synced WHERE workspace = ?", self.workspace)[0])
+
+    # SYNCED --------------------
 
     def synced(self, node: NodeId) -> Synced | None:
         """What disk and tracker last agreed on."""
@@ -239,7 +260,7 @@ class TreeStore:
         self.database.run("DELETE FROM synced WHERE workspace = ? AND node = ?", self.workspace, node)
         self.mark_dirty(node)
 
-    # Dirty nodes -------------------------------------------------------------------------------------------------------
+    # Dirty nodes --------------------
 
     def mark_dirty(self, node: NodeId) -> None:
         """The trees may disagree on this node."""

@@ -1,7 +1,8 @@
 """The three trees: what is on this disk, what the tracker ordered, and what both last agreed on.
 
-Rows of one workspace, keyed by node id. LOCAL is an observation and may be stale: before anything on the disk is touched,
-the disk is asked again. SYNCED is the merge base and advances only when disk and tracker both hold what it says.
+Rows of one workspace, keyed by node id. LOCAL is an observation and may be stale: before anything on the disk is
+touched, the disk is asked again. SYNCED is the merge base and advances only when disk and tracker both hold what it
+says.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from protocol.identifiers import NodeId, PlaceMark, VersionId
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file or symlink holds, so that equal contents compare equal. `digest` is the BLAKE3 of a file's bytes, or of
-    a symlink's text; `mtime_ns` counts from 1970 UTC."""
+    """What a file or symlink holds, so that equal contents compare equal. `digest` is the BLAKE3 of a file's bytes,
+    or of a symlink's text; `mtime_ns` counts from 1970 UTC."""
 
     digest: bytes
     mtime_ns: int

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from peer.synchronizer.slices import Slice
 from peer.tree_store import TreeStore
-from peer.trees import Local, Remote
+from peer.trees import Local, Remote, Synced
 from protocol.commits import DIRECTORY
 from protocol.identifiers import ROOT, NodeId
 
@@ -26,7 +26,7 @@ def load_slice(store: TreeStore, dirty: list[NodeId]) -> Slice:
     known: set[NodeId] = set()
     local: dict[NodeId, Local] = {}
     remote: dict[NodeId, Remote] = {}
-    synced = {}
+    synced: dict[NodeId, Synced] = {}
     fresh = sorted(set(dirty))
     while fresh:
         known.update(fresh)

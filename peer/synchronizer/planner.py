@@ -1,7 +1,7 @@
 """The planner: given a slice of the three trees, which step comes next for each dirty node.
 
-Pure: no clock, no disk, no network. It doesn't aim at the end in one go; each step is right on its own, the executor carries
-out what it can, the trees change, and the planner is asked again until nothing is left to do.
+Pure: no clock, no disk, no network. It doesn't aim at the end in one go; each step is right on its own, the executor
+carries out what it can, the trees change, and the planner is asked again until nothing is left to do.
 
 The cases, by where a node is (L: on the disk, R: at the tracker, S: when both last agreed):
 
@@ -99,11 +99,11 @@ class _Planner:
         assert remote is not None
         return self._new_there(remote) if synced is None else self._deleted_here(remote, synced)
 
-    # Cases 2 and 3 -----------------------------------------------------------------------------------------------------
+    # Cases 2 and 3 --------------------
 
     def _new_here(self, local: Local) -> Step:
         if local.blocked:
-            return Wait(local.node, "it can't be read")
+            return Clean(local.node)  # it stands among the problems, and is left alone
         if local.content is None and local.kind != DIRECTORY:
             return Read(local.node)
         holder = self.view.remote_at(local.parent, local.name)
@@ -130,7 +130,7 @@ class _Planner:
     def _parent_will_be_here(self, parent: NodeId) -> bool:
         return parent == ROOT or parent in self.view.local or isinstance(self.decide(parent), MakeDirectory)
 
-    # Case 4 ------------------------------------------------------------------------------------------------------------
+    # Case 4 --------------------
 
     def _deleted_there(self, local: Local, synced: Synced) -> Step:
         node = local.node
@@ -154,7 +154,7 @@ class _Planner:
             return "goes"
         return "stays" if isinstance(step, Renew) else "waits"
 
-    # Case 5 ------------------------------------------------------------------------------------------------------------
+    # Case 5 --------------------
 
     def _deleted_here(self, remote: Remote, synced: Synced) -> Step:
         node = remote.node
@@ -174,7 +174,7 @@ class _Planner:
             return "goes"
         return "stays" if isinstance(step, Forget) else "waits"
 
-    # Case 6 ------------------------------------------------------------------------------------------------------------
+    # Case 6 --------------------
 
     def _on_both_sides(self, local: Local, remote: Remote, synced: Synced | None) -> Step:
         if (local.parent, local.name) != (remote.parent, remote.name):
@@ -224,7 +224,7 @@ class _Planner:
         self.leaving.add(node)
         return self._name_taken(local, holder, SendMove(node))
 
-    # Cases 7 to 9 ------------------------------------------------------------------------------------------------------
+    # Cases 7 to 9 --------------------
 
     def _content(self, local: Local, remote: Remote, synced: Synced | None) -> Step:
         node = local.node
@@ -246,7 +246,7 @@ class _Planner:
             return Wait(node, "not in the cloud yet")
         return SetAside(node, renew=True)  # 9.2
 
-    # Case 10 -----------------------------------------------------------------------------------------------------------
+    # Case 10 --------------------
 
     def _name_taken(self, local: Local, holder: NodeId, send: Step) -> Step:
         ours, theirs = self.view.synced.get(local.node), self.view.remote[holder]
@@ -297,7 +297,7 @@ def _by_fates(fates: set[str], *, stays: Step, goes: Step) -> Step:
     return Wait(goes.node, "what is inside goes first") if "waits" in fates else goes
 
 
-# The order of a plan ---------------------------------------------------------------------------------------------------
+# The order of a plan --------------------
 
 _ORDER: tuple[type[Step], ...] = (
     Clean,

@@ -1,8 +1,8 @@
 """A slice of the three trees: all that the planner may look at to decide about some nodes.
 
-It is closed over what the decisions read: the dirty nodes in all three trees; the ancestors of each place they have; what
-stands under the names they have or want, with all three rows of those; and everything below a directory that is to be
-deleted. `plan(slice)` is then `plan(whole)` restricted to the dirty nodes, which a property test shows.
+It is closed over what the decisions read: the dirty nodes in all three trees; the ancestors of each place they have;
+what stands under the names they have or want, with all three rows of those; and everything below a directory that is
+to be deleted. `plan(slice)` is then `plan(whole)` restricted to the dirty nodes, which a property test shows.
 """
 
 from collections.abc import Iterable, Iterator

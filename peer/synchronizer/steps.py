@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from protocol.identifiers import NodeId, VersionId
 
-# Steps that only change the client database ---------------------------------------------------------------------------
+# Steps that only change the client database --------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Adopt:
     remote: NodeId
 
 
-# Steps that read or change the disk ------------------------------------------------------------------------------------
+# Steps that read or change the disk --------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class RemoveLocal:
     node: NodeId
 
 
-# Steps that become operations of a commit ------------------------------------------------------------------------------
+# Steps that become operations of a commit --------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class SendDelete:
     node: NodeId
 
 
-# No step ---------------------------------------------------------------------------------------------------------------
+# No step --------------------
 
 
 @dataclass(frozen=True, slots=True)

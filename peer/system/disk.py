@@ -108,6 +108,9 @@ class LinuxDisk:
     def open_root(self, path: str) -> Descriptor:
         return Descriptor(os.open(_text(path), _DIRECTORY))
 
+    def make_root(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
     def open_directory(self, parent: Descriptor, name: str) -> Descriptor:
         return Descriptor(os.open(_name(name), _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent))
 
@@ -118,6 +121,9 @@ class LinuxDisk:
     def create_file(self, parent: Descriptor, name: str, mode: int) -> Descriptor:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return Descriptor(os.open(_name(name), flags, mode, dir_fd=parent))
+
+    def open_for_writing(self, parent: Descriptor, name: str) -> Descriptor:
+        return Descriptor(os.open(_name(name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent))
 
     def close(self, descriptor: Descriptor) -> None:
         os.close(descriptor)

@@ -17,10 +17,8 @@ import trio
 from peer.ports import Response
 from peer.system.reasons import system_text, unreachable
 from peer.system.websocket import WebSocketNotifications, open_notifications
+from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
 from protocol.errors import TooLarge, Usage
-
-PROTOCOL_HEADER = "Shoal-Protocol"
-PROTOCOL_VERSION = "1"
 
 CONNECTIONS = 8
 _KEEP_SECONDS = 60.0  # an idle connection; one the tracker has closed meanwhile is noticed before it is used
@@ -61,7 +59,7 @@ class HttpTransport:
         await self._client.__aexit__(kind, error, traceback)
 
     async def request(
-        self, path: str, body: bytes, *, token: str | None, timeout: float, response_limit: int
+        self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
     ) -> Response:
         headers = {
             **_headers(token),
@@ -70,8 +68,8 @@ class HttpTransport:
             "Accept-Encoding": "identity",
         }
         # Waiting for one of our own connections is not the tracker's silence.
-        limits = httpx.Timeout(timeout, pool=None)
-        with self._unreachable(timeout):
+        limits = httpx.Timeout(patience, pool=None)
+        with self._unreachable(patience):
             async with self._client.stream(
                 "POST", self._at(path), content=_pieces(body), headers=headers, timeout=limits
             ) as answer:
@@ -103,7 +101,7 @@ class HttpTransport:
 
 
 def _headers(token: str | None) -> dict[str, str]:
-    headers = {PROTOCOL_HEADER: PROTOCOL_VERSION}
+    headers = {PROTOCOL_HEADER: PROTOCOL_RANGE}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     return headers

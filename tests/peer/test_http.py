@@ -40,7 +40,7 @@ def transport(url: str, *, ca_file: str | None = None) -> HttpTransport:
 async def ask(url: str, *, body: bytes = b"question", limit: int = 1000, timeout: float = 5) -> Response:
     async with transport(url) as tracker:
         with trio.fail_after(10):
-            return await tracker.request("/v1/x", body, token="tok", timeout=timeout, response_limit=limit)
+            return await tracker.request("/v1/x", body, token="tok", patience=timeout, response_limit=limit)
 
 
 async def read_request(stream: trio.abc.ReceiveStream, connection: h11.Connection) -> tuple[h11.Request, bytes]:
@@ -146,7 +146,7 @@ async def test_without_a_token_and_on_one_connection() -> None:
     server = Responder(status=404)
     async with serving(server) as url, transport(url) as tracker:
         for _ in range(3):
-            answer = await tracker.request("/", b"", token=None, timeout=5, response_limit=10)
+            answer = await tracker.request("/", b"", token=None, patience=5, response_limit=10)
             assert answer == Response(404, b"answer")
     assert b"authorization" not in dict(server.requests[0][0].headers)
     assert server.connections == 1
@@ -265,7 +265,7 @@ def over_tls(certificate: Path, server: Responder) -> Handler:
 async def test_https_with_a_given_authority(certificate: Path) -> None:
     async with serving(over_tls(certificate, Responder())) as url:
         async with transport(url.replace("http", "https"), ca_file=f"{certificate}.crt") as tracker:
-            answer = await tracker.request("/", b"", token=None, timeout=5, response_limit=10)
+            answer = await tracker.request("/", b"", token=None, patience=5, response_limit=10)
     assert answer == Response(200, b"answer")
 
 

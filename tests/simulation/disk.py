@@ -8,6 +8,7 @@ not come back here, or raise. `tests/peer/test_disk.py` holds it to what the rea
 """
 
 import errno
+from contextlib import suppress
 from collections.abc import Callable
 from functools import wraps
 from random import Random
@@ -80,6 +81,14 @@ class SimulatedDisk:
         return self._opened(_directory(self.user.find(path)))
 
     @_port_call
+    def make_root(self, path: str) -> None:
+        made = ""
+        for name in path.strip("/").split("/"):
+            made += f"/{name}"
+            with suppress(FileExistsError):
+                self.user.mkdir(made)
+
+    @_port_call
     def open_directory(self, parent: Descriptor, name: str) -> Descriptor:
         return self._opened(_directory(self._child(parent, name)))
 
@@ -94,6 +103,13 @@ class SimulatedDisk:
     def create_file(self, parent: Descriptor, name: str, mode: int) -> Descriptor:
         directory = self._at(parent, name)
         return self._opened(self.volume.add(directory, name, EntryKind.FILE, mode & ~UMASK), writable=True)
+
+    @_port_call
+    def open_for_writing(self, parent: Descriptor, name: str) -> Descriptor:
+        inode = self._child(parent, name)
+        if inode.kind is EntryKind.SYMLINK:
+            raise failure(errno.ELOOP)
+        return self._opened(inode, writable=True)
 
     @_port_call
     def close(self, descriptor: Descriptor) -> None:

@@ -1,0 +1,125 @@
+"""The chunker cuts files into content-defined chunks and seals them; the de-chunker opens them and puts files together.
+
+Cutting is FastCDC (Xia et al., USENIX ATC 2016, and the 2020 refinement that pyfastcdc follows), with a seed of the
+workspace's own. Chunk sizes follow the file's size, so that no file has many more than 2,000; a file that grows
+keeps its sizes until it has outgrown them, so growth doesn't cut it anew (design §4). Runs in a worker thread.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from blake3 import blake3
+from pyfastcdc import FastCDC
+
+from peer.ports import Descriptor, Disk
+from peer.trees import Content, Fingerprint, fingerprint
+from protocol.chunks import ChunkRef, seal_chunk
+from protocol.identifiers import MAX_INLINE
+from protocol.keys import WorkspaceKeys
+
+SMALLEST_AVERAGE, LARGEST_AVERAGE = 16 << 10, 512 << 10
+"""Bytes."""
+MOST_CHUNKS = 2048
+"""A file with more chunks than this on average is cut into larger ones."""
+OUTGROWN = 2
+"""A file keeps its sizes until it has this many times MOST_CHUNKS."""
+WINDOW = 8 << 20
+"""How much of a file is held at once, in bytes."""
+
+Cut = tuple[int, int, int]
+"""The chunker's three parameters: minimum, average and maximum, in bytes. As FastCDC skips the minimum before it
+looks for a cut, chunks are in fact as long as minimum and average together; measured on random bytes, three quarters
+of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A local file, read: what a version of it would be. `inline` is the whole content of a small one; `chunks` lists a
+    larger one's."""
+
+    content: Content
+    size: int
+    inline: bytes | None
+    chunks: tuple[ChunkRef, ...]
+    cut: Cut | None
+
+
+def cut_parameters(size: int, inherited: Cut | None = None) -> Cut:
+    """How to cut a file of `size` bytes whose last version, if any, was cut as `inherited`."""
+    if inherited is not None and size <= 2 * inherited[1] * MOST_CHUNKS * OUTGROWN:
+        return inherited
+    average = SMALLEST_AVERAGE
+    while average < LARGEST_AVERAGE and size > average * MOST_CHUNKS:
+        average *= 2
+    return average // 2, average // 2, average * 2
+
+
+def is_executable(print_: Fingerprint) -> bool:
+    """The owner may execute it."""
+    return bool(print_.mode & 0o100)
+
+
+def is_private(print_: Fingerprint) -> bool:
+    """Group and others have no access."""
+    return not print_.mode & 0o077
+
+
+def file_mode(executable: bool, private: bool) -> int:
+    """The permission bits that say these two things and no more."""
+    mode = 0o755 if executable else 0o644
+    return mode & 0o700 if private else mode
+
+
+def stage_file(
+    disk: Disk, descriptor: Descriptor, keys: WorkspaceKeys, inherited: Cut | None
+) -> tuple[Staged, Fingerprint] | None:
+    """Read, hash, cut and seal an open file. None when it changed meanwhile: then it is to be read again later."""
+    before = fingerprint(disk.stat_open(descriptor))
+    hasher = blake3()
+    refs: list[ChunkRef] = []
+    inline, cut = None, None
+    if before.size <= MAX_INLINE:
+        inline = disk.read_at(descriptor, MAX_INLINE + 1, 0)
+        hasher.update(inline)
+        length = len(inline)
+    else:
+        cut = cut_parameters(before.size, inherited)
+        length = 0
+        for body in cut_file(disk, descriptor, cut, keys.chunker_seed):
+            hasher.update(body)
+            length += len(body)
+            refs.append(seal_chunk(keys.newest.convergence, body)[0])
+            if length > before.size:
+                return None
+    if length != before.size or fingerprint(disk.stat_open(descriptor)) != before:
+        return None
+    content = Content(hasher.digest(), before.mtime_ns, is_executable(before), is_private(before))
+    return Staged(content, length, inline, tuple(refs), cut), before
+
+
+def cut_file(disk: Disk, descriptor: Descriptor, cut: Cut, seed: int) -> Iterator[bytes]:
+    """A file's chunks in clear, in order; a window of it is held at a time."""
+    minimum, average, maximum = cut
+    chunker = FastCDC(avg_size=average, min_size=minimum, max_size=maximum, seed=seed)
+    offset, rest = 0, b""
+    while True:
+        fresh = disk.read_at(descriptor, WINDOW, offset)
+        offset += len(fresh)
+        window = rest + fresh
+        at_end = len(fresh) < WINDOW
+        # The last cut of a window may only be its end, not the content's: all but it are final.
+        chunks = list(chunker.cut_buf(window))
+        final = chunks if at_end else chunks[:-1]
+        for chunk in final:
+            yield window[chunk.offset : chunk.offset + chunk.length]
+        if at_end:
+            return
+        rest = window[chunks[-1].offset :]
+
+
+def assembled_digest(bodies: Iterator[bytes]) -> bytes:
+    """BLAKE3 over a file's content, piece by piece."""
+    hasher = blake3()
+    for body in bodies:
+        hasher.update(body)
+    return hasher.digest()

@@ -1,0 +1,229 @@
+"""The indexer: turns looks at the disk into the LOCAL tree.
+
+A look is gathered first and judged afterwards, all in one transaction: appearances before disappearances, so that a
+moved file is found at its new place before it is missed at the old one, and keeps its node. What a look didn't cover
+stays as it was; nothing is gone because it couldn't be seen (law 2).
+"""
+
+import errno
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import trio
+
+from peer.ports import Disk, EntryKind, Stat
+from peer.problems import Problems
+from peer.quiet import Quiet
+from peer.root import Names, SyncRoot, open_folder
+from peer.scanner import Look, Seen, look, merge
+from peer.tree_store import TreeStore
+from peer.trees import Content, Local, fingerprint
+from protocol.commits import DIRECTORY, FILE, SYMLINK
+from protocol.errors import Malformed, WrongRoot
+from protocol.hashing import digest
+from protocol.identifiers import MAX_FILE_SIZE, MAX_LINK_BYTES, NodeId, new_id
+from protocol.names import check_name
+from protocol.ports import Machine
+
+KIND = "scan"
+"""The kind of problem this module reports."""
+_KINDS = {EntryKind.FILE: FILE, EntryKind.DIRECTORY: DIRECTORY, EntryKind.SYMLINK: SYMLINK}
+_TOO_LARGE = "larger than 1 GiB"
+
+
+class Indexer:
+    """Keeps the LOCAL tree of one workspace."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        disk: Disk,
+        root: SyncRoot,
+        store: TreeStore,
+        problems: Problems,
+        quiet: Quiet,
+        limiter: trio.CapacityLimiter,
+    ) -> None:
+        """`limiter` bounds the threads that look at the disk."""
+        self._machine = machine
+        self._disk = disk
+        self._root = root
+        self._store = store
+        self._problems = problems
+        self._quiet = quiet
+        self._limiter = limiter
+        self.vanished_at = float("-inf")
+        """When something last disappeared, by `trio.current_time()`."""
+
+    async def scan_everything(self) -> None:
+        """Look at the whole folder. Raises `WrongRoot` when it isn't there or can't be listed."""
+        await self._scan({()}, deep=True)
+
+    async def scan(self, directories: Iterable[Names]) -> set[Names]:
+        """Look at these directories, and at all that turns out to be new in them. Returns the new ones: a file may have
+        been written there before it was watched, so they deserve a second look."""
+        return await self._scan(set(directories), deep=False)
+
+    async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
+        start, seen = set(pending), Look()
+        while pending:
+            merge(seen, await self._look(pending))
+            wanted = set(self._worth_a_look(seen, pending, deep=deep))
+            pending = wanted - seen.listings.keys() - seen.failed.keys()
+        if () in seen.failed:
+            raise WrongRoot(f"the folder {self._root.path} can't be listed: {seen.failed[()].strerror}")
+        with self._store.database.transaction():
+            self._apply(seen)
+        return seen.listings.keys() - start
+
+    async def _look(self, directories: set[Names]) -> Look:
+        def work() -> Look:
+            with open_folder(self._disk, self._root) as folder:
+                return look(folder, sorted(directories))
+
+        return await self._machine.offload(work, self._limiter)
+
+    # Where else to look --------------------
+
+    def _worth_a_look(self, seen: Look, fresh: set[Names], *, deep: bool) -> Iterator[Names]:
+        for names in fresh:
+            failure = seen.failed.get(names)
+            if failure is not None and failure.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and names:
+                yield names[:-1]
+            node = self._store.find(names)
+            known = {} if node is None else self._store.local_children(node)
+            for entry in seen.listings.get(names, ()):
+                row = known.get(entry.name)
+                same = row is not None and row.print.inode == entry.stat.inode
+                if not same:
+                    yield from self._former_folders(entry.stat)
+                if entry.stat.kind is EntryKind.DIRECTORY and entry.stat.device == seen.device and (deep or not same):
+                    yield (*names, entry.name)
+
+    def _former_folders(self, stat: Stat) -> Iterator[Names]:
+        """Where nodes with this inode were: only a look there tells a move from a hard link."""
+        for row, gone in self._store.locals_by_inode(stat.device, stat.inode):
+            path = None if gone else self._store.path(row.parent)
+            if path is not None:
+                yield path
+
+    # From what was seen to LOCAL --------------------
+
+    def _apply(self, seen: Look) -> None:
+        paths = sorted(seen.listings, key=lambda names: (len(names), names))
+        nodes: dict[Names, NodeId] = {}
+        claimed: set[NodeId] = set()
+        for names in paths:
+            node = nodes.get(names) or self._store.find(names)
+            if node is not None:
+                self._problems.clear_inside(names, KIND)
+                nodes[names] = node
+                for name, child in self._appearances(node, names, seen, claimed):
+                    nodes[(*names, name)] = child
+        for names in paths:
+            if names in nodes:
+                self._disappearances(nodes[names], seen.listings[names])
+        for names, error in seen.failed.items():
+            self._report_failure(names, error)
+
+    def _appearances(
+        self, parent: NodeId, names: Names, seen: Look, claimed: set[NodeId]
+    ) -> Iterator[tuple[str, NodeId]]:
+        known = self._store.local_children(parent)
+        for entry in seen.listings[names]:
+            reason = _unfit(entry, seen.device)
+            if reason is not None:
+                self._problems.report((*names, entry.name), KIND, reason, "it is left alone")
+                continue
+            row = known.get(entry.name)
+            if row is not None and row.kind == _KINDS[entry.stat.kind]:
+                self._refresh(names, row, entry)
+                claimed.add(row.node)
+                yield entry.name, row.node
+                continue
+            if row is not None:
+                self._store.set_gone(row.node)
+            node = self._appeared(parent, names, entry, seen, claimed)
+            claimed.add(node)
+            yield entry.name, node
+
+    def _refresh(self, names: Names, row: Local, entry: Seen) -> None:
+        now = fingerprint(entry.stat)
+        if row.kind == DIRECTORY:
+            if (row.print.device, row.print.inode) != (now.device, now.inode):
+                self._store.put_local(replace(row, print=now))
+        elif row.print != now:
+            self._put(names, row.parent, row.node, entry)
+        elif row.blocked:
+            self._problems.report((*names, row.name), KIND, _TOO_LARGE, "make it smaller, or move it out of the folder")
+
+    def _appeared(self, parent: NodeId, names: Names, entry: Seen, seen: Look, claimed: set[NodeId]) -> NodeId:
+        kind = _KINDS[entry.stat.kind]
+        node = self._recognised(entry, kind, seen, claimed) or self._store.gone_at(parent, entry.name, kind)
+        if node is None or node in claimed:
+            node = NodeId(new_id(self._machine.random_bytes))
+        self._put(names, parent, node, entry)
+        return node
+
+    def _recognised(self, entry: Seen, kind: int, seen: Look, claimed: set[NodeId]) -> NodeId | None:
+        """The node that this is, moved here: same inode, gone from where it was, and unchanged."""
+        stat = entry.stat
+        for row, gone in self._store.locals_by_inode(stat.device, stat.inode):
+            same = kind == DIRECTORY or (row.print.size, row.print.mtime_ns) == (stat.size, stat.mtime_ns)
+            if row.kind == kind and row.node not in claimed and same and (gone or self._left(row, seen)):
+                return row.node
+        return None
+
+    def _left(self, row: Local, seen: Look) -> bool:
+        path = self._store.path(row.parent)
+        listing = None if path is None else seen.listings.get(path)
+        if listing is None:
+            return False
+        return all(entry.name != row.name or entry.stat.inode != row.print.inode for entry in listing)
+
+    def _put(self, names: Names, parent: NodeId, node: NodeId, entry: Seen) -> None:
+        stat, kind = entry.stat, _KINDS[entry.stat.kind]
+        content = None
+        if entry.link is not None:
+            content = Content(digest(entry.link.encode()), stat.mtime_ns)
+        blocked = kind == FILE and stat.size > MAX_FILE_SIZE
+        if blocked:
+            self._problems.report(
+                (*names, entry.name), KIND, _TOO_LARGE, "make it smaller, or move it out of the folder"
+            )
+        self._store.put_local(Local(node, parent, entry.name, kind, content, fingerprint(stat), blocked))
+        if kind == FILE:
+            self._quiet.changed(node, fingerprint(stat), trio.current_time())
+
+    def _disappearances(self, parent: NodeId, listing: list[Seen]) -> None:
+        there = {entry.name: entry.stat.kind for entry in listing}
+        for name, row in self._store.local_children(parent).items():
+            kind = there.get(name)
+            if kind is None or (kind is EntryKind.OTHER):
+                self._store.set_gone(row.node)
+                self.vanished_at = trio.current_time()
+
+    def _report_failure(self, names: Names, error: OSError) -> None:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            reason = f"the folder can't be listed: {(error.strerror or str(error)).lower()}"
+            self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
+
+
+def _unfit(entry: Seen, device: int) -> str | None:
+    """Why an entry can't be synced at all; None when it can."""
+    if entry.stat.kind is EntryKind.OTHER:
+        return "a socket, pipe or device"
+    try:
+        check_name(entry.name)
+    except Malformed:
+        return "its name is not valid UTF-8"
+    if entry.stat.device != device:
+        return "another file system is mounted here"
+    if entry.link is not None:
+        try:
+            if not 0 < len(entry.link.encode()) <= MAX_LINK_BYTES:
+                return "a symlink whose text is too long"
+        except UnicodeEncodeError:
+            return "a symlink whose text is not valid UTF-8"
+    return None

@@ -1,0 +1,62 @@
+"""What keeps single paths from being synced: kept until it is over, shown with a reason and advice (laws 9 and 15)."""
+
+from dataclasses import dataclass
+
+from peer.database import Database
+from protocol.identifiers import WorkspaceId
+
+
+@dataclass(frozen=True, slots=True)
+class PathProblem:
+    """One path's problem; `kind` says which part of Shoal found it, and will clear it."""
+
+    path: str
+    kind: str
+    reason: str
+    advice: str
+
+
+class Problems:
+    """The problems of one workspace."""
+
+    def __init__(self, database: Database, workspace: WorkspaceId) -> None:
+        """Read and write those of `workspace`."""
+        self._database = database
+        self._workspace = workspace
+
+    def report(self, path: tuple[str, ...], kind: str, reason: str, advice: str) -> None:
+        """A path has this problem from now on."""
+        self._database.run(
+            "INSERT OR REPLACE INTO problems VALUES (?,?,?,?,?)", self._workspace, printable(path), kind, reason, advice
+        )
+
+    def clear(self, path: tuple[str, ...], kind: str) -> None:
+        """The path's problem of this kind is over."""
+        self._database.run(
+            "DELETE FROM problems WHERE workspace = ? AND path = ? AND kind = ?", self._workspace, printable(path), kind
+        )
+
+    def clear_inside(self, directory: tuple[str, ...], kind: str) -> None:
+        """Problems of this kind right inside a directory are over, unless they are reported again."""
+        prefix = printable((*directory, ""))
+        sql = "SELECT path FROM problems WHERE workspace = ? AND kind = ? AND substr(path, 1, ?) = ?"
+        for (path,) in self._database.rows(sql, self._workspace, kind, len(prefix), prefix):
+            if "/" not in path[len(prefix) :]:
+                self._database.run(
+                    "DELETE FROM problems WHERE workspace = ? AND path = ? AND kind = ?", self._workspace, path, kind
+                )
+
+    def clear_kind(self, kind: str) -> None:
+        """All problems of this kind are over, unless they are reported again."""
+        self._database.run("DELETE FROM problems WHERE workspace = ? AND kind = ?", self._workspace, kind)
+
+    def all(self) -> list[PathProblem]:
+        """All problems, by path."""
+        sql = "SELECT path, kind, reason, advice FROM problems WHERE workspace = ? ORDER BY path, kind"
+        return [PathProblem(*row) for row in self._database.rows(sql, self._workspace)]
+
+
+def printable(path: tuple[str, ...]) -> str:
+    """A path for people and logs: bytes that are not UTF-8, and control characters, are escaped."""
+    raw = "/".join(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in raw)

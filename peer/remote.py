@@ -1,0 +1,360 @@
+"""The REMOTE tree: folds what the tracker ordered into it, believing only what a member's device signed.
+
+A delta is folded in memory first, page by page, and shown to the database in one transaction when it is complete: names
+may be taken over back and forth on the way. Where a signature fails the whole delta is refused; where a single name or
+manifest can't be used, that node alone is left out and reported (law 15).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from peer.database import Database
+from peer.problems import Problems
+from peer.tree_store import TreeStore
+from peer.trees import Remote, Synced
+from peer.version_store import Version, VersionStore
+from protocol.api import EDITOR, OWNER
+from protocol.commits import (
+    Commit,
+    Create,
+    Delete,
+    Move,
+    Operation,
+    Place,
+    Restore,
+    Write,
+    chain,
+    decode_operation,
+    first_chain_hash,
+)
+from protocol.commits import Content as SealedContent
+from protocol.deltas import Delta, Entry, Record, SignedCommit, entry_digest, verify_signed_commit
+from protocol.errors import BadSignature, CannotOpen, Malformed, ShoalError
+from protocol.identifiers import (
+    HASH_LENGTH,
+    CommitHash,
+    DeviceId,
+    NodeId,
+    PlaceMark,
+    RunId,
+    TrackerEpoch,
+    VersionId,
+    WorkspaceId,
+)
+from protocol.keys import WorkspaceKeys
+from protocol.manifests import open_manifest
+from protocol.names import open_name
+from protocol.runs import run_id
+
+KIND = "remote"
+"""The kind of problem this module reports."""
+
+
+class NeedsSnapshot(ShoalError):
+    """What is known here and what the tracker says don't fit together: start from a full snapshot and merge."""
+
+
+class UnknownDevice(ShoalError):
+    """A commit of a device whose certificate isn't known here yet."""
+
+
+class Signer(Protocol):
+    """What is known of a device that signs: its role's number, and its Ed25519 public key."""
+
+    @property
+    def signing_key(self) -> bytes: ...
+    @property
+    def role(self) -> int: ...
+
+
+class Signers(Protocol):
+    """The certified devices of a workspace's members."""
+
+    def find(self, device: DeviceId) -> Signer | None:
+        """The device; None when it isn't known."""
+        ...
+
+
+class Cursor(NamedTuple):
+    """How far REMOTE has come."""
+
+    tracker_epoch: TrackerEpoch | None
+    revision: int
+    hash: CommitHash
+
+
+class _Located(NamedTuple):
+    parent: NodeId
+    name: str
+    kind: int
+    mark: PlaceMark
+
+
+@dataclass(slots=True)
+class _Folded:
+    """A node as it comes out of a fold; `place` None: deleted."""
+
+    place: _Located | None
+    version: VersionId | None
+    durable: VersionId | None
+
+
+@dataclass(slots=True)
+class Fold:
+    """Entries taken in so far, not yet shown to the database."""
+
+    snapshot: bool
+    nodes: dict[NodeId, _Folded] = field(default_factory=dict)
+    versions: dict[VersionId, Version] = field(default_factory=dict)
+    withdrawn: list[tuple[NodeId, VersionId, VersionId | None]] = field(default_factory=list)
+    unusable: dict[NodeId, str] = field(default_factory=dict)
+
+
+class RemoteTree:
+    """Keeps REMOTE, and SYNCED where this device's own commits were accepted."""
+
+    def __init__(
+        self, *, database: Database, store: TreeStore, versions: VersionStore, problems: Problems, keys: WorkspaceKeys
+    ) -> None:
+        """Work on the workspace that `keys` open."""
+        self._database = database
+        self._store = store
+        self._versions = versions
+        self._problems = problems
+        self.keys = keys
+        self._workspace: WorkspaceId = keys.workspace
+
+    # The cursor
+
+    def cursor(self) -> Cursor:
+        """How far REMOTE has come; revision 0 before the first delta."""
+        sql = "SELECT tracker_epoch, revision, hash FROM workspaces WHERE workspace = ?"
+        row = self._database.row(sql, self._workspace)
+        return Cursor(None, 0, first_chain_hash(self._workspace)) if row is None else Cursor(*row)
+
+    def _advance(self, delta: Delta) -> None:
+        self._database.run(
+            "INSERT OR REPLACE INTO workspaces VALUES (?,?,?,?)",
+            self._workspace,
+            delta.tracker_epoch,
+            delta.through,
+            delta.hash,
+        )
+
+    def check_chain(self, delta: Delta) -> None:
+        """Where a delta lists every revision, its hash must follow from the cursor's; `NeedsSnapshot` otherwise."""
+        cursor = self.cursor()
+        if delta.since != cursor.revision or len(delta.entries) != delta.through - delta.since:
+            return
+        after = cursor.hash
+        for entry in delta.entries:
+            after = chain(after, entry.revision, entry_digest(self._workspace, entry))
+        if after != delta.hash:
+            raise NeedsSnapshot("the tracker's order differs from the one seen before")
+
+    # Taking in
+
+    def take_in(self, fold: Fold, delta: Delta, signers: Signers) -> None:
+        """Verify and fold one page. `BadSignature`, `UnknownDevice` or `NeedsSnapshot` refuse it whole."""
+        announced = set(delta.announced)
+        for entry in delta.entries:
+            if entry.commit is not None:
+                self._take_commit(fold, entry.commit, announced, signers)
+            elif entry.record is not None:
+                self._take_record(fold, entry.record)
+
+    def take_own(self, fold: Fold, delta: Delta) -> None:
+        """Fold a delta that holds nothing but a commit of this device."""
+        for entry in delta.entries:
+            if entry.commit is not None:
+                for item in entry.commit.items:
+                    self._take_operation(fold, entry.commit, decode_operation(item), set(delta.announced))
+
+    def _take_commit(self, fold: Fold, commit: SignedCommit, announced: set[VersionId], signers: Signers) -> None:
+        signer = signers.find(commit.device)
+        if signer is None:
+            raise UnknownDevice(f"a commit of an unknown device {commit.device.hex()}")
+        if signer.role not in (OWNER, EDITOR):
+            raise BadSignature("a commit of a device that may not write here")
+        verify_signed_commit(self._workspace, commit, signer.signing_key)
+        for item in commit.items:
+            if len(item) != HASH_LENGTH:
+                self._take_operation(fold, commit, decode_operation(item), announced)
+
+    def _take_operation(
+        self, fold: Fold, commit: SignedCommit, operation: Operation, announced: set[VersionId]
+    ) -> None:
+        node = operation.node
+        try:
+            if isinstance(operation, Create):
+                place = self._open_place(commit.epoch, node, operation.kind, operation.place)
+                fold.nodes[node] = _Folded(place, None, None)
+                if operation.content is not None:
+                    self._take_content(fold, commit, node, operation.content, announced)
+            elif isinstance(operation, Write):
+                self._folded(fold, node)
+                self._take_content(fold, commit, node, operation.content, announced)
+            elif isinstance(operation, Move | Restore):
+                self._take_place(fold, commit.epoch, operation)
+            elif isinstance(operation, Delete):
+                fold.nodes[node] = _Folded(None, None, None)
+        except (CannotOpen, Malformed) as error:
+            fold.unusable[node] = str(error)
+
+    def _take_place(self, fold: Fold, epoch: int, operation: Move | Restore) -> None:
+        folded = self._folded(fold, operation.node)
+        if folded.place is None:
+            raise NeedsSnapshot("a place for a node that isn't known")
+        folded.place = self._open_place(epoch, operation.node, folded.place.kind, operation.place)
+
+    def _take_content(
+        self, fold: Fold, commit: SignedCommit, node: NodeId, sealed: SealedContent, announced: set[VersionId]
+    ) -> None:
+        version = self.open_version(commit.epoch, commit.device, node, sealed)
+        fold.versions[version.id] = version
+        folded = fold.nodes[node]
+        folded.version = version.id
+        if version.id not in announced:
+            folded.durable = version.id
+
+    def _take_record(self, fold: Fold, record: Record) -> None:
+        for node, version in record.durable:
+            folded = self._folded(fold, node, required=False)
+            if version == folded.version or self._known(fold, version):
+                folded.durable = version
+        for node, version, head in record.withdrawn:
+            folded = self._folded(fold, node, required=False)
+            if folded.version == version:
+                folded.version = folded.durable = head
+                if head is None:
+                    folded.place = None
+            fold.withdrawn.append((node, version, head))
+
+    def _known(self, fold: Fold, version: VersionId) -> bool:
+        return version in fold.versions or self._versions.get(version) is not None
+
+    def _folded(self, fold: Fold, node: NodeId, *, required: bool = True) -> "_Folded":
+        """The node's state in this fold, brought in from the database when an earlier delta made it."""
+        if node not in fold.nodes:
+            row = None if fold.snapshot else self._store.remote(node)
+            if row is None:
+                if required and node not in fold.unusable:
+                    raise NeedsSnapshot("a change of a node that isn't known")
+                return _Folded(None, None, None)
+            place = _Located(row.parent, row.name, row.kind, row.place)
+            fold.nodes[node] = _Folded(place, row.version, row.durable)
+        return fold.nodes[node]
+
+    def _open_place(self, epoch: int, node: NodeId, kind: int, place: Place) -> _Located:
+        name = open_name(self.keys, epoch, place.parent, node, place.mark, place.token, place.name)
+        return _Located(place.parent, name, kind, place.mark)
+
+    def open_version(self, epoch: int, author: DeviceId, node: NodeId, sealed: SealedContent) -> Version:
+        """Open a version's manifest; `Malformed` or `CannotOpen` when it is not what it should be."""
+        keys = self.keys.epoch(epoch)
+        manifest = open_manifest(keys, self._workspace, node, sealed.version, sealed.manifest, sealed.runs)
+        return Version(sealed.version, node, author, manifest, sealed.runs)
+
+    # Showing
+
+    def show(self, fold: Fold, last: Delta) -> None:
+        """Make the fold REMOTE, and move the cursor to the end of the last page, in one transaction."""
+        with self._database.transaction():
+            if fold.snapshot:
+                self._begin_anew(fold)
+            for version in fold.versions.values():
+                self._versions.put(version)
+            for node in fold.nodes:
+                self._store.drop_remote(node)
+            for node, folded in fold.nodes.items():
+                self._show_node(node, folded)
+            for withdrawn in fold.withdrawn:
+                self._take_back(*withdrawn)
+            for node in fold.nodes:
+                self._versions.drop_unused(node)
+            self._report(fold)
+            self._advance(last)
+
+    def _show_node(self, node: NodeId, folded: _Folded) -> None:
+        if folded.place is None:
+            return
+        parent, name, kind, mark = folded.place
+        self._store.put_remote(Remote(node, parent, name, kind, mark, folded.version, None, folded.durable))
+
+    def _begin_anew(self, fold: Fold) -> None:
+        """A snapshot replaces all. What it lacks is agreed on no longer: it counts as new here, never as deleted."""
+        for table in ("remote", "synced"):
+            rows = self._database.rows(f"SELECT node FROM {table} WHERE workspace = ?", self._workspace)
+            for (node,) in rows:
+                if node not in fold.nodes or table == "remote":
+                    self._database.run(f"DELETE FROM {table} WHERE workspace = ? AND node = ?", self._workspace, node)
+                    self._store.mark_dirty(node)
+        self._database.run("DELETE FROM outbox WHERE workspace = ?", self._workspace)
+
+    def _take_back(self, node: NodeId, version: VersionId, head: VersionId | None) -> None:
+        """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on."""
+        synced = self._store.synced(node)
+        if synced is not None and synced.version == version:
+            if head is None:
+                self._store.drop_synced(node)
+            else:
+                self._store.put_synced(replace(synced, version=head))
+
+    def _report(self, fold: Fold) -> None:
+        for node, reason in fold.unusable.items():
+            self._problems.report(
+                (f"node {node.hex()}",), KIND, reason, "another device wrote something that this one can't use"
+            )
+
+    # This device's own commits
+
+    def accept(self, commit: Commit, device: DeviceId) -> None:
+        """The tracker took this commit: what it says is agreed on, whatever has changed here or there since."""
+        self._versions.put_runs((run_id(body), body) for body in commit.runs)
+        for data in commit.operations:
+            self._accept_operation(commit.epoch, device, decode_operation(data))
+        self._database.run("DELETE FROM outbox WHERE workspace = ? AND id = ?", self._workspace, commit.id)
+
+    def _accept_operation(self, epoch: int, device: DeviceId, operation: Operation) -> None:
+        node, synced = operation.node, self._store.synced(operation.node)
+        if isinstance(operation, Delete):
+            self._store.drop_synced(node)
+            if self._store.local(node) is None:
+                self._store.drop_local(node)
+        elif isinstance(operation, Create):
+            place = self._open_place(epoch, node, operation.kind, operation.place)
+            version = self._accept_content(epoch, device, node, operation.content)
+            self._store.put_synced(Synced(node, place.parent, place.name, place.kind, place.mark, version, None))
+        elif isinstance(operation, Write) and synced is not None:
+            version = self._accept_content(epoch, device, node, operation.content)
+            self._store.put_synced(replace(synced, version=version))
+        elif isinstance(operation, Move) and synced is not None:
+            place = self._open_place(epoch, node, synced.kind, operation.place)
+            self._store.put_synced(replace(synced, parent=place.parent, name=place.name, place=place.mark))
+
+    def _accept_content(
+        self, epoch: int, device: DeviceId, node: NodeId, sealed: SealedContent | None
+    ) -> VersionId | None:
+        if sealed is None:
+            return None
+        self._versions.put(self.open_version(epoch, device, node, sealed))
+        return sealed.version
+
+
+def own_entry(commit: Commit, device: DeviceId, revision: int, time_ms: int) -> Entry:
+    """A commit that this device made, as a delta would carry it."""
+    signed = SignedCommit(
+        device=device,
+        epoch=commit.epoch,
+        id=commit.id,
+        seen=commit.seen,
+        signature=commit.signature,
+        items=commit.operations,
+    )
+    return Entry(revision=revision, time_ms=time_ms, commit=signed)
+
+
+def runs_of(delta: Delta) -> Iterable[tuple[RunId, bytes]]:
+    """The bodies of runs that came with a delta, with the ids they really have."""
+    return ((run_id(body), body) for body in delta.runs)

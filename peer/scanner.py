@@ -1,0 +1,61 @@
+"""Looking at the disk: what is in a directory, without judging it. Runs in a worker thread."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from peer.ports import EntryKind, Stat
+from peer.root import Folder, Names
+from protocol.names import RESERVED
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One directory entry; `link` is a symlink's text."""
+
+    name: str
+    stat: Stat
+    link: str | None = None
+
+
+@dataclass(slots=True)
+class Look:
+    """What a look at some directories found. A directory that couldn't be listed is in `failed`, never an empty
+    list: no file is gone because a look failed (law 2). `device` is the root's."""
+
+    device: int = 0
+    listings: dict[Names, list[Seen]] = field(default_factory=dict)
+    failed: dict[Names, OSError] = field(default_factory=dict)
+
+
+def look(folder: Folder, directories: Iterable[Names]) -> Look:
+    """List `directories`, each on its own: one that fails doesn't stop the others (law 15)."""
+    found = Look(folder.device)
+    for names in directories:
+        try:
+            found.listings[names] = _list(folder, names)
+        except OSError as error:
+            found.failed[names] = error
+        folder.trim()
+    return found
+
+
+def merge(into: Look, more: Look) -> None:
+    """Add what another look found."""
+    into.device = more.device
+    into.listings |= more.listings
+    into.failed |= more.failed
+
+
+def _list(folder: Folder, names: Names) -> list[Seen]:
+    disk, directory = folder.disk, folder.directory(names)
+    out = []
+    for name in sorted(disk.scan(directory)):
+        if not names and name == RESERVED:
+            continue
+        try:
+            stat = disk.stat(directory, name)
+            link = disk.read_link(directory, name) if stat.kind is EntryKind.SYMLINK else None
+        except FileNotFoundError:
+            continue  # gone since the listing
+        out.append(Seen(name, stat, link))
+    return out

@@ -1,0 +1,178 @@
+"""What a peer says of itself: `status` and `explain` (laws 5 and 9).
+
+"synced" is said only when nothing is left to compare, to send or to fetch; "in the cloud" only when the tracker has said
+that every newest version is durable.
+"""
+
+from typing import Any
+
+import trio
+
+from peer.peer import Peer
+from peer.problems import PathProblem
+from peer.synchronizer.steps import Step, Wait
+from peer.synchronizer.synchronizer import is_coming
+from protocol.commits import DIRECTORY
+from protocol.errors import Problem, Usage
+from protocol.identifiers import NodeId
+
+STATES = ("starting", "scanning", "syncing", "synced", "paused", "offline", "held", "error")
+
+
+def status_of(peer: Peer) -> dict[str, Any]:
+    """The answer to `status`, as design §9 lays it out."""
+    state, detail = state_of(peer)
+    context, progress = peer.context, peer.synchronizer.progress
+    coming = sum(1 for node, step in progress.steps.items() if is_coming(step) and node not in progress.fetching)
+    coming += len(progress.fetching)
+    counters = context.counters
+    return {
+        "state": state,
+        "detail": detail,
+        "folder": context.root.path,
+        "device": {"id": context.device.hex(), "name": context.device_name},
+        "workspaces": [
+            {
+                "id": context.keys.workspace.hex(),
+                "name": "home",
+                "revision": peer.remote.cursor().revision,
+                "local_pending": max(0, context.store.dirty_count() - coming),
+                "remote_pending": coming,
+                "not_durable": context.store.not_durable_count(),
+            }
+        ],
+        "peers": [],
+        "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": counters["cloud_in"], "cloud_out": counters["cloud_out"]},
+        "progress": {"done_bytes": 0, "total_bytes": context.versions.upload_bytes()},
+        "problems": [_problem(problem) for problem in _problems(peer)],
+    }
+
+
+def _problem(problem: PathProblem) -> dict[str, str]:
+    return {"path": problem.path, "reason": problem.reason, "advice": problem.advice}
+
+
+def _problems(peer: Peer) -> list[PathProblem]:
+    found = peer.context.problems.all()
+    if peer.watcher.limit is not None:
+        found.insert(0, PathProblem("", "watch", peer.watcher.limit, "until then changes are found by scanning"))
+    return found
+
+
+def state_of(peer: Peer) -> tuple[str, str]:
+    """One of STATES, and one line that says more."""
+    progress, context = peer.synchronizer.progress, peer.context
+    if progress.error is not None:
+        return "error", progress.error
+    if progress.paused:
+        return "paused", "run shoal resume to go on"
+    if not progress.online:
+        if not progress.ready and peer.subscription.reason == "connecting":
+            return "starting", "connecting to the tracker"
+        return "offline", peer.subscription.reason
+    if progress.scanning or context.look_at_all:
+        return "scanning", "looking at the folder"
+    if is_settled(peer):
+        return "synced", "this device and the tracker agree"
+    stuck = stuck_problem(peer)
+    if stuck is not None:
+        return "error", stuck
+    return "syncing", f"{context.store.dirty_count()} paths to go"
+
+
+def is_settled(peer: Peer) -> bool:
+    """Whether the three trees are known to be equal."""
+    progress, context = peer.synchronizer.progress, peer.context
+    quiet = not (progress.scanning or context.look_at_all or context.to_look_at or progress.fetching)
+    return progress.online and progress.ready and quiet and context.store.dirty_count() == 0
+
+
+def stuck_problem(peer: Peer) -> str | None:
+    """One line about paths that can't be synced as things are, when nothing else is going on."""
+    progress, context = peer.synchronizer.progress, peer.context
+    if progress.working or progress.fetching or context.to_look_at or not context.postponed:
+        return None
+    dirty = [node for _, node in context.store.dirty_after(0, len(context.postponed) + 1)]
+    if not dirty or any(node not in context.postponed for node in dirty):
+        return None
+    return f"{len(dirty)} path{'s' if len(dirty) > 1 else ''} can't be synced: see the problems"
+
+
+async def wait_for(peer: Peer, what: str) -> None:
+    """Return once the peer is "synced" or "durable"; `Problem` when that can't come about by itself."""
+    if what not in ("synced", "durable"):
+        raise Usage(f"there is no waiting for {what!r}")
+    while True:
+        settled = peer.synchronizer.progress.settled
+        if is_settled(peer) and (what == "synced" or peer.context.store.not_durable_count() == 0):
+            return
+        state, detail = state_of(peer)
+        if state in ("error", "paused"):
+            raise Problem(f"{state}: {detail}")
+        with trio.move_on_after(1.0):
+            await settled.wait()
+
+
+def explain(peer: Peer, path: str) -> dict[str, Any]:
+    """What is known of one path: each tree's view, what is pending and why, and where its bytes are."""
+    names = _names(peer, path)
+    store = peer.context.store
+    node = store.find(names) or _find_remote(peer, names)
+    lines = [f"{path}"]
+    lines += [f"problem: {p.reason}; {p.advice}" for p in _problems(peer) if p.path == "/".join(names)]
+    if node is None:
+        return {"lines": [*lines, "not known to Shoal: it is not in the folder, or has not been seen yet"]}
+    if not names:
+        return {"lines": [*lines, "the folder itself: see shoal status"]}
+    return {"lines": [*lines, *_explain_node(peer, node)], "node": node.hex()}
+
+
+def _names(peer: Peer, path: str) -> tuple[str, ...]:
+    root = peer.context.root.path.rstrip("/")
+    if path != root and not path.startswith(root + "/"):
+        raise Usage(f"{path} is not in the folder {root}")
+    return tuple(name for name in path[len(root) :].split("/") if name)
+
+
+def _find_remote(peer: Peer, names: tuple[str, ...]) -> NodeId | None:
+    store, node = peer.context.store, NodeId(bytes(16))
+    for name in names:
+        row = store.remote_at(node, name)
+        if row is None:
+            return None
+        node = row.node
+    return node
+
+
+def _explain_node(peer: Peer, node: NodeId) -> list[str]:
+    store, versions = peer.context.store, peer.context.versions
+    local, remote, synced = store.local(node), store.remote(node), store.synced(node)
+    lines = [
+        f"on this disk:   {'no' if local is None else 'yes, not read yet' if _unread(local) else 'yes'}",
+        f"at the tracker: {'no' if remote is None else 'yes'}",
+        f"last agreed:    {'never' if synced is None else 'yes'}",
+    ]
+    step = peer.synchronizer.progress.steps.get(node)
+    lines.append(f"pending:        {_pending(step)}")
+    if remote is not None and remote.version is not None:
+        version = versions.get(remote.version)
+        author = "this device" if version and version.author == peer.context.device else "another device"
+        lines.append(f"version:        {remote.version.hex()} by {author}")
+        lines.append(f"in the cloud:   {'yes' if remote.available else 'not yet: keep the device that has it on'}")
+    if local is not None and synced is not None and synced.version is not None:
+        held = versions.get(synced.version)
+        own = held is not None and held.author == peer.context.device
+        lines.append(f"bytes from:     {'this device' if own else 'the cloud'}")
+    return lines
+
+
+def _unread(local: Any) -> bool:
+    return local.content is None and local.kind != DIRECTORY
+
+
+def _pending(step: Step | None) -> str:
+    if step is None:
+        return "nothing"
+    if isinstance(step, Wait):
+        return f"waiting: {step.why}"
+    return (step.__doc__ or type(step).__name__).split(".")[0].split(":")[0]

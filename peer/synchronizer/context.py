@@ -1,0 +1,85 @@
+"""What the parts of the synchronizer share: the ports, the stores, and a few notes they leave each other."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+import trio
+
+from peer.ports import Disk
+from peer.problems import Problems, printable
+from peer.quiet import Quiet
+from peer.root import Names, SyncRoot
+from peer.synchronizer.replacing import Outgoing
+from peer.tree_store import TreeStore
+from peer.trees import Local
+from peer.version_store import VersionStore
+from protocol.identifiers import DeviceId, NodeId, new_id
+from protocol.keys import WorkspaceKeys
+from protocol.ports import Machine
+
+log = logging.getLogger(__name__)
+POSTPONED = 15.0
+"""Seconds until a step that the disk or the tracker refused is tried again."""
+
+
+@dataclass
+class Context:
+    """One workspace in one folder."""
+
+    machine: Machine
+    disk: Disk
+    root: SyncRoot
+    keys: WorkspaceKeys
+    device: DeviceId
+    device_name: str
+    store: TreeStore
+    versions: VersionStore
+    problems: Problems
+    quiet: Quiet
+    limiter: trio.CapacityLimiter
+    """Bounds the threads that read and write files."""
+    counters: Counter[str] = field(default_factory=Counter)
+    """Bytes moved: "cloud_in", "cloud_out", "local" (taken from files already here)."""
+    to_look_at: set[Names] = field(default_factory=set)
+    """Directories that turned out not to be as LOCAL says."""
+    look_at_all: bool = True
+    """The whole folder is to be looked at."""
+    postponed: dict[NodeId, float] = field(default_factory=dict)
+    """Nodes whose step was refused, and when to try again, by `trio.current_time()`."""
+    wake: trio.Event = field(default_factory=trio.Event)
+    """Set when there may be something to do."""
+
+    def look_again(self, directory: Names) -> None:
+        """Scan a directory before planning goes on."""
+        self.to_look_at.add(directory)
+        self.wake.set()
+
+    def postpone(self, node: NodeId) -> None:
+        """Leave a node alone for a while."""
+        self.postponed[node] = trio.current_time() + POSTPONED
+
+    def renew(self, node: NodeId) -> None:
+        """Give a local node a fresh id and no past: it goes on as a new node."""
+        with self.store.database.transaction():
+            self.store.rename_local_node(node, NodeId(new_id(self.machine.random_bytes)))
+            self.store.drop_synced(node)
+
+    def remember_outgoing(self, outgoing: Outgoing, row: Local) -> None:
+        """Something is in `.shoal/outgoing`; it is let go when it has stayed unchanged for a minute."""
+        print_ = outgoing.print
+        self.store.database.run(
+            "INSERT OR REPLACE INTO outgoing VALUES (?,?,?,?,?,?,?,?)",
+            outgoing.name,
+            self.store.workspace,
+            row.parent,
+            row.name,
+            print_.inode,
+            print_.size,
+            print_.mtime_ns,
+            self.machine.now() // 1_000_000,
+        )
+
+    def log_conflict(self, directory: Names, name: str, kept: str) -> None:
+        """Say that a conflict copy was made."""
+        log.warning("conflict: %s is kept as %s", printable((*directory, name)), printable((*directory, kept)))

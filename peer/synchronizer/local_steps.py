@@ -1,0 +1,239 @@
+"""Carrying out the steps that change this disk, but for fetching. What turns out not to be as LOCAL says is looked
+at again."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from peer.problems import Problems
+from peer.root import Folder, Names, open_folder
+from peer.synchronizer.conflicts import conflict_name
+from peer.synchronizer.context import Context
+from peer.synchronizer.replacing import Changed, Target, move, set_attributes, take_away
+from peer.synchronizer.steps import MakeDirectory, MoveLocal, RemoveLocal, SetAside, SetAttributes, StepAside
+from peer.trees import Content, Fingerprint, Local, Remote, Synced, fingerprint
+from protocol.commits import DIRECTORY, SYMLINK
+from protocol.identifiers import NodeId, new_id
+
+T = TypeVar("T")
+KIND = "disk"
+"""The kind of problem this module reports."""
+
+
+class LocalSteps:
+    """The disk's part of the executor."""
+
+    def __init__(self, context: Context) -> None:
+        """Work on the context's workspace and folder."""
+        self._context = context
+        self._store = context.store
+        self._problems: Problems = context.problems
+
+    async def _on_disk(self, work: Callable[[Folder], T]) -> T:
+        context = self._context
+
+        def run() -> T:
+            with open_folder(context.disk, context.root) as folder:
+                return work(folder)
+
+        return await context.machine.offload(run, context.limiter)
+
+    async def carry_out(
+        self, step: MakeDirectory | MoveLocal | StepAside | SetAside | SetAttributes | RemoveLocal
+    ) -> bool:
+        """One step; True when something was done. A path that can't be changed becomes a problem of its own (law
+        15)."""
+        try:
+            if isinstance(step, MakeDirectory):
+                return await self._make_directory(step.node)
+            if isinstance(step, MoveLocal):
+                return await self._move(step.node)
+            if isinstance(step, StepAside):
+                return await self._step_aside(step.node)
+            if isinstance(step, SetAside):
+                return await self._set_aside(step.node, renew=step.renew)
+            if isinstance(step, SetAttributes):
+                return await self._set_attributes(step.node)
+            return await self._remove(step.node)
+        except Changed:
+            self._look_again(step.node)
+            return False
+        except OSError as error:
+            self.report(step.node, error)
+            return False
+
+    def report(self, node: NodeId, error: OSError) -> None:
+        """The disk refused: a problem of the node's path, tried again later."""
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP):
+            self._look_again(node)
+        path = self._store.remote_path(node) or self._store.path(node) or (f"node {node.hex()}",)
+        reason = (error.strerror or str(error)).lower()
+        self._problems.report(path, KIND, reason, advice_for(error))
+        self._context.postpone(node)
+
+    def _look_again(self, node: NodeId) -> None:
+        row, remote = self._store.local(node), self._store.remote(node)
+        for parent in {place.parent for place in (row, remote) if place is not None}:
+            path = self._store.path(parent)
+            if path is not None:
+                self._context.look_again(path)
+
+    def _target(self, row: Local) -> Target:
+        parent = self._store.path(row.parent)
+        if parent is None:
+            raise Changed("its folder is no longer there")
+        return Target(parent, row.name, row.print)
+
+    def _rows(self, node: NodeId) -> tuple[Local, Remote]:
+        local, remote = self._store.local(node), self._store.remote(node)
+        if local is None or remote is None:
+            raise Changed("the trees have moved on")
+        return local, remote
+
+    # Making and moving
+
+    async def _make_directory(self, node: NodeId) -> bool:
+        remote = self._store.remote(node)
+        parent = None if remote is None else self._store.path(remote.parent)
+        if remote is None or parent is None:
+            return False
+
+        def work(folder: Folder) -> Fingerprint:
+            directory = folder.directory(parent)
+            folder.disk.make_directory(directory, remote.name, 0o755)
+            folder.disk.fsync(directory)
+            return fingerprint(folder.disk.stat(directory, remote.name))
+
+        print_ = await self._on_disk(work)
+        with self._store.database.transaction():
+            self._store.put_local(Local(node, remote.parent, remote.name, remote.kind, None, print_))
+            self._put_synced(remote)
+        return True
+
+    async def _move(self, node: NodeId) -> bool:
+        local, remote = self._rows(node)
+        parent = self._store.path(remote.parent)
+        if parent is None:
+            return False
+        await self._rename(local, parent, remote.parent, remote.name)
+        return True
+
+    async def _rename(self, row: Local, path: Names, parent: NodeId, name: str) -> None:
+        source = self._target(row)
+        print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
+        same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
+        keep = row.kind == DIRECTORY or same
+        moved = replace(row, parent=parent, name=name, print=print_, content=row.content if keep else None)
+        with self._store.database.transaction():
+            self._store.put_local(moved)
+
+    # Stepping aside
+
+    async def _step_aside(self, node: NodeId) -> bool:
+        row = self._store.local(node)
+        path = None if row is None else self._store.path(row.parent)
+        if row is None or path is None:
+            return False
+        await self._rename(row, path, row.parent, f".shoal-{node.hex()}")
+        return True
+
+    async def _set_aside(self, node: NodeId, *, renew: bool) -> bool:
+        row = self._store.local(node)
+        path = None if row is None else self._store.path(row.parent)
+        if row is None or path is None:
+            return False
+        name = self.conflict_name(row.parent, row.name)
+        if not renew:
+            await self._rename(row, path, row.parent, name)
+            return True
+        # The database goes first: a crash in between leaves a new node under its old name, which is set aside again.
+        source = self._target(row)
+        fresh = NodeId(new_id(self._context.machine.random_bytes))
+        with self._store.database.transaction():
+            self._store.rename_local_node(node, fresh)
+            self._store.drop_synced(node)
+            self._store.put_local(replace(row, node=fresh, name=name))
+        self._context.log_conflict(path, row.name, name)
+        print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
+        current = self._store.local(fresh)
+        if current is not None and current.print == row.print:
+            same = (print_.size, print_.mtime_ns) == (row.print.size, row.print.mtime_ns)
+            self._store.put_local(replace(current, print=print_, content=current.content if same else None))
+        return True
+
+    def conflict_name(self, parent: NodeId, name: str) -> str:
+        """A free conflict name in a local directory."""
+
+        def taken(candidate: str) -> bool:
+            if self._store.local_at(parent, candidate) is not None:
+                return True
+            return self._store.remote_at(parent, candidate) is not None
+
+        return conflict_name(name, self._context.device_name, self._context.machine.now(), taken)
+
+    # Attributes and removal
+
+    async def _set_attributes(self, node: NodeId) -> bool:
+        local, remote = self._rows(node)
+        if remote.content is None:
+            return False
+        target, content, symlink = self._target(local), remote.content, local.kind == SYMLINK
+        print_ = await self._on_disk(lambda folder: set_attributes(folder, target, content, symlink=symlink))
+        held = Content(content.digest, print_.mtime_ns, content.executable, content.private)
+        with self._store.database.transaction():
+            self._store.put_local(replace(local, print=print_, content=held))
+            self._put_synced(remote)
+        return True
+
+    async def _remove(self, node: NodeId) -> bool:
+        row = self._store.local(node)
+        if row is None:
+            return False
+        target = self._target(row)
+        if row.kind == DIRECTORY:
+            await self._remove_directory(row, target)
+            return True
+        outgoing = await self._on_disk(lambda folder: take_away(folder, target))
+        with self._store.database.transaction():
+            self._context.remember_outgoing(outgoing, row)
+            self._gone(node)
+        return True
+
+    async def _remove_directory(self, row: Local, target: Target) -> None:
+        def work(folder: Folder) -> None:
+            parent = folder.directory(target.parent)
+            folder.forget((*target.parent, target.name))
+            folder.disk.remove_directory(parent, target.name)
+            folder.disk.fsync(parent)
+
+        try:
+            await self._on_disk(work)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            self._context.renew(row.node)
+            self._context.look_again((*target.parent, target.name))
+            return
+        with self._store.database.transaction():
+            self._gone(row.node)
+
+    def _gone(self, node: NodeId) -> None:
+        self._store.drop_local(node)
+        self._store.drop_synced(node)
+
+    def _put_synced(self, row: Remote) -> None:
+        self._store.put_synced(Synced(row.node, row.parent, row.name, row.kind, row.place, row.version, None))
+
+
+def advice_for(error: OSError) -> str:
+    """What a person can do about a refusal of the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space; it is tried again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "give Shoal permission to write there; it is tried again"
+    if error.errno == errno.ENAMETOOLONG:
+        return "this disk can't hold so long a name; rename it on another device"
+    return "it is tried again"

@@ -1,0 +1,112 @@
+"""Reading local files whose content isn't known: when they are quiet, many to a thread hop."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import trio
+
+from peer.chunker import Cut, Staged, stage_file
+from peer.root import Folder, Names, open_folder
+from peer.synchronizer.context import Context
+from peer.synchronizer.local_steps import advice_for
+from peer.trees import Fingerprint, Local
+from protocol.identifiers import NodeId
+from protocol.keys import WorkspaceKeys
+
+KIND = "read"
+"""The kind of problem this module reports."""
+BATCH_FILES, BATCH_BYTES = 256, 32 << 20
+"""How much one thread hop reads before what it found is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    row: Local
+    parent: Names
+    cut: Cut | None
+
+
+_Found = tuple[Staged, Fingerprint] | OSError | None
+
+
+class Reading:
+    """Stages local files for sending."""
+
+    def __init__(self, context: Context) -> None:
+        """Work on the context's workspace and folder."""
+        self._context = context
+
+    async def read(self, nodes: list[NodeId]) -> tuple[bool, float]:
+        """Read those that are quiet. Returns whether any was read, and in how many seconds to come back for the
+        rest."""
+        context, now = self._context, trio.current_time()
+        due = {node: context.quiet.due(node, now) for node in nodes}
+        later = [pause for pause in due.values() if pause > 0]
+        progress = False
+        for batch in _batches([self._wanted(node) for node in nodes if due[node] <= 0]):
+            found = await context.machine.offload(lambda batch=batch: self._read_batch(batch), context.limiter)  # type: ignore[misc]
+            with context.store.database.transaction():
+                for wanted, result in zip(batch, found, strict=True):
+                    progress = self._keep(wanted, result) or progress
+        return progress, min(later, default=float("inf"))
+
+    def _wanted(self, node: NodeId) -> _Wanted | None:
+        store = self._context.store
+        row = store.local(node)
+        parent = None if row is None else store.path(row.parent)
+        if row is None or parent is None:
+            return None
+        synced = store.synced(node)
+        base = None if synced is None or synced.version is None else self._context.versions.get(synced.version)
+        return _Wanted(row, parent, None if base is None else base.manifest.cut)
+
+    def _read_batch(self, batch: list[_Wanted]) -> list[_Found]:
+        with open_folder(self._context.disk, self._context.root) as folder:
+            return [_read_one(folder, wanted, self._context.keys) for wanted in batch]
+
+    def _keep(self, wanted: _Wanted, result: _Found) -> bool:
+        context, row = self._context, wanted.row
+        path = (*wanted.parent, row.name)
+        if isinstance(result, OSError):
+            reason = (result.strerror or str(result)).lower()
+            context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
+            context.postpone(row.node)
+            context.look_again(wanted.parent)
+            return False
+        if result is None or context.store.local(row.node) != row:
+            context.look_again(wanted.parent)
+            return False
+        staged, print_ = result
+        context.problems.clear(path, KIND)
+        context.quiet.read(row.node)
+        context.versions.stage(row.node, staged)
+        context.store.put_local(replace(row, content=staged.content, print=print_))
+        return True
+
+
+def _read_one(folder: Folder, wanted: _Wanted, keys: WorkspaceKeys) -> _Found:
+    disk = folder.disk
+    try:
+        folder.trim()
+        descriptor = disk.open_file(folder.directory(wanted.parent), wanted.row.name)
+        try:
+            return stage_file(disk, descriptor, keys, wanted.cut)
+        finally:
+            disk.close(descriptor)
+    except OSError as error:
+        return error
+
+
+def _batches(wanted: list[_Wanted | None]) -> Iterator[list[_Wanted]]:
+    batch: list[_Wanted] = []
+    size = 0
+    for item in wanted:
+        if item is None:
+            continue
+        batch.append(item)
+        size += item.row.print.size
+        if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,171 @@
+"""Putting files in place and taking them away, so that nothing a person wrote is ever the price (design §7,
+"Replacing").
+
+Everything here runs in a worker thread on an open `Folder`. A file comes into place whole, by one rename; what it
+replaces is checked before and after the swap, and waits in `.shoal/outgoing` until nobody can be writing to it any
+more.
+"""
+
+from dataclasses import dataclass
+
+from peer.chunker import file_mode, is_executable, is_private
+from peer.ports import Descriptor, Disk, Stat
+from peer.root import Folder, Names
+from peer.trees import Content, Fingerprint, fingerprint
+from protocol.errors import ShoalError
+from protocol.failpoints import failpoint
+
+
+class Changed(ShoalError):
+    """The disk is no longer as LOCAL says; look again before deciding anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where something goes: a folder, a name in it, and what stands there now (None: nothing may)."""
+
+    parent: Names
+    name: str
+    expected: Fingerprint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Something that left its place: its name in `.shoal/outgoing`, and how it was when it left."""
+
+    name: str
+    print: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What came of putting something in place. `kept` is the conflict name under which an edit made during the swap was
+    kept; otherwise what was replaced is `outgoing`, if there was anything."""
+
+    print: Fingerprint
+    outgoing: Outgoing | None = None
+    kept: str | None = None
+
+
+def still_expected(stat: Stat, expected: Fingerprint) -> bool:
+    """Whether a path is exactly as it was when LOCAL last saw it."""
+    return fingerprint(stat) == expected
+
+
+def same_file(stat: Stat, expected: Fingerprint) -> bool:
+    """Whether an inode that was just renamed is the one expected, unwritten: a rename touches its ctime only."""
+    return (stat.inode, stat.size, stat.mtime_ns) == (expected.inode, expected.size, expected.mtime_ns)
+
+
+def check_target(folder: Folder, target: Target) -> Descriptor:
+    """The open parent of a target that is as expected; `Changed` otherwise."""
+    disk = folder.disk
+    try:
+        parent = folder.directory(target.parent)
+        stat = disk.stat(parent, target.name)
+    except FileNotFoundError:
+        if target.expected is not None:
+            raise Changed("a file is no longer where it was") from None
+        return folder.directory(target.parent)
+    if target.expected is None or not still_expected(stat, target.expected):
+        raise Changed("a file has changed since it was last looked at")
+    return parent
+
+
+def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Placed:
+    """Bring `.shoal/temp/TEMP`, complete and fsynced, to its target. An edit that lands between the last check and the
+    swap is kept under the name `conflict` beside it. `Changed` when the target is not as expected."""
+    disk, room = folder.disk, folder.temp
+    parent = check_target(folder, target)
+    failpoint("peer.swap.checked")
+    try:
+        if target.expected is None:
+            disk.rename(room, temp, parent, target.name)
+        else:
+            disk.exchange(room, temp, parent, target.name)
+    except (FileExistsError, FileNotFoundError):
+        raise Changed("a file came or went during the swap") from None
+    failpoint("peer.swap.done")
+    kept, outgoing = None, None
+    if target.expected is not None:
+        if same_file(disk.stat(room, temp), target.expected):
+            outgoing = send_out(folder, room, temp)
+        else:
+            disk.rename(room, temp, parent, conflict)
+            kept = conflict
+    disk.fsync(parent)
+    return Placed(fingerprint(disk.stat(parent, target.name)), outgoing, kept)
+
+
+def send_out(folder: Folder, parent: Descriptor, name: str) -> Outgoing:
+    """Move something to `.shoal/outgoing` under a name of its own."""
+    disk, room = folder.disk, folder.outgoing
+    stat = disk.stat(parent, name)
+    number = 0
+    while True:
+        label = f"{stat.inode:x}-{stat.ctime_ns:x}-{number}"
+        try:
+            disk.rename(parent, name, room, label)
+        except FileExistsError:
+            number += 1
+            continue
+        return Outgoing(label, fingerprint(disk.stat(room, label)))
+
+
+def take_away(folder: Folder, target: Target) -> Outgoing:
+    """Take a file or symlink off the folder; `Changed`, with everything as it was, when it isn't what LOCAL says."""
+    disk = folder.disk
+    parent = check_target(folder, target)
+    assert target.expected is not None
+    try:
+        outgoing = send_out(folder, parent, target.name)
+    except FileNotFoundError:
+        raise Changed("a file went while it was being removed") from None
+    failpoint("peer.remove.outgoing")
+    if not same_file(disk.stat(folder.outgoing, outgoing.name), target.expected):
+        disk.rename(folder.outgoing, outgoing.name, parent, target.name)
+        raise Changed("a file changed while it was being removed")
+    disk.fsync(parent)
+    return outgoing
+
+
+def move(folder: Folder, source: Target, to_parent: Names, to_name: str) -> Fingerprint:
+    """Rename within the folder. Only what stands there, not its content, has to be as expected."""
+    disk = folder.disk
+    assert source.expected is not None
+    parent, goal = folder.directory(source.parent), folder.directory(to_parent)
+    try:
+        if disk.stat(parent, source.name).inode != source.expected.inode:
+            raise Changed("another file has taken its place")
+        disk.rename(parent, source.name, goal, to_name)
+    except (FileExistsError, FileNotFoundError):
+        raise Changed("a file came or went during a move") from None
+    folder.forget((*source.parent, source.name))
+    disk.fsync(goal)
+    if goal != parent:
+        disk.fsync(parent)
+    return fingerprint(disk.stat(goal, to_name))
+
+
+def set_attributes(folder: Folder, target: Target, content: Content, *, symlink: bool) -> Fingerprint:
+    """Give a file its time and permissions, or a symlink its time."""
+    disk = folder.disk
+    parent = check_target(folder, target)
+    if symlink:
+        disk.set_link_times(parent, target.name, content.mtime_ns)
+    else:
+        descriptor = disk.open_file(parent, target.name)
+        try:
+            dress(disk, descriptor, content, target.expected)
+        finally:
+            disk.close(descriptor)
+    return fingerprint(disk.stat(parent, target.name))
+
+
+def dress(disk: Disk, descriptor: Descriptor, content: Content, before: Fingerprint | None) -> None:
+    """Set permissions and time. Permissions that already say the right thing are left as the user made them."""
+    mode = file_mode(content.executable, content.private)
+    if before is not None and (is_executable(before), is_private(before)) == (content.executable, content.private):
+        mode = before.mode
+    disk.set_mode(descriptor, mode)
+    disk.set_times(descriptor, content.mtime_ns)

@@ -1,0 +1,335 @@
+"""Sending local change: from steps to signed commits, and what the tracker's answer means.
+
+A commit is stored before it is sent and kept until it is answered, so a lost answer is asked for again and never
+leads to a second commit. Its files are on the disk for good before it names them.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from peer.chunker import Staged
+from peer.remote import Fold, RemoteTree, own_entry
+from peer.root import open_folder
+from peer.synchronizer.context import Context
+from peer.synchronizer.steps import Send, SendCreate, SendDelete, SendMove
+from peer.tracker_client import DeviceClient
+from peer.trees import Local
+from protocol.api import COMMIT, CommitRefusal, CommitReply, FailedOperation
+from protocol.codec import decode, encode
+from protocol.commits import (
+    DIRECTORY,
+    SYMLINK,
+    Commit,
+    Content,
+    Create,
+    Delete,
+    Move,
+    Operation,
+    Place,
+    Write,
+    decode_commit,
+    encode_operation,
+    sign_commit,
+)
+from protocol.deltas import Delta
+from protocol.errors import Code, Refused
+from protocol.failpoints import failpoint
+from protocol.identifiers import (
+    MAX_COMMIT_OPERATIONS,
+    CommitId,
+    ContentHash,
+    NodeId,
+    PlaceMark,
+    TrackerEpoch,
+    VersionId,
+    new_id,
+)
+from protocol.manifests import Manifest, seal_manifest
+from protocol.names import seal_name
+from protocol.runs import SealedRun, cut_runs, seal_run
+from protocol.signing import SigningKey
+
+log = logging.getLogger(__name__)
+KIND = "send"
+"""The kind of problem this module reports."""
+COMMIT_TARGET = 900_000
+"""Bytes of operations and runs in one commit, leaving room for its frame."""
+ATTEMPTS = 3
+"""How often what is left of a refused commit is sent again before planning anew."""
+PERSONAL = {
+    "quota": ("your plan's storage is full", "delete something or take a larger plan; it is tried again"),
+    "too-large": ("it is larger than the plan allows", "make it smaller, or move it out of the folder"),
+}
+"""Refusals that a person has to do something about."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """Operations that become one commit."""
+
+    nodes: list[NodeId] = field(default_factory=list)
+    operations: list[bytes] = field(default_factory=list)
+    runs: dict[bytes, bytes] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, node: NodeId, operation: Operation, runs: Iterable[SealedRun]) -> None:
+        data = encode_operation(operation)
+        fresh = {run.id: run.body for run in runs if run.id not in self.runs}
+        self.nodes.append(node)
+        self.operations.append(data)
+        self.runs |= {bytes(run): body for run, body in fresh.items()}
+        self.size += len(data) + sum(len(body) for body in fresh.values()) + 16
+
+    def without(self, failed: set[int]) -> "_Draft":
+        rest = _Draft(runs=self.runs, size=self.size)
+        for index, (node, operation) in enumerate(zip(self.nodes, self.operations, strict=True)):
+            if index not in failed:
+                rest.nodes.append(node)
+                rest.operations.append(operation)
+        return rest
+
+
+class Sending:
+    """Makes, sends and settles this device's commits."""
+
+    def __init__(self, context: Context, client: DeviceClient, remote: RemoteTree, signing_key: SigningKey) -> None:
+        """`remote` takes in what was accepted."""
+        self._context = context
+        self._client = client
+        self._remote = remote
+        self._signing_key = signing_key
+
+    async def send(self, steps: Iterable[Send]) -> tuple[bool, bool]:
+        """Send steps as commits. Returns whether any was accepted, and whether REMOTE has to be brought up to date, as
+        others have changed it too. Raises `Unreachable`; what was on its way is settled by `resend`."""
+        accepted, behind = False, False
+        for draft in self._drafts(steps):
+            await self._make_durable()
+            for _ in range(ATTEMPTS):
+                if not draft.operations:
+                    break
+                commit = self._store(draft)
+                try:
+                    behind = await self._send(commit) or behind
+                    accepted = True
+                    break
+                except Refused as refusal:
+                    draft = draft.without(self._settle_refusal(commit, draft, refusal))
+                    behind = True
+        return accepted, behind
+
+    async def resend(self) -> bool:
+        """Ask again about commits whose answer never came. Returns whether REMOTE has to be brought up to date."""
+        sql = "SELECT body FROM outbox WHERE workspace = ? ORDER BY rowid"
+        for (body,) in self._context.store.database.rows(sql, self._context.store.workspace):
+            commit = decode_commit(body)
+            try:
+                await self._send(commit)
+            except Refused as refusal:
+                log.info("a commit from before was refused and is made anew: %s", refusal)
+                self._discard(commit)
+        return True
+
+    # Making
+
+    def _drafts(self, steps: Iterable[Send]) -> Iterator[_Draft]:
+        draft = _Draft()
+        for step in steps:
+            made = self._operation(step)
+            if made is None:
+                continue
+            draft.add(step.node, *made)
+            if len(draft.operations) >= MAX_COMMIT_OPERATIONS or draft.size >= COMMIT_TARGET - 300_000:
+                yield draft
+                draft = _Draft()
+        if draft.operations:
+            yield draft
+
+    def _operation(self, step: Send) -> tuple[Operation, tuple[SealedRun, ...]] | None:
+        """The operation that a step asks for, and the runs it names; None when the ground has shifted."""
+        node, store = step.node, self._context.store
+        local, remote = store.local(node), store.remote(node)
+        if isinstance(step, SendDelete):
+            return None if remote is None else (self._delete(node, remote.place, remote.version), ())
+        if local is None:
+            return None
+        if isinstance(step, SendMove):
+            return None if remote is None else (Move(node=node, base=remote.place, place=self._place(local)), ())
+        if isinstance(step, SendCreate) and local.kind == DIRECTORY:
+            return Create(node=node, kind=DIRECTORY, place=self._place(local)), ()
+        sealed = self._content(local)
+        if sealed is None:
+            return None
+        content, runs = sealed
+        if isinstance(step, SendCreate):
+            return Create(node=node, kind=local.kind, place=self._place(local), content=content), runs
+        if remote is None or remote.version is None:
+            return None
+        return Write(node=node, base=remote.version, content=content), runs
+
+    def _place(self, local: Local) -> Place:
+        context = self._context
+        name = seal_name(context.keys, local.parent, local.node, local.name, context.machine.random_bytes)
+        return Place(parent=local.parent, token=name.token, name=name.sealed, mark=name.place)
+
+    def _delete(self, node: NodeId, place: PlaceMark, version: VersionId | None) -> Delete:
+        mark = PlaceMark(new_id(self._context.machine.random_bytes))
+        return Delete(node=node, base=place, mark=mark, content_base=version)
+
+    def _content(self, local: Local) -> tuple[Content, tuple[SealedRun, ...]] | None:
+        context, keys = self._context, self._context.keys.newest
+        runs: tuple[SealedRun, ...] = ()
+        if local.kind == SYMLINK:
+            link = self._link(local)
+            if link is None:
+                return None
+            manifest = Manifest(size=0, mtime_ns=local.print.mtime_ns, link=link)
+        else:
+            staged = None if local.content is None else context.versions.staged(local.node, local.content)
+            if staged is None:
+                self._read_again(local)
+                return None
+            runs = tuple(seal_run(keys.run, run) for run in cut_runs(staged.chunks))
+            manifest = _file_manifest(staged, runs)
+        ids = tuple(run.id for run in runs)
+        sealed = seal_manifest(keys, context.keys.workspace, local.node, manifest, ids, context.machine.random_bytes)
+        return Content(version=sealed.version, manifest=sealed.sealed, runs=ids), runs
+
+    def _link(self, local: Local) -> str | None:
+        context = self._context
+        parent = context.store.path(local.parent)
+        if parent is None:
+            return None
+        try:
+            with open_folder(context.disk, context.root) as folder:
+                return context.disk.read_link(folder.directory(parent), local.name)
+        except OSError:
+            context.look_again(parent)
+            return None
+
+    def _read_again(self, local: Local) -> None:
+        """What the chunker made of it is no longer kept: forget that the content is known."""
+        self._context.store.put_local(
+            Local(local.node, local.parent, local.name, local.kind, None, local.print, local.blocked)
+        )
+
+    def _store(self, draft: _Draft) -> Commit:
+        context, cursor = self._context, self._remote.cursor()
+        commit = sign_commit(
+            workspace=context.keys.workspace,
+            device=context.device,
+            epoch=context.keys.newest.epoch,
+            commit=CommitId(new_id(context.machine.random_bytes)),
+            seen=cursor.hash,
+            operations=tuple(draft.operations),
+            runs=tuple(draft.runs.values()),
+            signing_key=self._signing_key,
+        )
+        context.store.database.run(
+            "INSERT INTO outbox VALUES (?,?,?)", context.keys.workspace, commit.id, encode(commit)
+        )
+        failpoint("peer.commit.stored")
+        return commit
+
+    async def _make_durable(self) -> None:
+        """One barrier for all files that the commit names."""
+        context = self._context
+
+        def barrier() -> None:
+            with open_folder(context.disk, context.root) as folder:
+                context.disk.sync_file_system(folder.directory(()))
+
+        await context.machine.offload(barrier, context.limiter)
+
+    # Settling
+
+    async def _send(self, commit: Commit) -> bool:
+        reply = await self._client.call(COMMIT, commit)
+        failpoint("peer.commit.answered")
+        return self._accepted(commit, reply)
+
+    def _accepted(self, commit: Commit, reply: CommitReply) -> bool:
+        """Take in an accepted commit. True when REMOTE has to be brought up to date first."""
+        context, cursor = self._context, self._remote.cursor()
+        in_order = reply.since == cursor.revision and cursor.tracker_epoch is not None
+        with context.store.database.transaction():
+            sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
+            if context.store.database.row(sql, commit.workspace, commit.id) is None:
+                return False  # a delta brought it before the answer did
+            self._remote.accept(commit, context.device)
+            self._want_missing(reply)
+            if in_order and cursor.tracker_epoch is not None:
+                delta = _own_delta(commit, reply, cursor.tracker_epoch, context)
+                fold = Fold(snapshot=False)
+                self._remote.take_own(fold, delta)
+                self._remote.show(fold, delta)
+        failpoint("peer.commit.settled")
+        return not in_order
+
+    def _want_missing(self, reply: CommitReply) -> None:
+        missing = set(reply.missing)
+        for id_ in reply.announced:
+            version = self._context.versions.get(id_)
+            if version is not None:
+                self._context.versions.want_missing(version, missing)
+
+    def _settle_refusal(self, commit: Commit, draft: _Draft, refusal: Refused) -> set[int]:
+        """Note why a commit was refused; returns the operations to leave out."""
+        self._discard(commit)
+        everything = set(range(len(draft.operations)))
+        if refusal.code is not Code.COMMIT:
+            log.error("the tracker refused a commit: %s", refusal)
+            for node in draft.nodes:
+                self._report(node, str(refusal), "it is tried again")
+            return everything
+        detail = decode(CommitRefusal, refusal.detail, len(refusal.detail))
+        if detail.epoch is not None:
+            return everything
+        for failed in detail.operations:
+            self._settle_failure(draft, failed)
+        return {failed.index for failed in detail.operations} or everything
+
+    def _settle_failure(self, draft: _Draft, failed: FailedOperation) -> None:
+        if failed.index >= len(draft.nodes):
+            return
+        log.debug("refused: %s", failed.reason)
+        if failed.reason in PERSONAL:
+            self._report(draft.nodes[failed.index], *PERSONAL[failed.reason])
+
+    def _report(self, node: NodeId, reason: str, advice: str) -> None:
+        path = self._context.store.path(node) or self._context.store.remote_path(node)
+        self._context.problems.report(path or (f"node {node.hex()}",), KIND, reason, advice)
+        self._context.postpone(node)
+
+    def _discard(self, commit: Commit) -> None:
+        self._context.store.database.run(
+            "DELETE FROM outbox WHERE workspace = ? AND id = ?", commit.workspace, commit.id
+        )
+
+
+def _file_manifest(staged: Staged, runs: tuple[SealedRun, ...]) -> Manifest:
+    content = staged.content
+    return Manifest(
+        size=staged.size,
+        mtime_ns=content.mtime_ns,
+        executable=content.executable,
+        private=content.private,
+        content_hash=None if staged.inline is not None else ContentHash(content.digest),
+        inline=staged.inline,
+        run_keys=tuple(run.key for run in runs),
+        cut=staged.cut,
+    )
+
+
+def _own_delta(commit: Commit, reply: CommitReply, epoch: TrackerEpoch, context: Context) -> Delta:
+    return Delta(
+        workspace=commit.workspace,
+        tracker_epoch=epoch,
+        since=reply.since,
+        through=reply.revision,
+        head=reply.revision,
+        hash=reply.hash,
+        entries=(own_entry(commit, context.device, reply.revision, reply.time_ms),),
+        announced=reply.announced,
+    )

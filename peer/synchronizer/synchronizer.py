@@ -1,0 +1,342 @@
+"""The synchronizer: looks at what changed, plans, carries out, until the three trees agree; then waits to be woken.
+
+One task plans and sends, so decisions never race each other. Fetching runs beside it, a few groups at a time; nodes
+that are being fetched are left out of planning until their group is done.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import trio
+
+from peer.indexer import Indexer
+from peer.merging import MergeCount, count_merge
+from peer.synchronizer.context import Context
+from peer.synchronizer.downloads import Downloads, Job
+from peer.synchronizer.loading import load_slice
+from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.planner import plan
+from peer.synchronizer.reading import Reading
+from peer.synchronizer.sending import Sending
+from peer.synchronizer.slices import Slice
+from peer.synchronizer.steps import (
+    Adopt,
+    Agree,
+    Clean,
+    Fetch,
+    Forget,
+    MakeDirectory,
+    MoveLocal,
+    Read,
+    RemoveLocal,
+    Renew,
+    SendCreate,
+    SendDelete,
+    SendMove,
+    SendWrite,
+    SetAside,
+    SetAttributes,
+    Step,
+    StepAside,
+    Wait,
+)
+from peer.watcher import Watcher
+from protocol.errors import BadSignature, Malformed, Problem, Refused, ShoalError, Unreachable, WrongRoot
+from protocol.identifiers import NodeId
+
+log = logging.getLogger(__name__)
+BATCH = 2000
+"""Dirty nodes planned together."""
+GROUPS = 2
+"""Groups of files fetched at once."""
+DELETE_QUIET = 2.0
+"""Seconds without further disappearances before a delete is sent, so that one `rm -rf` is one plan."""
+ERROR_RETRY = 5.0
+"""Seconds until a folder that is missing, or a tracker that talks nonsense, is tried again."""
+
+_SENDS = (SendCreate, SendMove, SendWrite, SendDelete)
+_LOCAL = (MakeDirectory, MoveLocal, StepAside, SetAside, SetAttributes, RemoveLocal)
+_COMING = (Fetch, MakeDirectory, MoveLocal, StepAside, SetAttributes, RemoveLocal)
+
+
+@dataclass
+class Progress:
+    """What the synchronizer is about, for status and for those who wait."""
+
+    scanning: bool = True
+    ready: bool = False  # REMOTE has been brought up to date at least once
+    online: bool = False
+    paused: bool = False
+    working: bool = False
+    error: str | None = None
+    steps: dict[NodeId, Step] = field(default_factory=dict)  # of the nodes that aren't clean
+    fetching: set[NodeId] = field(default_factory=set)
+    settled: trio.Event = field(default_factory=trio.Event)  # replaced whenever something may have settled
+
+
+class Synchronizer:
+    """Keeps one workspace and one folder equal."""
+
+    def __init__(
+        self,
+        *,
+        context: Context,
+        indexer: Indexer,
+        watcher: Watcher,
+        reading: Reading,
+        local_steps: LocalSteps,
+        downloads: Downloads,
+        sending: Sending,
+    ) -> None:
+        """The parts all share `context`."""
+        self._context = context
+        self._indexer = indexer
+        self._watcher = watcher
+        self._reading = reading
+        self._local_steps = local_steps
+        self._downloads = downloads
+        self._sending = sending
+        self._fetch_limit = trio.CapacityLimiter(GROUPS)
+        self._unsettled = True  # commits may be waiting for their answer
+        self.progress = Progress()
+        self.announce_merge: Callable[[MergeCount], None] | None = None
+        """Told once, before a first sync of two sides that both hold something."""
+        self.uploads_wanted = trio.Event()
+        self.behind = trio.Event()
+        """Set when REMOTE has to be brought up to date."""
+        self.lost = trio.Event()
+        """Set when the tracker didn't answer."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                wake = self._context.wake = trio.Event()
+                self.progress.working = True
+                pause = await self._work(nursery)
+                self.progress.working = False
+                self._tell()
+                with trio.move_on_after(pause):
+                    await wake.wait()
+
+    def look_at_everything(self) -> None:
+        """Scan the whole folder next."""
+        self._watcher.look_at_everything()
+
+    def pause(self, *, paused: bool) -> None:
+        """Stop sending, fetching and changing the disk, or go on. What changes here is still noticed."""
+        self.progress.paused = paused
+        self.uploads_wanted.set()
+        self._context.wake.set()
+        self._tell()
+
+    def connected(self) -> None:
+        """The tracker answers, and REMOTE is up to date."""
+        self.progress.online = self.progress.ready = self._unsettled = True
+        self._context.wake.set()
+
+    def disconnected(self) -> None:
+        """The tracker doesn't answer."""
+        self.progress.online = False
+        self._tell()
+
+    def _tell(self) -> None:
+        self.progress.settled.set()
+        self.progress.settled = trio.Event()
+
+    async def _work(self, nursery: trio.Nursery) -> float:
+        """Do all that can be done now; returns in how many seconds there may be more, unless woken."""
+        try:
+            pause = await self._look()
+            if self.progress.ready and not self.progress.paused:
+                pause = min(pause, await self._synchronise(nursery))
+            self.progress.error = None
+            return max(0.0, pause)
+        except WrongRoot as error:
+            self._fail(error)
+            self._context.look_at_all = True
+        except Unreachable as error:
+            log.info("%s", error)
+            self.disconnected()
+            self.lost.set()
+        except OSError as error:
+            self._fail(Problem(f"the folder can't be used: {(error.strerror or str(error)).lower()}"))
+        except (Malformed, BadSignature, Refused) as error:
+            self._fail(error)
+        return ERROR_RETRY
+
+    def _fail(self, error: ShoalError) -> None:
+        if self.progress.error != str(error):
+            log.error("%s", error)
+        self.progress.error = str(error)
+
+    # Looking
+
+    async def _look(self) -> float:
+        """Bring LOCAL up to date where something may have changed."""
+        context = self._context
+        pause = self._watcher.second_looks()
+        while context.look_at_all or context.to_look_at:
+            directories, context.to_look_at = context.to_look_at, set()
+            if context.look_at_all:
+                self.progress.scanning = True
+                context.look_at_all = False
+                try:
+                    await self._indexer.scan_everything()
+                except BaseException:
+                    context.look_at_all = True
+                    raise
+                self.progress.scanning = False
+            else:
+                self._watcher.found_new(await self._indexer.scan(directories))
+                pause = min(pause, self._watcher.second_looks())
+        return pause
+
+    # Planning and carrying out
+
+    async def _synchronise(self, nursery: trio.Nursery) -> float:
+        if self.progress.online and self._unsettled:
+            if await self._sending.resend():
+                self.behind.set()
+            self._unsettled = False
+        if self.announce_merge is not None:
+            await self._count_merge(self.announce_merge)
+        pause, position, progressed = float("inf"), 0, False
+        while True:
+            batch = self._context.store.dirty_after(position, BATCH)
+            if not batch:
+                if not progressed:
+                    break
+                position, progressed, pause = 0, False, float("inf")
+                continue
+            position = batch[-1][0]
+            moved, later = await self._plan([node for _, node in batch], nursery)
+            progressed, pause = progressed or moved, min(pause, later)
+            pause = min(pause, await self._look())
+            if self.progress.paused:
+                break
+            await trio.lowlevel.checkpoint()
+        return pause
+
+    async def _count_merge(self, announce: Callable[[MergeCount], None]) -> None:
+        """Before anything is decided: read all that is here, and count it against what is there."""
+        store, self.announce_merge = self._context.store, None
+        if store.synced_count() == 0:
+            await self._reading.read(store.unread_files())
+            count = count_merge(store)
+            if count.same + count.differ + count.only_here and count.same + count.differ + count.only_there:
+                announce(count)
+
+    async def _plan(self, nodes: list[NodeId], nursery: trio.Nursery) -> tuple[bool, float]:
+        now = trio.current_time()
+        waiting = {node: due - now for node, due in self._context.postponed.items() if due > now}
+        self._context.postponed = {node: now + pause for node, pause in waiting.items()}
+        free = [node for node in nodes if node not in self.progress.fetching and node not in waiting]
+        pause = min(waiting.values(), default=float("inf"))
+        if not free:
+            return False, pause
+        store = self._context.store
+        with store.database.transaction():
+            view = load_slice(store, free)
+            steps = plan(view)
+            store.mark_clean(step.node for step in steps if isinstance(step, Clean))
+            progressed = self._keep_books(steps)
+        self._note(steps)
+        read, later = await self._reading.read([step.node for step in steps if isinstance(step, Read)])
+        for step in steps:
+            if isinstance(step, _LOCAL):
+                progressed = await self._local_steps.carry_out(step) or progressed
+        if self.progress.online:
+            await self._fetch([step for step in steps if isinstance(step, Fetch)], nursery)
+            sent, held = await self._send(view, steps)
+            progressed, later = progressed or sent, min(later, held)
+        return progressed or read, min(pause, later)
+
+    def _note(self, steps: list[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Clean | Agree | Forget):
+                self.progress.steps.pop(step.node, None)
+            else:
+                self.progress.steps[step.node] = step
+
+    def _keep_books(self, steps: Iterable[Step]) -> bool:
+        context, store, changed = self._context, self._context.store, False
+        for step in steps:
+            if isinstance(step, Agree):
+                store.agree(step.node)
+            elif isinstance(step, Forget):
+                store.drop_synced(step.node)
+                if store.local(step.node) is None:
+                    store.drop_local(step.node)
+            elif isinstance(step, Renew):
+                context.renew(step.node)
+            elif isinstance(step, Adopt):
+                store.rename_local_node(step.node, step.remote)
+            else:
+                continue
+            changed = True
+        return changed
+
+    async def _fetch(self, steps: list[Fetch], nursery: trio.Nursery) -> None:
+        for group in await self._downloads.groups(steps):
+            self.progress.fetching.update(job.remote.node for job in group)
+            nursery.start_soon(self._fetch_group, group)
+
+    async def _fetch_group(self, group: list[Job]) -> None:
+        try:
+            async with self._fetch_limit:
+                await self._downloads.carry_out(group)
+        except* Unreachable as error:
+            log.info("%s", error.exceptions[0])
+            self.disconnected()
+            self.lost.set()
+        except* (WrongRoot, Refused, Malformed) as error:
+            log.warning("%s", error.exceptions[0])
+            for job in group:
+                self._context.postpone(job.remote.node)
+        except* OSError as error:
+            for job in group:
+                self._local_steps.report(job.remote.node, _first(error))
+        finally:
+            self.progress.fetching.difference_update(job.remote.node for job in group)
+            self._context.wake.set()
+
+    async def _send(self, view: Slice, steps: list[Step]) -> tuple[bool, float]:
+        """Send what may be sent now; returns whether anything was, and in how many seconds held deletes may go."""
+        sends = [step for step in steps if isinstance(step, _SENDS)]
+        quiet = self._indexer.vanished_at + DELETE_QUIET - trio.current_time()
+        pause = float("inf")
+        if quiet > 0 and any(isinstance(step, SendDelete) for step in sends):
+            held = {step.node for step in sends if isinstance(step, SendDelete)}
+            sends = [step for step in sends if step.node not in held and _holder(view, step) not in held]
+            pause = quiet
+        if not sends:
+            return False, pause
+        accepted, behind = await self._sending.send(sends)
+        if accepted:
+            self.uploads_wanted.set()
+        if behind:
+            self.behind.set()
+        return accepted, pause
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OSError)
+    return error
+
+
+def _holder(view: Slice, step: Step) -> NodeId | None:
+    """Which other node has, at the tracker, the name that a step is about to take."""
+    local = view.local.get(step.node)
+    if local is None or not isinstance(step, SendCreate | SendMove):
+        return None
+    return view.remote_at(local.parent, local.name)
+
+
+def is_coming(step: Step) -> bool:
+    """Whether a step brings something from the tracker to this disk."""
+    return isinstance(step, _COMING) or (isinstance(step, Wait) and "cloud" in step.why)

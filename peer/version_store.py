@@ -1,0 +1,197 @@
+"""Versions of one workspace in the client database: opened manifests, runs, what the chunker staged, what is to be
+uploaded."""
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+import cbor2
+
+from peer.chunker import Staged
+from peer.database import Database
+from peer.trees import Content
+from protocol.chunks import ChunkRef
+from protocol.codec import decode, encode
+from protocol.errors import Malformed
+from protocol.hashing import digest
+from protocol.identifiers import HASH_LENGTH, ChunkId, DeviceId, NodeId, RunId, VersionId, WorkspaceId
+from protocol.manifests import MAX_MANIFEST_BYTES, Manifest, content_hash
+from protocol.runs import open_run
+
+_REF_LENGTH = 2 * HASH_LENGTH + 4
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a file or symlink, as its manifest and list say."""
+
+    id: VersionId
+    node: NodeId
+    author: DeviceId
+    manifest: Manifest
+    runs: tuple[RunId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A chunk that the tracker lacks, and where in a file of this version it is: offset and length in bytes."""
+
+    position: int
+    version: VersionId
+    ref: ChunkRef
+    offset: int
+
+
+def content_of(manifest: Manifest) -> Content:
+    """What a version holds, comparable with what a disk holds."""
+    if manifest.link is not None:
+        return Content(digest(manifest.link.encode()), manifest.mtime_ns)
+    return Content(content_hash(manifest), manifest.mtime_ns, manifest.executable, manifest.private)
+
+
+class VersionStore:
+    """Reads and writes the versions of one workspace."""
+
+    def __init__(self, database: Database, workspace: WorkspaceId) -> None:
+        """Work on `workspace` in `database`."""
+        self._database = database
+        self._workspace = workspace
+
+    def put(self, version: Version) -> None:
+        """Keep a version."""
+        content = content_of(version.manifest)
+        self._database.run(
+            "INSERT OR REPLACE INTO versions VALUES (?,?,?,?,?,?,?,?,?,?)",
+            self._workspace,
+            version.id,
+            version.node,
+            version.author,
+            encode(version.manifest),
+            b"".join(version.runs),
+            content.digest,
+            content.mtime_ns,
+            content.executable,
+            content.private,
+        )
+
+    def get(self, version: VersionId) -> Version | None:
+        """A version; None when it isn't kept here (any more)."""
+        sql = "SELECT node, author, manifest, runs FROM versions WHERE workspace = ? AND version = ?"
+        row = self._database.row(sql, self._workspace, version)
+        if row is None:
+            return None
+        node, author, manifest, runs = row
+        split = tuple(RunId(runs[at : at + HASH_LENGTH]) for at in range(0, len(runs), HASH_LENGTH))
+        return Version(version, node, author, decode(Manifest, manifest, MAX_MANIFEST_BYTES), split)
+
+    def drop_unused(self, node: NodeId) -> None:
+        """Forget the node's versions that neither REMOTE nor SYNCED name."""
+        self._database.run(
+            """DELETE FROM versions WHERE workspace = ?1 AND node = ?2
+               AND version NOT IN (SELECT version FROM synced WHERE workspace = ?1 AND node = ?2 AND version NOT NULL)
+               AND version NOT IN (SELECT version FROM remote WHERE workspace = ?1 AND node = ?2 AND version NOT NULL)
+               AND version NOT IN (SELECT durable FROM remote WHERE workspace = ?1 AND node = ?2 AND durable NOT NULL)
+            """,
+            self._workspace,
+            node,
+        )
+
+    # Runs
+
+    def put_runs(self, bodies: Iterable[tuple[RunId, bytes]]) -> None:
+        """Keep bodies of runs, whose ids the caller has verified."""
+        self._database.run_many(
+            "INSERT OR IGNORE INTO runs VALUES (?,?,?)", [(self._workspace, run, body) for run, body in bodies]
+        )
+
+    def missing_runs(self, runs: Iterable[RunId]) -> list[RunId]:
+        """Those of `runs` whose bodies aren't here."""
+        wanted = list(dict.fromkeys(runs))
+        sql = "SELECT run FROM runs WHERE workspace = ? AND run IN (??)"
+        held = {row[0] for row in self._database.rows_in(sql, self._workspace, wanted)}
+        return [run for run in wanted if run not in held]
+
+    def chunks(self, version: Version) -> list[ChunkRef]:
+        """The version's chunks in order. `Malformed` when a run is missing, or the list doesn't add up to the size."""
+        out: list[ChunkRef] = []
+        for run, key in zip(version.runs, version.manifest.run_keys, strict=True):
+            sql = "SELECT body FROM runs WHERE workspace = ? AND run = ?"
+            row = self._database.row(sql, self._workspace, run)
+            if row is None:
+                raise Malformed("a run of a version's list is missing")
+            out.extend(open_run(key, row[0]))
+        if version.runs and sum(ref.length for ref in out) != version.manifest.size:
+            raise Malformed("a version's list does not add up to its size")
+        return out
+
+    # Staged files
+
+    def stage(self, node: NodeId, staged: Staged) -> None:
+        """Keep what the chunker made of a local file."""
+        refs = b"".join(ref.id + ref.key + ref.length.to_bytes(4, "big") for ref in staged.chunks)
+        cut = None if staged.cut is None else cbor2.dumps(list(staged.cut))
+        row = (staged.content.digest, staged.size, staged.content.mtime_ns, staged.inline, refs, cut)
+        self._database.run("INSERT OR REPLACE INTO staged VALUES (?,?,?,?,?,?,?,?)", self._workspace, node, *row)
+
+    def staged(self, node: NodeId, content: Content) -> Staged | None:
+        """What was staged of a local file, if it is still about this content."""
+        sql = "SELECT digest, size, inline, chunks, cut FROM staged WHERE workspace = ? AND node = ?"
+        row = self._database.row(sql, self._workspace, node)
+        if row is None or row[0] != content.digest:
+            return None
+        _, size, inline, refs, cut = row
+        return Staged(content, size, inline, tuple(_refs(refs)), None if cut is None else tuple(cbor2.loads(cut)))
+
+    def unstage(self, node: NodeId) -> None:
+        """What was staged has been sent, or is of no use."""
+        self._database.run("DELETE FROM staged WHERE workspace = ? AND node = ?", self._workspace, node)
+
+    # Uploads
+
+    def want_uploads(self, version: VersionId, wanted: Iterable[tuple[ChunkRef, int]]) -> None:
+        """The tracker lacks these (chunk, offset) of a version."""
+        self._database.run_many(
+            "INSERT OR IGNORE INTO uploads (workspace, version, chunk, key, offset, length) VALUES (?,?,?,?,?,?)",
+            [(self._workspace, version, ref.id, ref.key, offset, ref.length) for ref, offset in wanted],
+        )
+
+    def want_missing(self, version: Version, missing: Container[ChunkId]) -> None:
+        """Queue those chunks of a version that are among the `missing`."""
+        offset, wanted = 0, []
+        for ref in self.chunks(version):
+            if ref.id in missing:
+                wanted.append((ref, offset))
+            offset += ref.length
+        self.want_uploads(version.id, wanted)
+
+    def next_uploads(self, limit: int) -> list[Upload]:
+        """The oldest wanted chunks."""
+        sql = """SELECT position, version, chunk, key, offset, length FROM uploads
+                 WHERE workspace = ? ORDER BY position LIMIT ?"""
+        rows = self._database.rows(sql, self._workspace, limit)
+        return [
+            Upload(position, version, ChunkRef(chunk, key, length), offset)
+            for position, version, chunk, key, offset, length in rows
+        ]
+
+    def uploaded(self, chunks: Iterable[ChunkId]) -> None:
+        """The tracker has these chunks, or can't be given them."""
+        self._database.run_many(
+            "DELETE FROM uploads WHERE workspace = ? AND chunk = ?", [(self._workspace, chunk) for chunk in chunks]
+        )
+
+    def upload_bytes(self) -> int:
+        """How many bytes, in clear, are still to be uploaded."""
+        sql = "SELECT coalesce(sum(length), 0) FROM uploads WHERE workspace = ?"
+        return int(self._database.row(sql, self._workspace)[0])
+
+    def own_announced(self, author: DeviceId) -> list[VersionId]:
+        """Heads that this device announced and that are not in the cloud yet."""
+        sql = """SELECT r.version FROM remote r JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
+                 WHERE r.workspace = ? AND v.author = ? AND r.durable IS NOT r.version ORDER BY r.version"""
+        return [row[0] for row in self._database.rows(sql, self._workspace, author)]
+
+
+def _refs(data: bytes) -> Iterable[ChunkRef]:
+    for at in range(0, len(data), _REF_LENGTH):
+        chunk, key = data[at : at + HASH_LENGTH], data[at + HASH_LENGTH : at + 2 * HASH_LENGTH]
+        yield ChunkRef(ChunkId(chunk), key, int.from_bytes(data[at + 2 * HASH_LENGTH : at + _REF_LENGTH], "big"))

@@ -1,0 +1,84 @@
+"""The watcher: events say only where to look (design §7); the disk says what is.
+
+Gathers events into sets of directories, gives a directory that turned out to be new a second look, and looks at
+everything from time to time, as events can be lost.
+"""
+
+import logging
+
+import trio
+
+from peer.ports import FolderEvents
+from peer.root import Names
+from peer.synchronizer.context import Context
+from protocol.errors import WatchLimit
+
+log = logging.getLogger(__name__)
+SECOND_LOOK = 1.0
+"""Seconds after which a directory that was new is looked at once more: files made in it before it was watched."""
+EVERYTHING = 600.0
+"""Seconds between looks at the whole folder."""
+RETRY = 5.0
+"""Seconds until a folder that can't be watched is tried again."""
+
+
+class Watcher:
+    """Turns events into directories to look at, in the context."""
+
+    def __init__(self, context: Context, events: FolderEvents) -> None:
+        """Watch the context's folder."""
+        self._context = context
+        self._events = events
+        self._new: dict[Names, float] = {}
+        self.limit: str | None = None
+        """Why the folder can't be watched, when the kernel's limits are reached; it is still scanned from time to
+        time."""
+
+    async def run(self) -> None:
+        """Watch until cancelled, through folders that vanish and come back."""
+        while True:
+            try:
+                async with self._events.watch(self._context.root.path) as changes:
+                    self.limit = None
+                    self.look_at_everything()
+                    async for paths in changes:
+                        self._note(paths)
+            except WatchLimit as error:
+                if self.limit is None:
+                    log.error("%s", error)
+                self.limit = str(error)
+            except OSError as error:
+                log.warning("the folder can't be watched: %s", error.strerror)
+            await trio.sleep(RETRY)
+
+    async def look_regularly(self) -> None:
+        """Look at everything from time to time."""
+        while True:
+            await trio.sleep(RETRY if self.limit is not None else EVERYTHING)
+            self.look_at_everything()
+
+    def look_at_everything(self) -> None:
+        """Scan the whole folder next."""
+        self._context.look_at_all = True
+        self._context.wake.set()
+
+    def _note(self, paths: set[str]) -> None:
+        for path in paths:
+            if path == "":
+                self.look_at_everything()
+            else:
+                self._context.look_again(tuple(path.split("/")[:-1]))
+
+    def found_new(self, directories: set[Names]) -> None:
+        """These directories had not been seen before."""
+        due = trio.current_time() + SECOND_LOOK
+        for names in directories:
+            self._new[names] = due
+
+    def second_looks(self) -> float:
+        """Ask for the second looks that are due; returns the seconds until the next one."""
+        now = trio.current_time()
+        for names in [names for names, due in self._new.items() if due <= now]:
+            del self._new[names]
+            self._context.look_again(names)
+        return min(self._new.values(), default=float("inf")) - now
