@@ -14,6 +14,7 @@ from blake3 import blake3
 from pyfastcdc import FastCDC
 
 from bench.seeded import seeded_bytes
+from peer.chunker import cut_parameters
 from protocol import api
 from protocol.chunks import ChunkRef, seal_chunk
 from protocol.codec import encode
@@ -32,7 +33,6 @@ from protocol.commits import (
 from protocol.deltas import INLINE_DELTA_BYTES, Delta, Entry, Record, SignedCommit
 from protocol.identifiers import (
     HASH_LENGTH,
-    MAX_CHUNK,
     MAX_INLINE,
     MAX_PACK_BYTES,
     ROOT,
@@ -63,14 +63,6 @@ KIB, MIB = 1 << 10, 1 << 20
 BLOCK = MIB
 REVISION, NOW_MS = 100_000, 1_800_000_000_000
 """Numbers of the length that a workspace in use has."""
-
-
-def cut_parameters(size: int) -> tuple[int, int, int]:
-    """The chunker's minimum, average and maximum for a file of `size` bytes."""
-    average = 16 * KIB
-    while average < 512 * KIB and size > 2048 * average:
-        average *= 2
-    return average // 2, average, min(4 * average, MAX_CHUNK)
 
 
 class MadeFile:
@@ -351,7 +343,7 @@ def _upload(lengths: Sequence[int]) -> int:
     return sum(pack_length(pack) + reply + 2 * HTTP_HEADERS for pack in _packs(lengths))
 
 
-# The changes ---------------------------------------------------------------------------------------------------------
+# The changes --------------------
 
 
 def one_small() -> Row:
