@@ -1,0 +1,1 @@
+"""The tracker's requests over HTTP: envelope, endpoints, blocks, subscriptions."""

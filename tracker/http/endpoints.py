@@ -1,0 +1,154 @@
+"""The CBOR endpoints: each handler authorises, calls one rule and hands the result on."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from protocol import api
+from protocol.codec import decode, encode
+from protocol.commits import Commit, decode_commit
+from protocol.deltas import INLINE_DELTA_BYTES, Delta, Entry
+from protocol.failpoints import failpoint
+from protocol.identifiers import WorkspaceId
+from tracker.accounts import account_of
+from tracker.clock import now_ms
+from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, DELTA_ANSWERING
+from tracker.metadata.commit import Prepared, commit, delta_of, prepare
+from tracker.metadata.deltas import read_delta, record_delta
+from tracker.metadata.durable import NewRecord
+from tracker.metadata.missing import read_missing
+from tracker.metadata.runs import read_runs
+from tracker.metadata.withdraw import withdraw
+from tracker.metadata.workspaces import workspaces_of
+from tracker.services import Services
+from tracker.sessions import Principal
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+Open = Callable[[Services, Q], Awaitable[A]]
+"""A handler for anybody."""
+Closed = Callable[[Services, Principal, Q], Awaitable[A]]
+"""A handler for a device with a session."""
+
+
+async def _salt(services: Services, request: api.SaltRequest) -> api.SaltReply:
+    return await services.accounts.salt(request.email)
+
+
+async def _sign_up(services: Services, request: api.SignupRequest) -> api.Session:
+    return await services.accounts.sign_up(request)
+
+
+async def _log_in(services: Services, request: api.LoginRequest) -> api.LoginReply:
+    return await services.accounts.log_in(request)
+
+
+async def _register(services: Services, request: api.RegisterRequest) -> api.Session:
+    return await services.accounts.register(request)
+
+
+async def _challenge(services: Services, request: api.ChallengeRequest) -> api.ChallengeReply:
+    return services.sessions.challenge(request.device)
+
+
+async def _renew(services: Services, request: api.RenewRequest) -> api.Session:
+    return await services.sessions.renew(request)
+
+
+async def _log_out(services: Services, who: Principal, _: api.Empty) -> api.Empty:
+    await services.sessions.end(who.device)
+    services.hub.disconnect(who.device)
+    return api.Empty()
+
+
+async def _account(services: Services, who: Principal, _: api.Empty) -> api.AccountReply:
+    return await services.database.read(account_of, who.user)
+
+
+async def _workspaces(services: Services, who: Principal, _: api.Empty) -> api.WorkspacesReply:
+    return await services.database.read(workspaces_of, who.user)
+
+
+async def _commit(services: Services, who: Principal, request: Commit) -> api.CommitReply:
+    taken_apart = partial(prepare, request, who.user, who.device, who.signing_key)
+    prepared = await services.machine.offload(taken_apart, services.decoding)
+    failpoint(COMMIT_BEFORE)
+    done = await services.database.transact(commit, prepared, now_ms(services.machine))
+    if done.fresh:
+        publish_commit(services, prepared, done.reply)
+    failpoint(COMMIT_AFTER)
+    return done.reply
+
+
+def publish_commit(services: Services, prepared: Prepared, reply: api.CommitReply) -> None:
+    """Tell subscribers of a new commit, with the runs inside if the whole stays small."""
+
+    def delta() -> Delta:
+        with_runs = delta_of(prepared, reply, services.identity.epoch, with_runs=True)
+        if len(encode(with_runs)) <= INLINE_DELTA_BYTES:
+            return with_runs
+        return delta_of(prepared, reply, services.identity.epoch, with_runs=False)
+
+    services.hub.publish(prepared.commit.workspace, reply.since, reply.revision, prepared.device, delta)
+
+
+def publish_record(services: Services, workspace: WorkspaceId, new: NewRecord, time_ms: int) -> None:
+    """Tell subscribers what the tracker itself has put in the order."""
+
+    def delta() -> Delta:
+        entry = Entry(revision=new.head.revision, time_ms=time_ms, record=new.record)
+        return record_delta(
+            workspace, services.identity.epoch, new.since.revision, new.head.revision, new.head.hash, entry
+        )
+
+    services.hub.publish(workspace, new.since.revision, new.head.revision, None, delta)
+
+
+async def _delta(services: Services, who: Principal, request: api.DeltaRequest) -> Delta:
+    delta = await services.database.read(read_delta, who.user, request, services.identity.epoch)
+    failpoint(DELTA_ANSWERING)
+    return delta
+
+
+async def _runs(services: Services, who: Principal, request: api.RunsRequest) -> api.RunsReply:
+    return await services.database.read(read_runs, who.user, request)
+
+
+async def _missing(services: Services, who: Principal, request: api.MissingRequest) -> api.MissingReply:
+    return await services.database.read(read_missing, who.user, request)
+
+
+async def _withdraw(services: Services, who: Principal, request: api.WithdrawRequest) -> api.Empty:
+    time_ms = now_ms(services.machine)
+    new = await services.database.transact(withdraw, who.user, who.device, request, time_ms)
+    if new is not None:
+        publish_record(services, request.workspace, new, time_ms)
+    return api.Empty()
+
+
+OPEN: dict[api.Endpoint[Any, Any], Open[Any, Any]] = {
+    api.SALT: _salt,
+    api.SIGNUP: _sign_up,
+    api.LOGIN: _log_in,
+    api.REGISTER: _register,
+    api.CHALLENGE: _challenge,
+    api.RENEW: _renew,
+}
+CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
+    api.LOGOUT: _log_out,
+    api.ACCOUNT: _account,
+    api.WORKSPACES: _workspaces,
+    api.COMMIT: _commit,
+    api.DELTA: _delta,
+    api.RUNS: _runs,
+    api.MISSING: _missing,
+    api.WITHDRAW: _withdraw,
+}
+
+
+def decode_request(endpoint: api.Endpoint[Q, Any], body: bytes) -> Q:
+    """The request in a body; `Malformed` or `TooLarge`."""
+    if endpoint is api.COMMIT:
+        return decode_commit(body)  # type: ignore[return-value]
+    return decode(endpoint.request, body, endpoint.request_limit)

@@ -1,0 +1,260 @@
+"""Commits: judging one, giving it its place in the order, and recording what it did, in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.engine import Row
+
+from protocol.api import CommitRefusal, CommitReply, FailedOperation, NodeState
+from protocol.codec import encode
+from protocol.commits import (
+    Commit,
+    Operation,
+    commit_digest,
+    decode_operation,
+    operation_hash,
+    signed_bytes,
+    verify_commit,
+)
+from protocol.deltas import Delta, Entry, SignedCommit
+from protocol.errors import Code, Refused
+from protocol.identifiers import (
+    ChunkId,
+    CommitHash,
+    DeviceId,
+    NodeId,
+    RunId,
+    TrackerEpoch,
+    UserId,
+    VersionId,
+    WorkspaceId,
+)
+from protocol.runs import run_id
+from tracker.metadata.access import WRITERS, require
+from tracker.metadata.loading import Limits, read_before
+from tracker.metadata.missing import announced_and_missing
+from tracker.metadata.order import Head, add_used, append_entry, lock_head
+from tracker.metadata.rules import Node, Verdict, judge
+from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
+from tracker.metadata.writing import replace_nodes, write_states
+from tracker.plans import plan_called
+from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, users, versions
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A commit taken apart, its signature verified; needs no database."""
+
+    commit: Commit
+    user: UserId
+    device: DeviceId
+    operations: Sequence[Operation]
+    hashes: Sequence[bytes]
+    digest: bytes
+    brought: Mapping[RunId, bytes]  # the run bodies inside, by the ids they have
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What to answer; `fresh` unless this was a retry."""
+
+    reply: CommitReply
+    fresh: bool
+
+
+def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) -> Prepared:
+    """Decode and verify. `Malformed` or `BadSignature`."""
+    hashes = [operation_hash(operation) for operation in commit.operations]
+    signed = signed_bytes(commit.workspace, device, commit.epoch, commit.id, commit.seen, hashes)
+    verify_commit(signed, signing_key, commit.signature)
+    return Prepared(
+        commit=commit,
+        user=user,
+        device=device,
+        operations=[decode_operation(operation) for operation in commit.operations],
+        hashes=hashes,
+        digest=commit_digest(signed, commit.signature),
+        brought={run_id(body): body for body in commit.runs},
+    )
+
+
+def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committed:
+    """Put a commit into its workspace's order, or answer again what was answered the first time.
+
+    `Refused` with COMMIT and a `CommitRefusal` when it can't be; nothing is recorded then.
+    """
+    workspace = prepared.commit.workspace
+    require(connection, workspace, prepared.user)
+    head = lock_head(connection, workspace)
+    known = _find_entry(connection, prepared)
+    if known is not None:
+        return Committed(_answer_again(connection, workspace, prepared, known), fresh=False)
+    _authorise(connection, prepared, head)
+    weighed = weigh(connection, workspace, contents_of(prepared.operations), prepared.brought)
+    limits = _limits(connection, head)
+    before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, limits)
+    verdict = judge(prepared.operations, before)
+    if verdict.failures:
+        raise _refusal(prepared, verdict.failures, before.nodes)
+    after = _record(connection, head, prepared, verdict, weighed, time_ms)
+    replace_nodes(
+        connection, workspace, [node for node in verdict.nodes if node in before.nodes], verdict.nodes.values()
+    )
+    return Committed(_answer(head, after, weighed, time_ms), fresh=True)
+
+
+def _find_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]] | None:
+    """The entry this commit id made before any, looked up before any other check; `Refused` for another body."""
+    row = connection.execute(
+        select(entries).where(
+            entries.c.workspace == prepared.commit.workspace,
+            entries.c.device == prepared.device,
+            entries.c.commit_id == prepared.commit.id,
+        )
+    ).one_or_none()
+    if row is not None and row.digest != prepared.digest:
+        raise Refused(Code.MALFORMED, "this commit id stands for another commit already")
+    return row
+
+
+def _answer_again(
+    connection: Connection, workspace: WorkspaceId, prepared: Prepared, entry: Row[*tuple[object, ...]]
+) -> CommitReply:
+    """The same place in the order; what is missing is told as of now."""
+    named = [content.version for content in contents_of(prepared.operations)]
+    announced, missing = announced_and_missing(connection, workspace, named)
+    return CommitReply(
+        since=entry.revision - 1,
+        revision=entry.revision,
+        hash=CommitHash(entry.hash),
+        time_ms=entry.time_ms,
+        announced=tuple(announced),
+        missing=tuple(missing),
+    )
+
+
+def _authorise(connection: Connection, prepared: Prepared, head: Head) -> None:
+    """Role, device and key epoch, under the workspace's lock."""
+    require(connection, head.workspace, prepared.user, WRITERS)
+    retired = connection.execute(select(devices.c.retired).where(devices.c.id == prepared.device)).scalar_one()
+    if retired:
+        raise Refused(Code.UNAUTHENTICATED, "this device was logged out")
+    if prepared.commit.epoch != head.epoch:
+        detail = encode(CommitRefusal(epoch=head.epoch))
+        raise Refused(Code.COMMIT, f"the workspace's keys are at epoch {head.epoch}", detail)
+
+
+def _limits(connection: Connection, head: Head) -> Limits:
+    """The owner's quota. The row is locked: another workspace of the same owner may be written at the same time."""
+    owner = connection.execute(
+        select(users.c.plan, users.c.used_bytes).where(users.c.id == head.owner).with_for_update()
+    ).one()
+    plan = plan_called(owner.plan)
+    return Limits(used=owner.used_bytes, quota=plan.quota, max_file=plan.max_file)
+
+
+def _refusal(prepared: Prepared, failures: Mapping[int, str], known: Mapping[NodeId, Node]) -> Refused:
+    failed = tuple(
+        FailedOperation(index=index, reason=reason, state=_state(known.get(prepared.operations[index].node)))
+        for index, reason in sorted(failures.items())
+    )
+    message = f"{len(failed)} of {len(prepared.operations)} operations can't be"
+    return Refused(Code.COMMIT, message, encode(CommitRefusal(operations=failed)))
+
+
+def _state(node: Node | None) -> NodeState | None:
+    if node is None:
+        return None
+    return NodeState(parent=node.parent, token=node.token, place=node.place, version=node.version, deleted=node.deleted)
+
+
+def _record(
+    connection: Connection, head: Head, prepared: Prepared, verdict: Verdict, weighed: Weighed, time_ms: int
+) -> Head:
+    """Everything but the nodes' registers."""
+    commit = prepared.commit
+    columns = {
+        "device": prepared.device,
+        "commit_id": commit.id,
+        "epoch": commit.epoch,
+        "seen": commit.seen,
+        "signature": commit.signature,
+        "items": b"".join(prepared.hashes),
+    }
+    after = append_entry(connection, head, COMMIT, prepared.digest, time_ms, columns)
+    write_states(connection, head.workspace, after.revision, verdict.after, commit.operations)
+    _write_versions(connection, after, prepared, weighed)
+    pardon(connection, head.workspace, weighed.condemned)
+    add_used(connection, head.owner, verdict.charge)
+    return after
+
+
+def _write_versions(connection: Connection, after: Head, prepared: Prepared, weighed: Weighed) -> None:
+    """The new versions, the runs they are the first to name, and the chunks they wait for."""
+    version_rows, awaiting_rows = [], []
+    for position, operation in enumerate(prepared.operations):
+        for content in contents_of([operation]):
+            missing = weighed.missing[content.version]
+            row = {
+                "workspace": after.workspace,
+                "version": content.version,
+                "node": operation.node,
+                "device": prepared.device,
+                "revision": after.revision,
+                "position": position,
+                "state": ANNOUNCED if missing else DURABLE,
+                "size": weighed.measured[content.version].size,
+                "missing": len(missing),
+                "runs": b"".join(content.runs),
+            }
+            version_rows.append(row)
+            awaiting_rows += [
+                {"workspace": after.workspace, "chunk": chunk, "version": content.version, "length": length}
+                for chunk, length in missing.items()
+            ]
+    run_rows = [{"workspace": after.workspace, "run": run, "body": body} for run, body in weighed.new_runs.items()]
+    for table, rows in ((runs, run_rows), (versions, version_rows), (awaiting, awaiting_rows)):
+        if rows:
+            connection.execute(insert(table), rows)
+
+
+def _answer(head: Head, after: Head, weighed: Weighed, time_ms: int) -> CommitReply:
+    missing: dict[ChunkId, None] = {}
+    announced: list[VersionId] = []
+    for version, chunks in weighed.missing.items():
+        if chunks:
+            announced.append(version)
+            missing |= dict.fromkeys(chunks)
+    return CommitReply(
+        since=head.revision,
+        revision=after.revision,
+        hash=after.hash,
+        time_ms=time_ms,
+        announced=tuple(announced),
+        missing=tuple(missing),
+    )
+
+
+def delta_of(prepared: Prepared, reply: CommitReply, tracker_epoch: TrackerEpoch, *, with_runs: bool) -> Delta:
+    """The commit as the delta that brings it to other devices, all operations whole."""
+    commit = prepared.commit
+    signed = SignedCommit(
+        device=prepared.device,
+        epoch=commit.epoch,
+        id=commit.id,
+        seen=commit.seen,
+        signature=commit.signature,
+        items=commit.operations,
+    )
+    return Delta(
+        workspace=commit.workspace,
+        tracker_epoch=tracker_epoch,
+        since=reply.since,
+        through=reply.revision,
+        head=reply.revision,
+        hash=reply.hash,
+        entries=(Entry(revision=reply.revision, time_ms=reply.time_ms, commit=signed),),
+        announced=reply.announced,
+        runs=commit.runs if with_runs else (),
+    )

@@ -1,0 +1,294 @@
+"""Deltas: what came after a cursor, as the state that came of it (`protocol/deltas.py`).
+
+An operation is *current* while it defines one of its node's registers: place, content or durable content. Current ones
+travel whole, overtaken ones as hashes, and entries without any current one not at all. Of the tracker's own records
+only what still holds is told, and of what turned durable only versions that this delta doesn't introduce.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy.engine import Row
+
+from protocol.api import DeltaRequest
+from protocol.codec import decode
+from protocol.commits import Create, Write, decode_operation, first_chain_hash
+from protocol.deltas import MAX_DELTA_BYTES, PAGE_BYTES, Delta, Entry, Record, SignedCommit
+from protocol.errors import Code, Refused
+from protocol.identifiers import (
+    HASH_LENGTH,
+    MAX_COMMIT_OPERATIONS,
+    CommitHash,
+    CommitId,
+    DeviceId,
+    TrackerEpoch,
+    UserId,
+    VersionId,
+    WorkspaceId,
+)
+from tracker.metadata.access import require
+from tracker.metadata.batches import batches
+from tracker.metadata.loading import find_nodes
+from tracker.metadata.missing import announced_among
+from tracker.metadata.rules import Node
+from tracker.schema import RECORD, WITHDRAWAL, entries, nodes, states, versions, workspaces
+
+ROWS = 2 * MAX_COMMIT_OPERATIONS
+"""Operations read at a time, until a page is full: more than one commit can have."""
+PAGE_ENTRIES = 10_000
+ENTRY_OVERHEAD = 220
+"""Bytes an entry takes beside its items, about."""
+ROW_BYTES = 40
+
+
+@dataclass(slots=True)
+class _Page:
+    """The entries of one answer as they are gathered."""
+
+    entries: list[Entry] = field(default_factory=list)
+    introduced: list[VersionId] = field(default_factory=list)  # by operations that travel whole
+    size: int = 0
+
+    @property
+    def full(self) -> bool:
+        return self.size >= PAGE_BYTES or len(self.entries) >= PAGE_ENTRIES
+
+
+def read_delta(connection: Connection, user: UserId, request: DeltaRequest, tracker_epoch: TrackerEpoch) -> Delta:
+    """One page for a member. `Refused` (CURSOR_UNKNOWN) when the cursor is none of this database's."""
+    require(connection, request.workspace, user)
+    head, head_hash = connection.execute(
+        select(workspaces.c.revision, workspaces.c.hash).where(workspaces.c.id == request.workspace)
+    ).one()
+    _check_cursor(connection, request, head, tracker_epoch)
+    page, through = _gather(connection, request.workspace, request.revision, head)
+    return Delta(
+        workspace=request.workspace,
+        tracker_epoch=tracker_epoch,
+        since=request.revision,
+        through=through,
+        head=head,
+        hash=CommitHash(head_hash) if through == head else _hash_at(connection, request.workspace, through),
+        entries=tuple(page.entries),
+        announced=tuple(announced_among(connection, request.workspace, page.introduced)),
+    )
+
+
+def _hash_at(connection: Connection, workspace: WorkspaceId, revision: int) -> CommitHash:
+    if revision == 0:
+        return first_chain_hash(workspace)
+    return CommitHash(
+        connection.execute(
+            select(entries.c.hash).where(entries.c.workspace == workspace, entries.c.revision == revision)
+        ).scalar_one()
+    )
+
+
+def _check_cursor(connection: Connection, request: DeltaRequest, head: int, tracker_epoch: TrackerEpoch) -> None:
+    if request.revision == 0:
+        return
+    if (
+        request.tracker_epoch != tracker_epoch
+        or request.revision > head
+        or request.hash != _hash_at(connection, request.workspace, request.revision)
+    ):
+        raise Refused(Code.CURSOR_UNKNOWN, "the cursor is not of this tracker's history; take a snapshot")
+
+
+def _gather(connection: Connection, workspace: WorkspaceId, since: int, head: int) -> tuple[_Page, int]:
+    """A page, and the revision it goes up to."""
+    page = _Page()
+    commits = _Commits(connection, workspace, since)
+    records = _Records(connection, workspace, since)
+    while not page.full:
+        revision = min(commits.next_revision(), records.next_revision())
+        if revision > head:
+            return page, head
+        if commits.next_revision() == revision:
+            commits.take(page)
+        else:
+            records.take(page)
+    return page, page.entries[-1].revision
+
+
+_PAST = 1 << 63
+"""After every revision."""
+
+
+class _Commits:
+    """Entries with a current operation, in order, read ahead in windows."""
+
+    def __init__(self, connection: Connection, workspace: WorkspaceId, since: int) -> None:
+        self._current = _current_commits(connection, workspace, since)
+        self._next = next(self._current, None)
+
+    def next_revision(self) -> int:
+        return _PAST if self._next is None else self._next[0].revision
+
+    def take(self, page: _Page) -> None:
+        """Move the next entry to the page."""
+        assert self._next is not None
+        entry, operations = self._next
+        assert entry.commit is not None
+        page.entries.append(entry)
+        page.introduced += _introduced(operations)
+        page.size += ENTRY_OVERHEAD + sum(map(len, entry.commit.items))
+        self._next = next(self._current, None)
+
+
+def _current_commits(
+    connection: Connection, workspace: WorkspaceId, since: int
+) -> Iterator[tuple[Entry, dict[int, bytes]]]:
+    """Entries after `since` with a current operation, and these operations by position."""
+    while True:
+        rows = _current_operations(connection, workspace, since)
+        groups = {
+            revision: {row.position: row.operation for row in group}
+            for revision, group in groupby(rows, key=lambda row: int(row.revision))
+        }
+        if len(rows) == ROWS:
+            groups.popitem()  # the window may end within it
+        for row in _entry_rows(connection, workspace, list(groups)):
+            yield _commit_entry(row, groups[row.revision]), groups[row.revision]
+        if len(rows) < ROWS:
+            return
+        since = max(groups)
+
+
+def _entry_rows(
+    connection: Connection, workspace: WorkspaceId, revisions: Sequence[int]
+) -> Iterator[Row[*tuple[object, ...]]]:
+    for batch in batches(revisions):
+        yield from connection.execute(
+            select(entries)
+            .where(entries.c.workspace == workspace, entries.c.revision.in_(batch))
+            .order_by(entries.c.revision)
+        ).all()
+
+
+def _current_operations(connection: Connection, workspace: WorkspaceId, since: int) -> Sequence[Row[int, int, bytes]]:
+    """The first ROWS current operations after `since`: (revision, position, operation)."""
+    return connection.execute(
+        select(states.c.revision, states.c.position, states.c.operation)
+        .join(nodes, and_(nodes.c.workspace == states.c.workspace, nodes.c.node == states.c.node))
+        .where(states.c.workspace == workspace, states.c.revision > since, _is_current())
+        .order_by(states.c.revision, states.c.position)
+        .limit(ROWS)
+    ).all()
+
+
+def _is_current() -> ColumnElement[bool]:
+    registers = (
+        (nodes.c.place_revision, nodes.c.place_position),
+        (nodes.c.content_revision, nodes.c.content_position),
+        (nodes.c.durable_revision, nodes.c.durable_position),
+    )
+    return or_(*(and_(rev == states.c.revision, pos == states.c.position) for rev, pos in registers))
+
+
+def _commit_entry(row: Row[*tuple[object, ...]], operations: Mapping[int, bytes]) -> Entry:
+    hashes = [row.items[at : at + HASH_LENGTH] for at in range(0, len(row.items), HASH_LENGTH)]
+    signed = SignedCommit(
+        device=DeviceId(row.device),
+        epoch=row.epoch,
+        id=CommitId(row.commit_id),
+        seen=CommitHash(row.seen),
+        signature=row.signature,
+        items=tuple(operations.get(position, hash) for position, hash in enumerate(hashes)),
+    )
+    return Entry(revision=row.revision, time_ms=row.time_ms, commit=signed)
+
+
+def _introduced(operations: Mapping[int, bytes]) -> Iterator[VersionId]:
+    for data in operations.values():
+        operation = decode_operation(data)
+        if isinstance(operation, Create | Write) and operation.content is not None:
+            yield operation.content.version
+
+
+class _Records:
+    """The tracker's own entries of which something still holds, in order."""
+
+    def __init__(self, connection: Connection, workspace: WorkspaceId, since: int) -> None:
+        self._entries = _true_records(connection, workspace, since)
+        self._next = next(self._entries, None)
+
+    def next_revision(self) -> int:
+        return _PAST if self._next is None else self._next.revision
+
+    def take(self, page: _Page) -> None:
+        """Move the next entry to the page."""
+        assert self._next is not None
+        assert self._next.record is not None
+        page.entries.append(self._next)
+        rows = len(self._next.record.durable) + len(self._next.record.withdrawn)
+        page.size += ENTRY_OVERHEAD + ROW_BYTES * rows
+        self._next = next(self._entries, None)
+
+
+def _true_records(connection: Connection, workspace: WorkspaceId, since: int) -> Iterator[Entry]:
+    """Records after `since`, reduced to what still holds. For a snapshot only withdrawals can matter."""
+    kinds = (WITHDRAWAL,) if since == 0 else (RECORD, WITHDRAWAL)
+    after = since
+    while True:
+        rows = connection.execute(
+            select(entries.c.revision, entries.c.time_ms, entries.c.record)
+            .where(entries.c.workspace == workspace, entries.c.revision > after, entries.c.kind.in_(kinds))
+            .order_by(entries.c.revision)
+            .limit(100)
+        ).all()
+        for row in rows:
+            record = _reduce(connection, workspace, since, row.revision, decode(Record, row.record, MAX_DELTA_BYTES))
+            if record.durable or record.withdrawn:
+                yield Entry(revision=row.revision, time_ms=row.time_ms, record=record)
+        if len(rows) < 100:
+            return
+        after = rows[-1].revision
+
+
+def _reduce(connection: Connection, workspace: WorkspaceId, since: int, revision: int, record: Record) -> Record:
+    named = dict.fromkeys([row[0] for row in record.durable] + [row[0] for row in record.withdrawn])
+    known = find_nodes(connection, workspace, named)
+    durable = [(node, version) for node, version in record.durable if known[node].durable_version == version]
+    older = _introduced_by(connection, workspace, since, [version for _, version in durable])
+    return Record(
+        durable=tuple(row for row in durable if row[1] in older),
+        withdrawn=tuple(row for row in record.withdrawn if _still_fallen(known[row[0]], row[2], revision)),
+    )
+
+
+def _still_fallen(node: Node, head: VersionId | None, revision: int) -> bool:
+    """Whether nothing was written after the withdrawal at `revision`."""
+    return node.version == head and (node.content_at is None or node.content_at[0] < revision)
+
+
+def _introduced_by(
+    connection: Connection, workspace: WorkspaceId, since: int, named: Sequence[VersionId]
+) -> set[VersionId]:
+    """Those versions whose operation the asking device has seen already."""
+    found: set[VersionId] = set()
+    for batch in batches(named):
+        rows = connection.scalars(
+            select(versions.c.version).where(
+                versions.c.workspace == workspace, versions.c.version.in_(batch), versions.c.revision <= since
+            )
+        )
+        found.update(map(VersionId, rows))
+    return found
+
+
+def record_delta(
+    workspace: WorkspaceId, tracker_epoch: TrackerEpoch, since: int, through: int, hash: CommitHash, entry: Entry
+) -> Delta:
+    """One new record as the delta that brings it to devices."""
+    return Delta(
+        workspace=workspace,
+        tracker_epoch=tracker_epoch,
+        since=since,
+        through=through,
+        head=through,
+        hash=hash,
+        entries=(entry,),
+    )

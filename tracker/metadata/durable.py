@@ -1,0 +1,193 @@
+"""Recording stored chunks, and turning the versions durable that they complete.
+
+A head that turns durable becomes its node's durable head as well, and what the old durable head cost is the owner's
+again. A version that was overtaken before it was whole turns durable quietly, for history: it takes no register, so
+it can't cost quota that nobody checked.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from protocol.deltas import Record
+from protocol.errors import Code, Refused
+from protocol.identifiers import ChunkId, NodeId, UserId, VersionId, WorkspaceId
+from protocol.packs import Packed
+from tracker.metadata.access import WRITERS, require
+from tracker.metadata.batches import batches
+from tracker.metadata.loading import find_nodes
+from tracker.metadata.order import Head, add_used, append_record, lock_head
+from tracker.metadata.rules import as_durable
+from tracker.metadata.writing import update_contents
+from tracker.schema import ANNOUNCED, DURABLE, awaiting, chunks, objects, versions
+
+RECORD_ROWS = 10_000
+"""Versions in one record; more are told in several revisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record that has entered the order."""
+
+    record: Record
+    since: Head
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a stored pack did."""
+
+    stored: int  # chunks that were not held before
+    durable: Sequence[VersionId]
+    records: Sequence[NewRecord]
+
+
+def expected_chunks(
+    connection: Connection, workspace: WorkspaceId, user: UserId, packed: Sequence[Packed]
+) -> list[Packed]:
+    """Those chunks of a pack that are to be stored; held ones are left out.
+
+    `Refused` (NOT_ANNOUNCED) when no accepted commit lists one of them at that length.
+    """
+    require(connection, workspace, user, WRITERS)
+    lengths = {item.id: item.length for item in packed}
+    held = _held(connection, workspace, lengths)
+    announced = {chunk for chunk, _ in _awaited(connection, workspace, lengths)}
+    strangers = [item for item in packed if item.id not in held and item.id not in announced]
+    if strangers:
+        raise Refused(Code.NOT_ANNOUNCED, f"{len(strangers)} of {len(packed)} chunks are in no accepted commit")
+    return [item for item in {item.id: item for item in packed}.values() if item.id not in held]
+
+
+def _held(connection: Connection, workspace: WorkspaceId, lengths: Mapping[ChunkId, int]) -> set[ChunkId]:
+    found: set[ChunkId] = set()
+    for batch in batches(lengths):
+        query = select(chunks.c.chunk).where(chunks.c.workspace == workspace, chunks.c.chunk.in_(batch))
+        found.update(map(ChunkId, connection.scalars(query)))
+    return found
+
+
+def _awaited(
+    connection: Connection, workspace: WorkspaceId, lengths: Mapping[ChunkId, int]
+) -> list[tuple[ChunkId, VersionId]]:
+    """Which versions wait for these chunks at these lengths."""
+    found = []
+    for batch in batches(lengths):
+        rows = connection.execute(
+            select(awaiting.c.chunk, awaiting.c.version, awaiting.c.length)
+            .where(awaiting.c.workspace == workspace, awaiting.c.chunk.in_(batch))
+            .order_by(awaiting.c.chunk, awaiting.c.version)
+        )
+        found += [(ChunkId(row.chunk), VersionId(row.version)) for row in rows if lengths[row.chunk] == row.length]
+    return found
+
+
+def record_pack(
+    connection: Connection, workspace: WorkspaceId, key: str, size: int, packed: Sequence[Packed], time_ms: int
+) -> Recorded:
+    """Record chunks that an object of `size` bytes holds, and what turns durable by them.
+
+    Chunks that are held by now are skipped, and so are those that nothing waits for any more: an object of which
+    nothing was recorded is an orphan.
+    """
+    head = lock_head(connection, workspace)
+    lengths = {item.id: item.length for item in packed}
+    held = _held(connection, workspace, lengths)
+    waiting = _awaited(connection, workspace, {id: lengths[id] for id in lengths if id not in held})
+    wanted = {chunk for chunk, _ in waiting}
+    fresh = [item for item in packed if item.id in wanted]
+    if not fresh:
+        return Recorded(0, (), ())
+    _insert_chunks(connection, workspace, key, size, fresh)
+    durable = _satisfy(connection, workspace, waiting)
+    records = _turn_durable(connection, head, durable, time_ms)
+    return Recorded(len(fresh), durable, records)
+
+
+def _insert_chunks(
+    connection: Connection, workspace: WorkspaceId, key: str, size: int, fresh: Iterable[Packed]
+) -> None:
+    known = select(objects.c.key).where(objects.c.workspace == workspace, objects.c.key == key)
+    if connection.execute(known).one_or_none() is None:
+        connection.execute(insert(objects), [{"workspace": workspace, "key": key, "size": size}])
+    rows = [
+        {"workspace": workspace, "chunk": item.id, "object": key, "offset": item.offset, "length": item.length}
+        for item in fresh
+    ]
+    connection.execute(insert(chunks), rows)
+
+
+def _satisfy(
+    connection: Connection, workspace: WorkspaceId, waiting: Sequence[tuple[ChunkId, VersionId]]
+) -> list[VersionId]:
+    """Take what has arrived off the versions' lists; the versions of which the last chunk came."""
+    connection.execute(
+        delete(awaiting).where(
+            awaiting.c.workspace == workspace,
+            awaiting.c.chunk == bindparam("at_chunk"),
+            awaiting.c.version == bindparam("at_version"),
+        ),
+        [{"at_chunk": chunk, "at_version": version} for chunk, version in waiting],
+    )
+    arrived = Counter(version for _, version in waiting)
+    connection.execute(
+        update(versions)
+        .where(versions.c.workspace == workspace, versions.c.version == bindparam("at_version"))
+        .values(missing=versions.c.missing - bindparam("arrived")),
+        [{"at_version": version, "arrived": count} for version, count in arrived.items()],
+    )
+    return _complete_among(connection, workspace, arrived)
+
+
+def _complete_among(connection: Connection, workspace: WorkspaceId, candidates: Iterable[VersionId]) -> list[VersionId]:
+    complete: list[VersionId] = []
+    for batch in batches(candidates):
+        rows = connection.scalars(
+            select(versions.c.version)
+            .where(
+                versions.c.workspace == workspace,
+                versions.c.version.in_(batch),
+                versions.c.state == ANNOUNCED,
+                versions.c.missing == 0,
+            )
+            .order_by(versions.c.revision, versions.c.position)
+        )
+        complete += map(VersionId, rows)
+    return complete
+
+
+def _turn_durable(connection: Connection, head: Head, complete: Sequence[VersionId], time_ms: int) -> list[NewRecord]:
+    workspace = head.workspace
+    owners: dict[NodeId, list[VersionId]] = defaultdict(list)
+    for batch in batches(complete):
+        of_batch = (versions.c.workspace == workspace, versions.c.version.in_(batch))
+        connection.execute(update(versions).where(*of_batch).values(state=DURABLE))
+        rows = connection.execute(
+            select(versions.c.version, versions.c.node)
+            .where(*of_batch)
+            .order_by(versions.c.revision, versions.c.position)
+        )
+        for row in rows:
+            owners[NodeId(row.node)].append(VersionId(row.version))
+    known = find_nodes(connection, workspace, owners)
+    heads = [node for id, node in known.items() if node.version in owners[id]]
+    now = [as_durable(node) for node in heads]
+    update_contents(connection, workspace, now)
+    add_used(connection, head.owner, sum(node.charge for node in now) - sum(node.charge for node in heads))
+    told = sorted((node.content_at or (0, 0), node.node, node.version) for node in now if node.version is not None)
+    return _append_records(connection, head, [(node, version) for _, node, version in told], time_ms)
+
+
+def _append_records(
+    connection: Connection, head: Head, rows: Sequence[tuple[NodeId, VersionId]], time_ms: int
+) -> list[NewRecord]:
+    made = []
+    for batch in batches(rows, RECORD_ROWS):
+        record = Record(durable=tuple(batch))
+        after = append_record(connection, head, record, time_ms)
+        made.append(NewRecord(record, head, after))
+        head = after
+    return made

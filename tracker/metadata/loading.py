@@ -1,0 +1,167 @@
+"""Reading what a commit is judged by: every query covers many operations, none is per row."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, not_, select, tuple_
+from sqlalchemy.engine import Row
+
+from protocol.commits import DIRECTORY, Create, Delete, Move, Operation, Place, Restore
+from protocol.identifiers import ROOT, NameToken, NodeId, PlaceMark, VersionId, WorkspaceId
+from tracker.metadata.batches import batches
+from tracker.metadata.rules import At, Before, Node
+from tracker.metadata.weighing import Weighed, contents_of
+from tracker.schema import nodes, states, versions
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the owner's plan allows, in bytes."""
+
+    used: int
+    quota: int
+    max_file: int
+
+
+def read_before(
+    connection: Connection,
+    workspace: WorkspaceId,
+    revision: int,
+    operations: Sequence[Operation],
+    weighed: Weighed,
+    limits: Limits,
+) -> Before:
+    """Everything `rules.judge` looks at."""
+    places = places_of(operations)
+    known = find_nodes(connection, workspace, _named(operations, places))
+    if any(isinstance(op, Move | Restore) and _is_directory(known.get(op.node)) for op in operations):
+        _add_ancestors(connection, workspace, known)
+    gone = [op.node for op in operations if isinstance(op, Delete) and _is_directory(known.get(op.node))]
+    occupants = _occupants(connection, workspace, places)
+    known |= find_nodes(connection, workspace, [node for node in occupants.values() if node not in known])
+    return Before(
+        revision=revision,
+        nodes=known,
+        occupants=occupants,
+        crowded=_crowded(connection, workspace, gone, {op.node for op in operations}),
+        used_marks=_used_marks(connection, workspace, operations),
+        contents=weighed.measured,
+        used=limits.used,
+        quota=limits.quota,
+        max_file=limits.max_file,
+    )
+
+
+def places_of(operations: Iterable[Operation]) -> list[Place]:
+    """The places that operations give."""
+    return [op.place for op in operations if isinstance(op, Create | Move | Restore)]
+
+
+def _named(operations: Iterable[Operation], places: Iterable[Place]) -> list[NodeId]:
+    named = dict.fromkeys(op.node for op in operations)
+    named |= dict.fromkeys(place.parent for place in places)
+    named.pop(ROOT, None)
+    return list(named)
+
+
+def _is_directory(node: Node | None) -> bool:
+    return node is not None and node.kind == DIRECTORY
+
+
+def find_nodes(connection: Connection, workspace: WorkspaceId, ids: Iterable[NodeId]) -> dict[NodeId, Node]:
+    """Those of these nodes that exist or existed."""
+    found: dict[NodeId, Node] = {}
+    for batch in batches(ids):
+        rows = connection.execute(select(nodes).where(nodes.c.workspace == workspace, nodes.c.node.in_(batch)))
+        found.update((NodeId(row.node), node_of(row)) for row in rows)
+    return found
+
+
+def node_of(row: Row[*tuple[object, ...]]) -> Node:
+    """A node from its row in `nodes`."""
+    return Node(
+        node=NodeId(row.node),
+        kind=row.kind,
+        parent=NodeId(row.parent),
+        token=NameToken(row.token),
+        place=PlaceMark(row.place),
+        version=_version(row.version),
+        durable_version=_version(row.durable_version),
+        size=row.size,
+        durable_size=row.durable_size,
+        deleted=row.deleted,
+        place_at=(row.place_revision, row.place_position),
+        content_at=_at(row.content_revision, row.content_position),
+        durable_at=_at(row.durable_revision, row.durable_position),
+    )
+
+
+def _version(raw: bytes | None) -> VersionId | None:
+    return None if raw is None else VersionId(raw)
+
+
+def _at(revision: int | None, position: int | None) -> At | None:
+    return None if revision is None or position is None else (revision, position)
+
+
+def _add_ancestors(connection: Connection, workspace: WorkspaceId, known: dict[NodeId, Node]) -> None:
+    """Complete `known` up to the root, one query a level."""
+    while wanted := {node.parent for node in known.values()} - known.keys() - {ROOT}:
+        found = find_nodes(connection, workspace, wanted)
+        known |= found
+        if len(found) < len(wanted):
+            return  # a damaged tree; `check` tells
+
+
+def _occupants(
+    connection: Connection, workspace: WorkspaceId, places: Iterable[Place]
+) -> dict[tuple[NodeId, NameToken], NodeId]:
+    found: dict[tuple[NodeId, NameToken], NodeId] = {}
+    names = dict.fromkeys((place.parent, place.token) for place in places)
+    for batch in batches(names):
+        rows = connection.execute(
+            select(nodes.c.parent, nodes.c.token, nodes.c.node).where(
+                nodes.c.workspace == workspace,
+                tuple_(nodes.c.parent, nodes.c.token).in_(batch),
+                not_(nodes.c.deleted),
+            )
+        )
+        found.update(((NodeId(row.parent), NameToken(row.token)), NodeId(row.node)) for row in rows)
+    return found
+
+
+def _crowded(
+    connection: Connection, workspace: WorkspaceId, directories: Iterable[NodeId], touched: set[NodeId]
+) -> set[NodeId]:
+    """Directories with a live child outside `touched`."""
+    found: set[NodeId] = set()
+    for batch in batches(dict.fromkeys(directories)):
+        rows = connection.execute(
+            select(nodes.c.parent)
+            .where(
+                nodes.c.workspace == workspace,
+                nodes.c.parent.in_(batch),
+                not_(nodes.c.deleted),
+                nodes.c.node.not_in(touched),
+            )
+            .distinct()
+        )
+        found.update(NodeId(row.parent) for row in rows)
+    return found
+
+
+def _used_marks(connection: Connection, workspace: WorkspaceId, operations: Iterable[Operation]) -> set[bytes]:
+    """Of the marks these operations bring, those the workspace has seen before."""
+    operations = list(operations)
+    marks = [place.mark for place in places_of(operations)]
+    marks += [op.mark for op in operations if isinstance(op, Delete)]
+    used: set[bytes] = set()
+    for batch in batches(marks):
+        query = select(states.c.place).where(states.c.workspace == workspace, states.c.place.in_(batch))
+        used.update(connection.scalars(query))
+    for versions_batch in batches(content.version for content in contents_of(operations)):
+        query = select(versions.c.version).where(
+            versions.c.workspace == workspace, versions.c.version.in_(versions_batch)
+        )
+        used.update(connection.scalars(query))
+    return used

@@ -1,0 +1,89 @@
+"""Rows of nodes and their history, written many at a time."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, update
+
+from protocol.identifiers import NodeId, WorkspaceId
+from tracker.metadata.batches import batches
+from tracker.metadata.rules import At, Node
+from tracker.schema import nodes, states
+
+
+def write_states(
+    connection: Connection, workspace: WorkspaceId, revision: int, after: Sequence[Node], operations: Sequence[bytes]
+) -> None:
+    """Append one state an operation."""
+    rows = [
+        {
+            "workspace": workspace,
+            "revision": revision,
+            "position": position,
+            "node": node.node,
+            "kind": node.kind,
+            "parent": node.parent,
+            "token": node.token,
+            "place": node.place,
+            "version": node.version,
+            "deleted": node.deleted,
+            "operation": operation,
+        }
+        for position, (node, operation) in enumerate(zip(after, operations, strict=True))
+    ]
+    connection.execute(insert(states), rows)
+
+
+def replace_nodes(connection: Connection, workspace: WorkspaceId, known: Iterable[NodeId], now: Iterable[Node]) -> None:
+    """Make nodes what they are from now on; `known` are those of them that have a row.
+
+    Old rows go first: two nodes that swap names would collide in the index of live names if one was updated
+    before the other.
+    """
+    for batch in batches(known):
+        connection.execute(delete(nodes).where(nodes.c.workspace == workspace, nodes.c.node.in_(batch)))
+    rows = [_row(workspace, node) for node in now]
+    connection.execute(insert(nodes), rows)
+
+
+def _row(workspace: WorkspaceId, node: Node) -> dict[str, Any]:
+    return {
+        "workspace": workspace,
+        "node": node.node,
+        "kind": node.kind,
+        "parent": node.parent,
+        "token": node.token,
+        "place": node.place,
+        "deleted": node.deleted,
+        "place_revision": node.place_at[0],
+        "place_position": node.place_at[1],
+        **_content_columns(node),
+    }
+
+
+def _content_columns(node: Node) -> dict[str, Any]:
+    content, durable = _pair(node.content_at), _pair(node.durable_at)
+    return {
+        "version": node.version,
+        "durable_version": node.durable_version,
+        "size": node.size,
+        "durable_size": node.durable_size,
+        "content_revision": content[0],
+        "content_position": content[1],
+        "durable_revision": durable[0],
+        "durable_position": durable[1],
+    }
+
+
+def _pair(at: At | None) -> tuple[int | None, int | None]:
+    return (None, None) if at is None else at
+
+
+def update_contents(connection: Connection, workspace: WorkspaceId, now: Iterable[Node]) -> None:
+    """Set the content registers of nodes whose places stay."""
+    rows = [{"at_workspace": workspace, "at_node": node.node, **_content_columns(node)} for node in now]
+    if rows:
+        connection.execute(
+            update(nodes).where(nodes.c.workspace == bindparam("at_workspace"), nodes.c.node == bindparam("at_node")),
+            rows,
+        )

@@ -1,0 +1,144 @@
+"""Telling subscribed devices what changed, without ever buffering for a slow one without bound.
+
+The hub serves one process. Publishing never waits: each subscriber has a mailbox of bounded size, and one that
+overflows is emptied and told to catch up by delta instead.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import trio
+
+from protocol.codec import encode
+from protocol.deltas import INLINE_DELTA_BYTES, Delta
+from protocol.identifiers import DeviceId, WorkspaceId
+from protocol.notices import CatchUp, Changed, Notice
+
+MAX_NOTICES = 256
+MAX_BYTES = 1 << 20
+"""A mailbox with more notices or more bytes of deltas than this overflows."""
+
+
+class Mailbox:
+    """One subscriber's notices, oldest first."""
+
+    def __init__(self, device: DeviceId) -> None:
+        self.device = device
+        self._notices: deque[Notice] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._news = trio.Event()
+
+    def put(self, notice: Notice) -> None:
+        """Add a notice; on overflow all of them become one CatchUp."""
+        if self._notices and isinstance(self._notices[0], CatchUp):
+            return  # the device will ask for everything anyway
+        self._notices.append(notice)
+        self._bytes += _weight(notice)
+        if len(self._notices) > MAX_NOTICES or self._bytes > MAX_BYTES:
+            self._notices = deque([CatchUp()])
+            self._bytes = 0
+        self._news.set()
+
+    def close(self) -> None:
+        """End the subscription: `take` gives what is left, then None."""
+        self._closed = True
+        self._news.set()
+
+    async def take(self) -> Notice | None:
+        """The next notice; None when the subscription has ended."""
+        while not self._notices:
+            if self._closed:
+                return None
+            self._news = trio.Event()
+            await self._news.wait()
+        notice = self._notices.popleft()
+        self._bytes -= _weight(notice)
+        return notice
+
+
+def _weight(notice: Notice) -> int:
+    return len(notice.delta or b"") if isinstance(notice, Changed) else 0
+
+
+class Notifier(Protocol):
+    """What the rest of the tracker needs of notifications."""
+
+    def publish(
+        self,
+        workspace: WorkspaceId,
+        since: int,
+        through: int,
+        author: DeviceId | None,
+        delta: Callable[[], Delta | None],
+    ) -> None:
+        """Tell subscribers of a change. `author` gets no delta: it knows. Never waits.
+
+        `delta` is called only if somebody else listens.
+        """
+        ...
+
+
+class Hub:
+    """The notifier of one process. Everything in it is synchronous, so it needs no lock under trio."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[WorkspaceId, dict[Mailbox, None]] = {}
+        self._mailboxes: dict[Mailbox, None] = {}
+
+    @contextmanager
+    def subscribed(self, device: DeviceId, workspaces: Iterable[WorkspaceId]) -> Iterator[Mailbox]:
+        """A mailbox for these workspaces, whose membership the caller has checked."""
+        mailbox = Mailbox(device)
+        workspaces = list(dict.fromkeys(workspaces))
+        self._mailboxes[mailbox] = None
+        for workspace in workspaces:
+            self._subscribers.setdefault(workspace, {})[mailbox] = None
+        try:
+            yield mailbox
+        finally:
+            del self._mailboxes[mailbox]
+            for workspace in workspaces:
+                self._leave(workspace, mailbox)
+
+    def _leave(self, workspace: WorkspaceId, mailbox: Mailbox) -> None:
+        subscribers = self._subscribers[workspace]
+        del subscribers[mailbox]
+        if not subscribers:
+            del self._subscribers[workspace]
+
+    def publish(
+        self,
+        workspace: WorkspaceId,
+        since: int,
+        through: int,
+        author: DeviceId | None,
+        delta: Callable[[], Delta | None],
+    ) -> None:
+        subscribers = self._subscribers.get(workspace, {})
+        plain = Changed(workspace=workspace, since=since, through=through)
+        others = [mailbox for mailbox in subscribers if mailbox.device != author]
+        full = _with_delta(plain, delta) if others else plain
+        for mailbox in subscribers:
+            mailbox.put(plain if mailbox.device == author else full)
+
+    def disconnect(self, device: DeviceId) -> None:
+        """End the subscriptions of a device that was logged out."""
+        for mailbox in self._mailboxes:
+            if mailbox.device == device:
+                mailbox.close()
+
+    def close(self) -> None:
+        """End all subscriptions; the tracker stops."""
+        for mailbox in self._mailboxes:
+            mailbox.close()
+
+
+def _with_delta(notice: Changed, delta: Callable[[], Delta | None]) -> Changed:
+    made = delta()
+    encoded = None if made is None else encode(made)
+    if encoded is None or len(encoded) > INLINE_DELTA_BYTES:
+        return notice
+    return Changed(workspace=notice.workspace, since=notice.since, through=notice.through, delta=encoded)

@@ -1,0 +1,254 @@
+"""The tracker's tables.
+
+Every key of a growing table begins with the workspace, and an id means nothing without it: that is what sharding will
+cut along. Ids and hashes are raw bytes, times are milliseconds since 1970 UTC, sizes are bytes. The first migration in
+`tracker/migrations` creates exactly this; a test holds the two against each other.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.schema import SchemaItem
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _growing(name: str, *items: SchemaItem) -> Table[Any]:
+    """A table of short rows, clustered by its primary key where the database can do that."""
+    return Table(name, metadata, *items, sqlite_with_rowid=False)
+
+
+def _workspace() -> Column[bytes]:
+    return Column("workspace", LargeBinary(16), primary_key=True)
+
+
+# One row a fact about this database: the tracker epoch, the secret that salts, challenges and tokens are keyed with.
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),  # normalised
+    Column("auth_hash", LargeBinary(32), nullable=False),
+    Column("kdf_passes", BigInteger, nullable=False),
+    Column("kdf_memory", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),  # of the password wrapping
+    Column("identity_key", LargeBinary(32), nullable=False),
+    Column("identity_by_password", LargeBinary, nullable=False),
+    Column("identity_by_recovery", LargeBinary, nullable=False),
+    Column("recovery_hash", LargeBinary(32), nullable=False),
+    Column("plan", String(64), nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("used_bytes", BigInteger, nullable=False),  # by all workspaces the user owns, exact (law 6)
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+sealing_keys = Table(
+    "sealing_keys",
+    metadata,
+    Column("user", LargeBinary(16), ForeignKey("users.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("user", LargeBinary(16), ForeignKey("users.id"), nullable=False, index=True),
+    Column("body", LargeBinary, nullable=False),  # of the certificate
+    Column("signature", LargeBinary(64), nullable=False),
+    Column("signing_key", LargeBinary(32), nullable=False),  # out of the certificate
+    Column("name", LargeBinary, nullable=False),  # sealed
+    Column("retired", Boolean, nullable=False),
+    Column("added_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("device", LargeBinary(16), ForeignKey("devices.id"), nullable=False, index=True),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("owner", LargeBinary(16), ForeignKey("users.id"), nullable=False, index=True),
+    Column("home", Boolean, nullable=False),  # of its owner
+    Column("epoch", BigInteger, nullable=False),  # of its keys
+    Column("revision", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),  # chained, at `revision`
+)
+
+members = Table(
+    "members",
+    metadata,
+    _workspace(),
+    Column("user", LargeBinary(16), ForeignKey("users.id"), primary_key=True, index=True),
+    Column("role", SmallInteger, nullable=False),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    _workspace(),
+    Column("user", LargeBinary(16), ForeignKey("users.id"), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("body", LargeBinary, nullable=False),  # an encoded Grant
+)
+
+# The order itself, append-only: one row a revision, a commit or a record that the tracker made.
+entries = Table(
+    "entries",
+    metadata,
+    _workspace(),
+    Column("revision", BigInteger, primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),  # COMMIT, RECORD or WITHDRAWAL
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),  # chained, after this entry
+    Column("device", LargeBinary(16)),
+    Column("commit_id", LargeBinary(16)),
+    Column("epoch", BigInteger),
+    Column("seen", LargeBinary(32)),
+    Column("signature", LargeBinary(64)),
+    Column("items", LargeBinary),  # the hashes of the operations, one after the other
+    Column("record", LargeBinary),
+    UniqueConstraint("workspace", "device", "commit_id"),
+)
+COMMIT, RECORD, WITHDRAWAL = 1, 2, 3
+"""Kinds of entry; a WITHDRAWAL is a record with withdrawn versions in it."""
+
+# Append-only too: one row an operation, with the state its node had after it. This is the history.
+states = Table(
+    "states",
+    metadata,
+    _workspace(),
+    Column("revision", BigInteger, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("node", LargeBinary(16), nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("parent", LargeBinary(16), nullable=False),
+    Column("token", LargeBinary(16), nullable=False),
+    Column("place", LargeBinary(16), nullable=False),
+    Column("version", LargeBinary(16)),
+    Column("deleted", Boolean, nullable=False),
+    Column("operation", LargeBinary, nullable=False),  # the exact bytes that were signed
+    Index(None, "workspace", "node"),
+    Index(None, "workspace", "place"),  # a mark never returns
+)
+
+# The registers of each node now. The pairs (revision, position) name the operations that set them.
+nodes = _growing(
+    "nodes",
+    _workspace(),
+    Column("node", LargeBinary(16), primary_key=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("parent", LargeBinary(16), nullable=False),
+    Column("token", LargeBinary(16), nullable=False),
+    Column("place", LargeBinary(16), nullable=False),
+    Column("version", LargeBinary(16)),  # the head
+    Column("durable_version", LargeBinary(16)),  # the durable head
+    Column("size", BigInteger, nullable=False),  # what the head costs of the quota, 0 without one
+    Column("durable_size", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("place_revision", BigInteger, nullable=False),
+    Column("place_position", Integer, nullable=False),
+    Column("content_revision", BigInteger),
+    Column("content_position", Integer),
+    Column("durable_revision", BigInteger),
+    Column("durable_position", Integer),
+)
+live_names = Index(
+    "uq_nodes_live_name",
+    nodes.c.workspace,
+    nodes.c.parent,
+    nodes.c.token,
+    unique=True,
+    sqlite_where=text("deleted = 0"),
+    postgresql_where=text("NOT deleted"),
+)
+
+versions = _growing(
+    "versions",
+    _workspace(),
+    Column("version", LargeBinary(16), primary_key=True),
+    Column("node", LargeBinary(16), nullable=False),
+    Column("device", LargeBinary(16), nullable=False),  # the author
+    Column("revision", BigInteger, nullable=False),  # with `position`: the operation that introduced it
+    Column("position", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False),  # ANNOUNCED, DURABLE or WITHDRAWN
+    Column("size", BigInteger, nullable=False),  # sealed chunks and manifest together
+    Column("missing", Integer, nullable=False),  # distinct chunks awaited
+    Column("runs", LargeBinary, nullable=False),  # run ids, one after the other
+)
+ANNOUNCED, DURABLE, WITHDRAWN = 1, 2, 3
+"""States of a version."""
+
+runs = Table(
+    "runs",
+    metadata,
+    _workspace(),
+    Column("run", LargeBinary(32), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# Chunks that announced versions list and that are not held; the length is what that version's list says.
+awaiting = _growing(
+    "awaiting",
+    _workspace(),
+    Column("chunk", LargeBinary(32), primary_key=True),
+    Column("version", LargeBinary(16), primary_key=True),
+    Column("length", Integer, nullable=False),
+    Index(None, "workspace", "version"),
+)
+
+chunks = _growing(
+    "chunks",
+    _workspace(),
+    Column("chunk", LargeBinary(32), primary_key=True),
+    Column("object", String(129), nullable=False),
+    Column("offset", Integer, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("condemned_ms", BigInteger),  # by garbage collection; a commit that names the chunk clears it
+)
+
+objects = _growing(
+    "objects",
+    _workspace(),
+    Column("key", String(129), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+)

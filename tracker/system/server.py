@@ -1,0 +1,145 @@
+"""Serving the tracker's app with anycorn. The only file that knows the server.
+
+Anycorn instead of hypercorn because one unauthenticated request kills hypercorn 0.18 (its issue #225). It is always
+stopped through its shutdown trigger: cancelling it would cut answers off and skip clean-up.
+"""
+
+import ipaddress
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from ssl import SSLError
+from typing import Any
+
+import trio
+from anycorn import Config, serve
+
+from protocol.errors import Problem, Usage
+from tracker.assembly import Tracker
+
+READ_TIMEOUT_S = 120
+"""For the next bytes of a connection; pings keep a quiet WebSocket from reaching it."""
+PING_S = 30.0
+KEEP_ALIVE_S = 75.0
+GRACE_S = 5.0
+"""For requests in flight once the tracker is asked to stop."""
+MAX_SUBSCRIBE_BYTES = 1 << 20
+"""The longest WebSocket message taken: 10,000 cursors take some 300 kB."""
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+"""ASGI: scope, receive, send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where and how to listen. Port 0 takes any free one."""
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
+    insecure: bool = False  # plain http beyond loopback was asked for
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """(host, port) of `HOST:PORT`, brackets around an IPv6 address; `Usage` for anything else."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise Usage(f"{text!r} is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def check_listen(listen: Listen) -> None:
+    """`Usage` for half a certificate, and for plain http to anything but loopback unless it was asked for."""
+    if (listen.certificate is None) != (listen.key is None):
+        raise Usage("--tls-cert and --tls-key go together")
+    if listen.certificate is None and not listen.insecure and not _is_loopback(listen.host):
+        raise Usage(f"plain http on {listen.host}: give --tls-cert and --tls-key, or --insecure-http")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _config(listen: Listen) -> Config:
+    config = Config()
+    host = f"[{listen.host}]" if ":" in listen.host else listen.host
+    config.bind = [f"{host}:{listen.port}"]
+    config.alpn_protocols = ["http/1.1"]
+    config.accesslog = None
+    config.errorlog = logging.getLogger("shoal.tracker.server")
+    config.include_server_header = False
+    config.websocket_max_message_size = MAX_SUBSCRIBE_BYTES
+    config.websocket_permessage_deflate = False  # sealed bytes don't shrink
+    config.websocket_ping_interval = PING_S
+    config.read_timeout = READ_TIMEOUT_S
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.keep_alive_max_requests = 1_000_000
+    config.graceful_timeout = GRACE_S
+    config.shutdown_timeout = GRACE_S
+    if listen.certificate is not None and listen.key is not None:
+        config.certfile, config.keyfile = str(listen.certificate), str(listen.key)
+    return config
+
+
+def _http_1_only(app: App) -> Any:
+    """HTTP/2 carries blocks eight times slower here (stack-notes); anycorn would still take it unencrypted."""
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["http_version"] in ("1.0", "1.1"):
+            await app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 505, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return wrapped
+
+
+async def run_server(
+    tracker: Tracker,
+    listen: Listen,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `stop` is set; reports the real address when ready. `Problem` when it can't listen there."""
+    check_listen(listen)
+
+    async def stopping() -> None:
+        await stop.wait()
+        tracker.services.hub.close()  # or open WebSockets would last for the whole grace
+
+    try:
+        async with trio.open_nursery() as nursery:
+            app = _http_1_only(tracker.app)
+            addresses: list[str] = await nursery.start(
+                lambda task_status: serve(
+                    app, _config(listen), shutdown_trigger=stopping, task_status=task_status, mode="asgi"
+                )
+            )
+            task_status.started(addresses[0])
+    except* SSLError as group:
+        raise Problem(f"the certificate or its key can't be used: {_first(group)}") from None
+    except* OSError as group:
+        raise Problem(f"can't listen on {listen.host}:{listen.port}: {_first(group)}") from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return getattr(error, "strerror", None) or str(error)
+
+
+async def stop_on_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Set `stop` at the first SIGTERM or SIGINT."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            stop.set()
+            return
