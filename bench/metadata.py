@@ -1,9 +1,9 @@
 """How many bytes one change costs, by the real sealing, cutting and encoding (design §10, "traffic per update").
 
 The author sends a commit, reads the reply and uploads a pack of the new chunks. A receiver gets the delta inside the
-notification and asks for the chunks; when they are all in the cloud, it is told so by a record. The author is not sent
-its own commit back. Headers are estimated: 400 bytes for each HTTP request and as many for each reply, 10 for each
-WebSocket frame.
+notification and asks for the chunks; when they are all in the cloud, it is told so by a record. The author gets the
+same two notices, that of its own commit without the delta. Headers are estimated: 400 bytes for each HTTP request and
+as many for each reply, 10 for each WebSocket frame.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -231,8 +231,9 @@ class Author:
         """Everything that travels for one commit of these changes."""
         chunks = [length for _, sealed in changes for _, length in sealed.new_chunks]
         commit, reply = self._commit(changes), self._reply(changes)
-        down = self._notice(self._delta(commit, changes)) + (self._notice(self._durable(changes)) if chunks else 0)
-        up = len(encode(commit)) + len(encode(reply)) + 2 * HTTP_HEADERS
+        durable = self._notice(self._durable(changes)) if chunks else 0
+        down = self._notice(self._delta(commit, changes)) + durable
+        up = len(encode(commit)) + len(encode(reply)) + 2 * HTTP_HEADERS + self._plain_notice() + durable
         return Row(
             name=name,
             commit=len(encode(commit)),
@@ -311,6 +312,10 @@ class Author:
             workspace=self.workspace, revision=delta.since, tracker_epoch=self.tracker_epoch, hash=self.seen
         )
         return framed + len(encode(request)) + len(body) + 2 * HTTP_HEADERS
+
+    def _plain_notice(self) -> int:
+        notice = Changed(workspace=self.workspace, since=REVISION, through=REVISION + 1)
+        return FRAME_HEADER + len(encode_notice(notice))
 
     def _download(self, changes: Sequence[tuple[Operation, Sealed]]) -> int:
         """Bytes for fetching the new chunks from the cloud, the requests included."""
