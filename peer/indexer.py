@@ -44,8 +44,10 @@ class Indexer:
         problems: Problems,
         quiet: Quiet,
         limiter: trio.CapacityLimiter,
+        turn: trio.Lock,
     ) -> None:
-        """`limiter` bounds the threads that look at the disk."""
+        """`limiter` bounds the threads that look at the disk. `turn` is held from a look until it is judged, so that
+        nothing is put in place in between and then missed."""
         self._machine = machine
         self._disk = disk
         self._root = root
@@ -53,17 +55,20 @@ class Indexer:
         self._problems = problems
         self._quiet = quiet
         self._limiter = limiter
+        self._turn = turn
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
 
     async def scan_everything(self) -> None:
         """Look at the whole folder. Raises `WrongRoot` when it isn't there or can't be listed."""
-        await self._scan({()}, deep=True)
+        async with self._turn:
+            await self._scan({()}, deep=True)
 
     async def scan(self, directories: Iterable[Names]) -> set[Names]:
         """Look at these directories, and at all that turns out to be new in them. Returns the new ones: a file may have
         been written there before it was watched, so they deserve a second look."""
-        return await self._scan(set(directories), deep=False)
+        async with self._turn:
+            return await self._scan(set(directories), deep=False)
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()

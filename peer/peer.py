@@ -55,7 +55,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a peer lives: its home's path, its folder, its database, and what the tracker last said of its workspaces."""
+    """Where a peer lives: its home's path, its folder, its database, and the tracker's last word on its workspaces."""
 
     home: str
     folder: str
@@ -146,6 +146,7 @@ class Peer:
             problems=problems,
             quiet=context.quiet,
             limiter=context.limiter,
+            turn=context.turn,
         )
         local_steps = LocalSteps(context)
         self.watcher = Watcher(context, ports.events)

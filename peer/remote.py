@@ -5,7 +5,7 @@ may be taken over back and forth on the way. Where a signature fails the whole d
 manifest can't be used, that node alone is left out and reported (law 15).
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -16,6 +16,8 @@ from peer.trees import Remote, Synced
 from peer.version_store import Version, VersionStore
 from protocol.api import EDITOR, OWNER
 from protocol.commits import (
+    DIRECTORY,
+    MOUNT,
     Commit,
     Create,
     Delete,
@@ -93,11 +95,12 @@ class _Located(NamedTuple):
 
 @dataclass(slots=True)
 class _Folded:
-    """A node as it comes out of a fold; `place` None: deleted."""
+    """A node as it comes out of a fold."""
 
     place: _Located | None
     version: VersionId | None
     durable: VersionId | None
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -185,28 +188,20 @@ class RemoteTree:
     def _take_operation(
         self, fold: Fold, commit: SignedCommit, operation: Operation, announced: set[VersionId]
     ) -> None:
+        """Each operation sets the registers that it is the last word on; the others may come before or after it."""
         node = operation.node
         try:
-            if isinstance(operation, Create):
-                place = self._open_place(commit.epoch, node, operation.kind, operation.place)
-                fold.nodes[node] = _Folded(place, None, None)
-                if operation.content is not None:
-                    self._take_content(fold, commit, node, operation.content, announced)
-            elif isinstance(operation, Write):
-                self._folded(fold, node)
+            if isinstance(operation, Delete):
+                fold.nodes[node] = _Folded(None, None, None, deleted=True)
+                return
+            folded = self._folded(fold, node)
+            if isinstance(operation, Create | Move | Restore):
+                folded.place = self._open_place(commit.epoch, node, operation.kind, operation.place)
+                folded.deleted = False
+            if isinstance(operation, Create | Write) and operation.content is not None:
                 self._take_content(fold, commit, node, operation.content, announced)
-            elif isinstance(operation, Move | Restore):
-                self._take_place(fold, commit.epoch, operation)
-            elif isinstance(operation, Delete):
-                fold.nodes[node] = _Folded(None, None, None)
         except (CannotOpen, Malformed) as error:
             fold.unusable[node] = str(error)
-
-    def _take_place(self, fold: Fold, epoch: int, operation: Move | Restore) -> None:
-        folded = self._folded(fold, operation.node)
-        if folded.place is None:
-            raise NeedsSnapshot("a place for a node that isn't known")
-        folded.place = self._open_place(epoch, operation.node, folded.place.kind, operation.place)
 
     def _take_content(
         self, fold: Fold, commit: SignedCommit, node: NodeId, sealed: SealedContent, announced: set[VersionId]
@@ -220,30 +215,25 @@ class RemoteTree:
 
     def _take_record(self, fold: Fold, record: Record) -> None:
         for node, version in record.durable:
-            folded = self._folded(fold, node, required=False)
+            folded = self._folded(fold, node)
             if version == folded.version or self._known(fold, version):
                 folded.durable = version
         for node, version, head in record.withdrawn:
-            folded = self._folded(fold, node, required=False)
+            folded = self._folded(fold, node)
             if folded.version == version:
                 folded.version = folded.durable = head
-                if head is None:
-                    folded.place = None
+                folded.deleted = folded.deleted or head is None
             fold.withdrawn.append((node, version, head))
 
     def _known(self, fold: Fold, version: VersionId) -> bool:
         return version in fold.versions or self._versions.get(version) is not None
 
-    def _folded(self, fold: Fold, node: NodeId, *, required: bool = True) -> "_Folded":
+    def _folded(self, fold: Fold, node: NodeId) -> "_Folded":
         """The node's state in this fold, brought in from the database when an earlier delta made it."""
         if node not in fold.nodes:
             row = None if fold.snapshot else self._store.remote(node)
-            if row is None:
-                if required and node not in fold.unusable:
-                    raise NeedsSnapshot("a change of a node that isn't known")
-                return _Folded(None, None, None)
-            place = _Located(row.parent, row.name, row.kind, row.place)
-            fold.nodes[node] = _Folded(place, row.version, row.durable)
+            place = None if row is None else _Located(row.parent, row.name, row.kind, row.place)
+            fold.nodes[node] = _Folded(place, row.version if row else None, row.durable if row else None)
         return fold.nodes[node]
 
     def _open_place(self, epoch: int, node: NodeId, kind: int, place: Place) -> _Located:
@@ -268,7 +258,7 @@ class RemoteTree:
             for node in fold.nodes:
                 self._store.drop_remote(node)
             for node, folded in fold.nodes.items():
-                self._show_node(node, folded)
+                self._show_node(node, folded, fold.unusable)
             for withdrawn in fold.withdrawn:
                 self._take_back(*withdrawn)
             for node in fold.nodes:
@@ -276,9 +266,11 @@ class RemoteTree:
             self._report(fold)
             self._advance(last)
 
-    def _show_node(self, node: NodeId, folded: _Folded) -> None:
-        if folded.place is None:
+    def _show_node(self, node: NodeId, folded: _Folded, unusable: Container[NodeId]) -> None:
+        if folded.deleted or node in unusable:
             return
+        if folded.place is None or (folded.version is None) != (folded.place.kind in (DIRECTORY, MOUNT)):
+            raise NeedsSnapshot("a change of a node that isn't known")
         parent, name, kind, mark = folded.place
         self._store.put_remote(Remote(node, parent, name, kind, mark, folded.version, None, folded.durable))
 

@@ -1,7 +1,7 @@
 """What a peer says of itself: `status` and `explain` (laws 5 and 9).
 
-"synced" is said only when nothing is left to compare, to send or to fetch; "in the cloud" only when the tracker has said
-that every newest version is durable.
+"synced" is said only when nothing is left to compare, to send or to fetch; "in the cloud" only when the tracker has
+said that every newest version is durable.
 """
 
 from typing import Any

@@ -2,8 +2,8 @@
 
     offline ─connect, subscribe, pull─→ online ─no answer, closed, the machine slept, another network─→ offline
 
-While online the tracker's notices bring REMOTE up to date; small changes come with the notice itself. While offline it is
-tried again with growing pauses.
+While online the tracker's notices bring REMOTE up to date; small changes come with the notice itself. While offline it
+is tried again with growing pauses.
 """
 
 import logging

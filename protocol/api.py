@@ -99,7 +99,7 @@ class Empty:
     """Nothing to say."""
 
 
-# Accounts and devices ------------------------------------------------------------------------------------------------
+# Accounts and devices --------------------
 
 
 @message
@@ -232,7 +232,7 @@ class AccountReply:
     devices: tuple[DeviceInfo, ...] = wire(5, many(nested(DeviceInfo), 1000))
 
 
-# Workspaces ----------------------------------------------------------------------------------------------------------
+# Workspaces --------------------
 
 
 @message
@@ -272,7 +272,7 @@ class WorkspacesReply:
     workspaces: tuple[WorkspaceInfo, ...] = wire(1, many(nested(WorkspaceInfo), 10_000))
 
 
-# Metadata ------------------------------------------------------------------------------------------------------------
+# Metadata --------------------
 
 
 @message

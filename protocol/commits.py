@@ -94,11 +94,13 @@ class Write:
 
 @message(tag=3)
 class Move:
-    """A new parent, name or both, made on the place `base`."""
+    """A new parent, name or both, made on the place `base`. It repeats the kind, so that whoever gets this operation
+    and not the create, long overtaken, still knows what was moved."""
 
     node: NodeId = wire(1, octets(ID_LENGTH))
     base: PlaceMark = wire(2, octets(ID_LENGTH))
     place: Place = wire(3, nested(Place))
+    kind: int = wire(4, unsigned(MOUNT))
 
 
 @message(tag=4)
@@ -120,6 +122,7 @@ class Restore:
     base: PlaceMark = wire(2, octets(ID_LENGTH))
     place: Place = wire(3, nested(Place))
     content_base: VersionId | None = wire(4, optional(octets(ID_LENGTH)), default=None)
+    kind: int = wire(5, unsigned(MOUNT))  # as in a move
 
 
 # Kind 6 is kept for `adopt` (chunks taken over from another workspace), which comes with sharing.
@@ -145,11 +148,11 @@ class Commit:
 def decode_operation(data: bytes) -> Operation:
     """One operation from its exact bytes; `Malformed` when a directory has content or something else has none."""
     operation: Operation = decode_union(OPERATIONS, data, MAX_OPERATION_BYTES)
-    if not isinstance(operation, Create):
+    if not isinstance(operation, Create | Move | Restore):
         return operation
     if operation.kind not in (FILE, DIRECTORY, SYMLINK, MOUNT):
         raise Malformed(f"kind of node {operation.kind} is not known here")
-    if (operation.content is None) != (operation.kind in (DIRECTORY, MOUNT)):
+    if isinstance(operation, Create) and (operation.content is None) != (operation.kind in (DIRECTORY, MOUNT)):
         raise Malformed("a create whose content does not fit its kind")
     return operation
 

@@ -58,9 +58,9 @@ class WorkspaceKeys:
 
     @cached_property
     def chunker_seed(self) -> int:
-        """64 bits for the chunker's table: known files can't be recognised by their cuts at a glance (no more than
+        """63 bits for the chunker's table: known files can't be recognised by their cuts at a glance (no more than
         that)."""
-        return int.from_bytes(derive_key("chunker seed", self.constant)[:8], "big")
+        return int.from_bytes(derive_key("chunker seed", self.constant)[:8], "big") >> 1
 
     @property
     def newest(self) -> EpochKeys:

@@ -389,7 +389,7 @@ def commit_vectors() -> list[Case]:
             "write, move, delete",
             [
                 Write(node=file.node, base=file.content.version, content=story.content(file.node, b"hello, world")),
-                Move(node=file.node, base=file.place.mark, place=moved),
+                Move(node=file.node, base=file.place.mark, place=moved, kind=commits.FILE),
                 delete,
             ],
             (),
@@ -397,7 +397,7 @@ def commit_vectors() -> list[Case]:
         _commit(
             story,
             "restore",
-            [Restore(node=gone.node, base=mark, content_base=gone.content.version, place=back)],
+            [Restore(node=gone.node, base=mark, content_base=gone.content.version, place=back, kind=commits.FILE)],
             (),
         ),
     ]
@@ -440,7 +440,9 @@ def delta_vectors() -> list[Case]:
     content, body = story.listed(file.node)
     assert two.content is not None
     three = Write(node=file.node, base=two.content.version, content=content)
-    moved = Move(node=file.node, base=file.place.mark, place=story.place(folder.node, file.node, "file"))
+    moved = Move(
+        node=file.node, base=file.place.mark, place=story.place(folder.node, file.node, "file"), kind=commits.FILE
+    )
     third, _ = story.commit([three, moved], (body,))
     snapshot = [story.entry(first, 1), story.entry(second, 2, (0,)), story.entry(third, 3)]
     at_three = _delta(story, 0, snapshot, (content.version,), (body,))

@@ -39,6 +39,8 @@ class Context:
     quiet: Quiet
     limiter: trio.CapacityLimiter
     """Bounds the threads that read and write files."""
+    turn: trio.Lock = field(default_factory=trio.Lock)
+    """Held while the disk is looked at or changed, until the database knows of it."""
     counters: Counter[str] = field(default_factory=Counter)
     """Bytes moved: "cloud_in", "cloud_out", "local" (taken from files already here)."""
     to_look_at: set[Names] = field(default_factory=set)

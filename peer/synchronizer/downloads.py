@@ -133,7 +133,8 @@ class Downloads:
         await self._assemble(jobs)
         await self._in_thread(lambda folder: _finish(folder, jobs))
         failpoint("peer.temp.synced")
-        await self._place([job for job in jobs if job.failure is None])
+        async with self._context.turn:
+            await self._place([job for job in jobs if job.failure is None])
         for job in jobs:
             self._settle_failure(job)
 

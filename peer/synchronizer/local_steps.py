@@ -45,23 +45,29 @@ class LocalSteps:
         """One step; True when something was done. A path that can't be changed becomes a problem of its own (law
         15)."""
         try:
-            if isinstance(step, MakeDirectory):
-                return await self._make_directory(step.node)
-            if isinstance(step, MoveLocal):
-                return await self._move(step.node)
-            if isinstance(step, StepAside):
-                return await self._step_aside(step.node)
-            if isinstance(step, SetAside):
-                return await self._set_aside(step.node, renew=step.renew)
-            if isinstance(step, SetAttributes):
-                return await self._set_attributes(step.node)
-            return await self._remove(step.node)
+            async with self._context.turn:
+                return await self._carry_out(step)
         except Changed:
             self._look_again(step.node)
             return False
         except OSError as error:
             self.report(step.node, error)
             return False
+
+    async def _carry_out(
+        self, step: MakeDirectory | MoveLocal | StepAside | SetAside | SetAttributes | RemoveLocal
+    ) -> bool:
+        if isinstance(step, MakeDirectory):
+            return await self._make_directory(step.node)
+        if isinstance(step, MoveLocal):
+            return await self._move(step.node)
+        if isinstance(step, StepAside):
+            return await self._step_aside(step.node)
+        if isinstance(step, SetAside):
+            return await self._set_aside(step.node, renew=step.renew)
+        if isinstance(step, SetAttributes):
+            return await self._set_attributes(step.node)
+        return await self._remove(step.node)
 
     def report(self, node: NodeId, error: OSError) -> None:
         """The disk refused: a problem of the node's path, tried again later."""

@@ -155,7 +155,9 @@ class Sending:
         if local is None:
             return None
         if isinstance(step, SendMove):
-            return None if remote is None else (Move(node=node, base=remote.place, place=self._place(local)), ())
+            if remote is None:
+                return None
+            return Move(node=node, base=remote.place, place=self._place(local), kind=local.kind), ()
         if isinstance(step, SendCreate) and local.kind == DIRECTORY:
             return Create(node=node, kind=DIRECTORY, place=self._place(local)), ()
         sealed = self._content(local)

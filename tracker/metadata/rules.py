@@ -204,6 +204,8 @@ class _Overlay:
     def _move(self, index: int, operation: Move, present: Node) -> Node:
         if operation.base != present.place:
             raise _Refuse("stale-place")
+        if operation.kind != present.kind:
+            raise _Refuse("wrong-kind")
         return self._put_at(index, present, operation.place)
 
     def _delete(self, index: int, operation: Delete, present: Node) -> Node:
@@ -227,6 +229,8 @@ class _Overlay:
             raise _Refuse("stale-place")
         if operation.content_base != present.version:
             raise _Refuse("stale-content")
+        if operation.kind != present.kind:
+            raise _Refuse("wrong-kind")
         self.emptied.pop(present.node, None)
         return self._put_at(index, replace(present, deleted=False), operation.place)
 
