@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -23,6 +24,17 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.schema import SchemaItem
+
+
+class Bytes(LargeBinary):
+    """Bytes as every driver here takes and gives them: SQLAlchemy's wrapping costs more than writing a row."""
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """Nothing to do to a parameter."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """Nothing to do to a result."""
+
 
 metadata = MetaData(
     naming_convention={
@@ -40,7 +52,7 @@ def _growing(name: str, *items: SchemaItem) -> Table[Any]:
 
 
 def _workspace() -> Column[bytes]:
-    return Column("workspace", LargeBinary(16), primary_key=True)
+    return Column("workspace", Bytes(16), primary_key=True)
 
 
 # One row a fact about this database: the tracker epoch, the secret that salts, challenges and tokens are keyed with.
@@ -48,22 +60,22 @@ meta = Table(
     "meta",
     metadata,
     Column("name", String(64), primary_key=True),
-    Column("value", LargeBinary, nullable=False),
+    Column("value", Bytes, nullable=False),
 )
 
 users = Table(
     "users",
     metadata,
-    Column("id", LargeBinary(16), primary_key=True),
+    Column("id", Bytes(16), primary_key=True),
     Column("email", String(254), nullable=False, unique=True),  # normalised
-    Column("auth_hash", LargeBinary(32), nullable=False),
+    Column("auth_hash", Bytes(32), nullable=False),
     Column("kdf_passes", BigInteger, nullable=False),
     Column("kdf_memory", BigInteger, nullable=False),
     Column("generation", Integer, nullable=False),  # of the password wrapping
-    Column("identity_key", LargeBinary(32), nullable=False),
-    Column("identity_by_password", LargeBinary, nullable=False),
-    Column("identity_by_recovery", LargeBinary, nullable=False),
-    Column("recovery_hash", LargeBinary(32), nullable=False),
+    Column("identity_key", Bytes(32), nullable=False),
+    Column("identity_by_password", Bytes, nullable=False),
+    Column("identity_by_recovery", Bytes, nullable=False),
+    Column("recovery_hash", Bytes(32), nullable=False),
     Column("plan", String(64), nullable=False),
     Column("suspended", Boolean, nullable=False),
     Column("used_bytes", BigInteger, nullable=False),  # by all workspaces the user owns, exact (law 6)
@@ -73,22 +85,22 @@ users = Table(
 sealing_keys = Table(
     "sealing_keys",
     metadata,
-    Column("user", LargeBinary(16), ForeignKey("users.id"), primary_key=True),
+    Column("user", Bytes(16), ForeignKey("users.id"), primary_key=True),
     Column("number", BigInteger, primary_key=True),
-    Column("body", LargeBinary, nullable=False),
-    Column("signature", LargeBinary(64), nullable=False),
-    Column("wrapped", LargeBinary, nullable=False),
+    Column("body", Bytes, nullable=False),
+    Column("signature", Bytes(64), nullable=False),
+    Column("wrapped", Bytes, nullable=False),
 )
 
 devices = Table(
     "devices",
     metadata,
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("user", LargeBinary(16), ForeignKey("users.id"), nullable=False, index=True),
-    Column("body", LargeBinary, nullable=False),  # of the certificate
-    Column("signature", LargeBinary(64), nullable=False),
-    Column("signing_key", LargeBinary(32), nullable=False),  # out of the certificate
-    Column("name", LargeBinary, nullable=False),  # sealed
+    Column("id", Bytes(16), primary_key=True),
+    Column("user", Bytes(16), ForeignKey("users.id"), nullable=False, index=True),
+    Column("body", Bytes, nullable=False),  # of the certificate
+    Column("signature", Bytes(64), nullable=False),
+    Column("signing_key", Bytes(32), nullable=False),  # out of the certificate
+    Column("name", Bytes, nullable=False),  # sealed
     Column("retired", Boolean, nullable=False),
     Column("added_ms", BigInteger, nullable=False),
     Column("seen_ms", BigInteger, nullable=False),
@@ -97,27 +109,27 @@ devices = Table(
 sessions = Table(
     "sessions",
     metadata,
-    Column("token_hash", LargeBinary(32), primary_key=True),
-    Column("device", LargeBinary(16), ForeignKey("devices.id"), nullable=False, index=True),
+    Column("token_hash", Bytes(32), primary_key=True),
+    Column("device", Bytes(16), ForeignKey("devices.id"), nullable=False, index=True),
     Column("expires_ms", BigInteger, nullable=False),
 )
 
 workspaces = Table(
     "workspaces",
     metadata,
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("owner", LargeBinary(16), ForeignKey("users.id"), nullable=False, index=True),
+    Column("id", Bytes(16), primary_key=True),
+    Column("owner", Bytes(16), ForeignKey("users.id"), nullable=False, index=True),
     Column("home", Boolean, nullable=False),  # of its owner
     Column("epoch", BigInteger, nullable=False),  # of its keys
     Column("revision", BigInteger, nullable=False),
-    Column("hash", LargeBinary(32), nullable=False),  # chained, at `revision`
+    Column("hash", Bytes(32), nullable=False),  # chained, at `revision`
 )
 
 members = Table(
     "members",
     metadata,
     _workspace(),
-    Column("user", LargeBinary(16), ForeignKey("users.id"), primary_key=True, index=True),
+    Column("user", Bytes(16), ForeignKey("users.id"), primary_key=True, index=True),
     Column("role", SmallInteger, nullable=False),
 )
 
@@ -125,9 +137,9 @@ grants = Table(
     "grants",
     metadata,
     _workspace(),
-    Column("user", LargeBinary(16), ForeignKey("users.id"), primary_key=True),
+    Column("user", Bytes(16), ForeignKey("users.id"), primary_key=True),
     Column("epoch", BigInteger, primary_key=True),
-    Column("body", LargeBinary, nullable=False),  # an encoded Grant
+    Column("body", Bytes, nullable=False),  # an encoded Grant
 )
 
 # The order itself, append-only: one row a revision, a commit or a record that the tracker made.
@@ -138,13 +150,13 @@ entries = Table(
     Column("revision", BigInteger, primary_key=True),
     Column("time_ms", BigInteger, nullable=False),
     Column("kind", SmallInteger, nullable=False),  # COMMIT, RECORD or WITHDRAWAL
-    Column("digest", LargeBinary(32), nullable=False),
-    Column("hash", LargeBinary(32), nullable=False),  # chained, after this entry
-    Column("device", LargeBinary(16)),
-    Column("commit_id", LargeBinary(16)),
+    Column("digest", Bytes(32), nullable=False),
+    Column("hash", Bytes(32), nullable=False),  # chained, after this entry
+    Column("device", Bytes(16)),
+    Column("commit_id", Bytes(16)),
     Column("epoch", BigInteger),
-    Column("seen", LargeBinary(32)),
-    Column("signature", LargeBinary(64)),
+    Column("seen", Bytes(32)),
+    Column("signature", Bytes(64)),
     Column("items", LargeBinary),  # the hashes of the operations, one after the other
     Column("record", LargeBinary),
     UniqueConstraint("workspace", "device", "commit_id"),
@@ -159,14 +171,14 @@ states = Table(
     _workspace(),
     Column("revision", BigInteger, primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("node", LargeBinary(16), nullable=False),
+    Column("node", Bytes(16), nullable=False),
     Column("kind", SmallInteger, nullable=False),
-    Column("parent", LargeBinary(16), nullable=False),
-    Column("token", LargeBinary(16), nullable=False),
-    Column("place", LargeBinary(16), nullable=False),
-    Column("version", LargeBinary(16)),
+    Column("parent", Bytes(16), nullable=False),
+    Column("token", Bytes(16), nullable=False),
+    Column("place", Bytes(16), nullable=False),
+    Column("version", Bytes(16)),
     Column("deleted", Boolean, nullable=False),
-    Column("operation", LargeBinary, nullable=False),  # the exact bytes that were signed
+    Column("operation", Bytes, nullable=False),  # the exact bytes that were signed
     Index(None, "workspace", "node"),
     Index(None, "workspace", "place"),  # a mark never returns
 )
@@ -175,13 +187,13 @@ states = Table(
 nodes = _growing(
     "nodes",
     _workspace(),
-    Column("node", LargeBinary(16), primary_key=True),
+    Column("node", Bytes(16), primary_key=True),
     Column("kind", SmallInteger, nullable=False),
-    Column("parent", LargeBinary(16), nullable=False),
-    Column("token", LargeBinary(16), nullable=False),
-    Column("place", LargeBinary(16), nullable=False),
-    Column("version", LargeBinary(16)),  # the head
-    Column("durable_version", LargeBinary(16)),  # the durable head
+    Column("parent", Bytes(16), nullable=False),
+    Column("token", Bytes(16), nullable=False),
+    Column("place", Bytes(16), nullable=False),
+    Column("version", Bytes(16)),  # the head
+    Column("durable_version", Bytes(16)),  # the durable head
     Column("size", BigInteger, nullable=False),  # what the head costs of the quota, 0 without one
     Column("durable_size", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
@@ -205,15 +217,15 @@ live_names = Index(
 versions = _growing(
     "versions",
     _workspace(),
-    Column("version", LargeBinary(16), primary_key=True),
-    Column("node", LargeBinary(16), nullable=False),
-    Column("device", LargeBinary(16), nullable=False),  # the author
+    Column("version", Bytes(16), primary_key=True),
+    Column("node", Bytes(16), nullable=False),
+    Column("device", Bytes(16), nullable=False),  # the author
     Column("revision", BigInteger, nullable=False),  # with `position`: the operation that introduced it
     Column("position", Integer, nullable=False),
     Column("state", SmallInteger, nullable=False),  # ANNOUNCED, DURABLE or WITHDRAWN
     Column("size", BigInteger, nullable=False),  # sealed chunks and manifest together
     Column("missing", Integer, nullable=False),  # distinct chunks awaited
-    Column("runs", LargeBinary, nullable=False),  # run ids, one after the other
+    Column("runs", Bytes, nullable=False),  # run ids, one after the other
 )
 ANNOUNCED, DURABLE, WITHDRAWN = 1, 2, 3
 """States of a version."""
@@ -222,16 +234,16 @@ runs = Table(
     "runs",
     metadata,
     _workspace(),
-    Column("run", LargeBinary(32), primary_key=True),
-    Column("body", LargeBinary, nullable=False),
+    Column("run", Bytes(32), primary_key=True),
+    Column("body", Bytes, nullable=False),
 )
 
 # Chunks that announced versions list and that are not held; the length is what that version's list says.
 awaiting = _growing(
     "awaiting",
     _workspace(),
-    Column("chunk", LargeBinary(32), primary_key=True),
-    Column("version", LargeBinary(16), primary_key=True),
+    Column("chunk", Bytes(32), primary_key=True),
+    Column("version", Bytes(16), primary_key=True),
     Column("length", Integer, nullable=False),
     Index(None, "workspace", "version"),
 )
@@ -239,7 +251,7 @@ awaiting = _growing(
 chunks = _growing(
     "chunks",
     _workspace(),
-    Column("chunk", LargeBinary(32), primary_key=True),
+    Column("chunk", Bytes(32), primary_key=True),
     Column("object", String(129), nullable=False),
     Column("offset", Integer, nullable=False),
     Column("length", Integer, nullable=False),

@@ -10,7 +10,7 @@ import base64
 import hmac
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from protocol.api import ChallengeReply, RenewRequest, Session
 from protocol.errors import BadSignature, Code, Refused
@@ -30,6 +30,14 @@ SEEN_MS = 60 * 1000
 _PURPOSE = "session"
 _RANDOM = 16
 
+_PRINCIPAL = (
+    select(sessions.c.expires_ms, devices.c.id, devices.c.user, devices.c.signing_key, devices.c.retired)
+    .add_columns(devices.c.seen_ms, users.c.suspended)
+    .join_from(sessions, devices, sessions.c.device == devices.c.id)
+    .join(users, devices.c.user == users.c.id)
+    .where(sessions.c.token_hash == bindparam("token_hash"))
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -48,13 +56,7 @@ def hash_token(token: str) -> bytes:
 
 def authenticate(connection: Connection, token_hash: bytes, now: int) -> Principal:
     """Whose token that is; `Refused` when nobody's, an expired one, a retired device's or a suspended user's."""
-    row = connection.execute(
-        select(sessions.c.expires_ms, devices.c.id, devices.c.user, devices.c.signing_key, devices.c.retired)
-        .add_columns(devices.c.seen_ms, users.c.suspended)
-        .join_from(sessions, devices, sessions.c.device == devices.c.id)
-        .join(users, devices.c.user == users.c.id)
-        .where(sessions.c.token_hash == token_hash)
-    ).one_or_none()
+    row = connection.execute(_PRINCIPAL, {"token_hash": token_hash}).one_or_none()
     if row is None or row.retired or row.expires_ms <= now:
         raise Refused(Code.UNAUTHENTICATED, "this device has no valid session; log in again")
     refuse_suspended(row.suspended)

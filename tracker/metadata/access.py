@@ -1,6 +1,6 @@
 """Who may do what in a workspace. A workspace that is not the user's is answered like one that does not exist."""
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from protocol.api import EDITOR, OWNER, VIEWER
 from protocol.errors import Code, Refused
@@ -10,19 +10,25 @@ from tracker.schema import members
 READERS = (OWNER, EDITOR, VIEWER)
 WRITERS = (OWNER, EDITOR)
 
+_ROLE = select(members.c.role).where(members.c.workspace == bindparam("workspace"), members.c.user == bindparam("who"))
+
 
 def role_of(connection: Connection, workspace: WorkspaceId, user: UserId) -> int | None:
     """The user's role there, if any."""
-    role: int | None = connection.execute(
-        select(members.c.role).where(members.c.workspace == workspace, members.c.user == user)
-    ).scalar_one_or_none()
+    role: int | None = connection.execute(_ROLE, {"workspace": workspace, "who": user}).scalar_one_or_none()
     return role
 
 
-def require(connection: Connection, workspace: WorkspaceId, user: UserId, roles: tuple[int, ...] = READERS) -> None:
-    """`Refused` unless the user has one of these roles there."""
+def require(connection: Connection, workspace: WorkspaceId, user: UserId, roles: tuple[int, ...] = READERS) -> int:
+    """The user's role there; `Refused` unless it is one of these."""
     role = role_of(connection, workspace, user)
     if role is None:
         raise Refused(Code.NOT_FOUND, "there is no such workspace among yours")
+    check_role(role, roles)
+    return role
+
+
+def check_role(role: int, roles: tuple[int, ...]) -> None:
+    """`Refused` unless the role is one of these."""
     if role not in roles:
         raise Refused(Code.FORBIDDEN, "your role in this workspace does not allow that")

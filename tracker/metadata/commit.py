@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 from sqlalchemy.engine import Row
 
 from protocol.api import CommitRefusal, CommitReply, FailedOperation, NodeState
@@ -31,7 +31,7 @@ from protocol.identifiers import (
     WorkspaceId,
 )
 from protocol.runs import run_id
-from tracker.metadata.access import WRITERS, require
+from tracker.metadata.access import WRITERS, check_role, require
 from tracker.metadata.loading import Limits, read_before
 from tracker.metadata.missing import announced_and_missing
 from tracker.metadata.order import Head, add_used, append_entry, lock_head
@@ -40,6 +40,15 @@ from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
 from tracker.metadata.writing import replace_nodes, write_states
 from tracker.plans import plan_called
 from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, users, versions
+
+_ENTRY = select(entries).where(
+    entries.c.workspace == bindparam("workspace"),
+    entries.c.device == bindparam("author"),
+    entries.c.commit_id == bindparam("id"),
+)
+_RETIRED = select(devices.c.retired).where(devices.c.id == bindparam("author"))
+_OWNER = select(users.c.plan, users.c.used_bytes).where(users.c.id == bindparam("owner")).with_for_update()
+_INSERTS = {table: insert(table) for table in (runs, versions, awaiting)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +94,12 @@ def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committe
     `Refused` with COMMIT and a `CommitRefusal` when it can't be; nothing is recorded then.
     """
     workspace = prepared.commit.workspace
-    require(connection, workspace, prepared.user)
+    role = require(connection, workspace, prepared.user)
     head = lock_head(connection, workspace)
     known = _find_entry(connection, prepared)
     if known is not None:
         return Committed(_answer_again(connection, workspace, prepared, known), fresh=False)
-    _authorise(connection, prepared, head)
+    _authorise(connection, prepared, head, role)
     weighed = weigh(connection, workspace, contents_of(prepared.operations), prepared.brought)
     limits = _limits(connection, head)
     before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, limits)
@@ -107,11 +116,7 @@ def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committe
 def _find_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]] | None:
     """The entry this commit id made before any, looked up before any other check; `Refused` for another body."""
     row = connection.execute(
-        select(entries).where(
-            entries.c.workspace == prepared.commit.workspace,
-            entries.c.device == prepared.device,
-            entries.c.commit_id == prepared.commit.id,
-        )
+        _ENTRY, {"workspace": prepared.commit.workspace, "author": prepared.device, "id": prepared.commit.id}
     ).one_or_none()
     if row is not None and row.digest != prepared.digest:
         raise Refused(Code.MALFORMED, "this commit id stands for another commit already")
@@ -134,10 +139,10 @@ def _answer_again(
     )
 
 
-def _authorise(connection: Connection, prepared: Prepared, head: Head) -> None:
+def _authorise(connection: Connection, prepared: Prepared, head: Head, role: int) -> None:
     """Role, device and key epoch, under the workspace's lock."""
-    require(connection, head.workspace, prepared.user, WRITERS)
-    retired = connection.execute(select(devices.c.retired).where(devices.c.id == prepared.device)).scalar_one()
+    check_role(role, WRITERS)
+    retired = connection.execute(_RETIRED, {"author": prepared.device}).scalar_one()
     if retired:
         raise Refused(Code.UNAUTHENTICATED, "this device was logged out")
     if prepared.commit.epoch != head.epoch:
@@ -147,9 +152,7 @@ def _authorise(connection: Connection, prepared: Prepared, head: Head) -> None:
 
 def _limits(connection: Connection, head: Head) -> Limits:
     """The owner's quota. The row is locked: another workspace of the same owner may be written at the same time."""
-    owner = connection.execute(
-        select(users.c.plan, users.c.used_bytes).where(users.c.id == head.owner).with_for_update()
-    ).one()
+    owner = connection.execute(_OWNER, {"owner": head.owner}).one()
     plan = plan_called(owner.plan)
     return Limits(used=owner.used_bytes, quota=plan.quota, max_file=plan.max_file)
 
@@ -216,7 +219,7 @@ def _write_versions(connection: Connection, after: Head, prepared: Prepared, wei
     run_rows = [{"workspace": after.workspace, "run": run, "body": body} for run, body in weighed.new_runs.items()]
     for table, rows in ((runs, run_rows), (versions, version_rows), (awaiting, awaiting_rows)):
         if rows:
-            connection.execute(insert(table), rows)
+            connection.execute(_INSERTS[table], rows)
 
 
 def _answer(head: Head, after: Head, weighed: Weighed, time_ms: int) -> CommitReply:

@@ -1,17 +1,31 @@
 """Reading what a commit is judged by: every query covers many operations, none is per row."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, not_, select, tuple_
+from sqlalchemy import Connection, not_, select
 from sqlalchemy.engine import Row
 
 from protocol.commits import DIRECTORY, Create, Delete, Move, Operation, Place, Restore
 from protocol.identifiers import ROOT, NameToken, NodeId, PlaceMark, VersionId, WorkspaceId
-from tracker.metadata.batches import batches
+from tracker.metadata.batches import WORKSPACE, batches, listed
 from tracker.metadata.rules import At, Before, Node
 from tracker.metadata.weighing import Weighed, contents_of
 from tracker.schema import nodes, states, versions
+
+PARENTS = 16
+
+
+_NODES = select(nodes).where(nodes.c.workspace == WORKSPACE, nodes.c.node.in_(listed()))
+_OCCUPANTS = select(nodes.c.parent, nodes.c.token, nodes.c.node).where(
+    nodes.c.workspace == WORKSPACE,
+    nodes.c.parent.in_(listed("parents")),
+    nodes.c.token.in_(listed("tokens")),
+    not_(nodes.c.deleted),
+)
+_PLACES = select(states.c.place).where(states.c.workspace == WORKSPACE, states.c.place.in_(listed()))
+_VERSIONS = select(versions.c.version).where(versions.c.workspace == WORKSPACE, versions.c.version.in_(listed()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +86,7 @@ def find_nodes(connection: Connection, workspace: WorkspaceId, ids: Iterable[Nod
     """Those of these nodes that exist or existed."""
     found: dict[NodeId, Node] = {}
     for batch in batches(ids):
-        rows = connection.execute(select(nodes).where(nodes.c.workspace == workspace, nodes.c.node.in_(batch)))
+        rows = connection.execute(_NODES, {"workspace": workspace, "ids": batch})
         found.update((NodeId(row.node), node_of(row)) for row in rows)
     return found
 
@@ -116,17 +130,19 @@ def _add_ancestors(connection: Connection, workspace: WorkspaceId, known: dict[N
 def _occupants(
     connection: Connection, workspace: WorkspaceId, places: Iterable[Place]
 ) -> dict[tuple[NodeId, NameToken], NodeId]:
+    """Which live nodes have the names that these places give.
+
+    Asked as parents × tokens, few parents at a time: SQLite answers row-value lists from no index.
+    """
     found: dict[tuple[NodeId, NameToken], NodeId] = {}
-    names = dict.fromkeys((place.parent, place.token) for place in places)
-    for batch in batches(names):
-        rows = connection.execute(
-            select(nodes.c.parent, nodes.c.token, nodes.c.node).where(
-                nodes.c.workspace == workspace,
-                tuple_(nodes.c.parent, nodes.c.token).in_(batch),
-                not_(nodes.c.deleted),
-            )
-        )
-        found.update(((NodeId(row.parent), NameToken(row.token)), NodeId(row.node)) for row in rows)
+    names: dict[NodeId, dict[NameToken, None]] = defaultdict(dict)
+    for place in places:
+        names[place.parent][place.token] = None
+    for parents in batches(names, PARENTS):
+        for tokens in batches(token for parent in parents for token in names[parent]):
+            at = {"workspace": workspace, "parents": parents, "tokens": tokens}
+            rows = connection.execute(_OCCUPANTS, at)
+            found.update(((NodeId(row.parent), NameToken(row.token)), NodeId(row.node)) for row in rows)
     return found
 
 
@@ -157,11 +173,7 @@ def _used_marks(connection: Connection, workspace: WorkspaceId, operations: Iter
     marks += [op.mark for op in operations if isinstance(op, Delete)]
     used: set[bytes] = set()
     for batch in batches(marks):
-        query = select(states.c.place).where(states.c.workspace == workspace, states.c.place.in_(batch))
-        used.update(connection.scalars(query))
-    for versions_batch in batches(content.version for content in contents_of(operations)):
-        query = select(versions.c.version).where(
-            versions.c.workspace == workspace, versions.c.version.in_(versions_batch)
-        )
-        used.update(connection.scalars(query))
+        used.update(connection.scalars(_PLACES, {"workspace": workspace, "ids": batch}))
+    for ids in batches(content.version for content in contents_of(operations)):
+        used.update(connection.scalars(_VERSIONS, {"workspace": workspace, "ids": ids}))
     return used

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from protocol.codec import encode
 from protocol.commits import chain
@@ -11,6 +11,15 @@ from protocol.deltas import Record, record_digest
 from protocol.errors import Code, Refused
 from protocol.identifiers import CommitHash, UserId, WorkspaceId
 from tracker.schema import RECORD, WITHDRAWAL, entries, users, workspaces
+
+_HEAD = select(workspaces).where(workspaces.c.id == bindparam("workspace")).with_for_update()
+_APPEND = insert(entries)
+_MOVE_HEAD = (
+    update(workspaces)
+    .where(workspaces.c.id == bindparam("at"))
+    .values(revision=bindparam("now_revision"), hash=bindparam("now_hash"))
+)
+_ADD_USED = update(users).where(users.c.id == bindparam("at")).values(used_bytes=users.c.used_bytes + bindparam("more"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +35,7 @@ class Head:
 
 def lock_head(connection: Connection, workspace: WorkspaceId) -> Head:
     """Lock the workspace: whoever changes anything in it comes through here first."""
-    row = connection.execute(select(workspaces).where(workspaces.c.id == workspace).with_for_update()).one_or_none()
+    row = connection.execute(_HEAD, {"workspace": workspace}).one_or_none()
     if row is None:
         raise Refused(Code.NOT_FOUND, "there is no such workspace among yours")
     return Head(workspace, UserId(row.owner), row.epoch, row.revision, CommitHash(row.hash))
@@ -46,8 +55,8 @@ def append_entry(
         "digest": digest,
         "hash": hash,
     }
-    connection.execute(insert(entries), [row | columns])
-    connection.execute(update(workspaces).where(workspaces.c.id == head.workspace).values(revision=revision, hash=hash))
+    connection.execute(_APPEND, [row | columns])
+    connection.execute(_MOVE_HEAD, {"at": head.workspace, "now_revision": revision, "now_hash": hash})
     return Head(head.workspace, head.owner, head.epoch, revision, hash)
 
 
@@ -60,4 +69,4 @@ def append_record(connection: Connection, head: Head, record: Record, time_ms: i
 def add_used(connection: Connection, owner: UserId, change: int) -> None:
     """Keep the owner's used bytes exact, in the same transaction as what changes them (law 6)."""
     if change:
-        connection.execute(update(users).where(users.c.id == owner).values(used_bytes=users.c.used_bytes + change))
+        connection.execute(_ADD_USED, {"at": owner, "more": change})

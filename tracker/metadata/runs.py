@@ -8,8 +8,10 @@ from protocol.api import RunsReply, RunsRequest
 from protocol.identifiers import RunId, UserId, WorkspaceId
 from protocol.runs import Listed, list_run
 from tracker.metadata.access import require
-from tracker.metadata.batches import batches
+from tracker.metadata.batches import WORKSPACE, batches, listed
 from tracker.schema import runs
+
+_BODIES = select(runs.c.run, runs.c.body).where(runs.c.workspace == WORKSPACE, runs.c.run.in_(listed()))
 
 MAX_REPLY_BYTES = 7 << 20
 """Bodies past this are left out of one answer, which is capped at 8 MiB."""
@@ -19,9 +21,7 @@ def bodies_of(connection: Connection, workspace: WorkspaceId, ids: Iterable[RunI
     """The bodies that this workspace has of these."""
     found: dict[RunId, bytes] = {}
     for batch in batches(dict.fromkeys(ids)):
-        rows = connection.execute(
-            select(runs.c.run, runs.c.body).where(runs.c.workspace == workspace, runs.c.run.in_(batch))
-        )
+        rows = connection.execute(_BODIES, {"workspace": workspace, "ids": batch})
         found.update((RunId(row.run), row.body) for row in rows)
     return found
 

@@ -10,13 +10,18 @@ from protocol.commits import Content, Create, Operation, Write
 from protocol.errors import Code, Refused
 from protocol.identifiers import ChunkId, RunId, VersionId, WorkspaceId
 from protocol.runs import Listed
-from tracker.metadata.batches import batches
+from tracker.metadata.batches import WORKSPACE, batches, listed
 from tracker.metadata.rules import Measured
 from tracker.metadata.runs import bodies_of, list_runs
 from tracker.schema import chunks
 
 MAX_LISTED = 100_000
 """Chunks that the versions of one commit may list, each time counted: what one answer can name as missing."""
+
+
+_CHUNKS = select(chunks.c.chunk, chunks.c.length, chunks.c.condemned_ms).where(
+    chunks.c.workspace == WORKSPACE, chunks.c.chunk.in_(listed())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,12 @@ def weigh(
     new_runs = {run: brought[run] for run in named if run in brought and run not in stored}
     lists = list_runs(stored | new_runs)
     known = [content for content in contents if all(run in lists for run in content.runs)]
-    listed = {content.version: _listed(content, lists) for content in known}
-    if sum(map(len, listed.values())) > MAX_LISTED:
+    lists_of = {content.version: _listed(content, lists) for content in known}
+    if sum(map(len, lists_of.values())) > MAX_LISTED:
         raise Refused(Code.TOO_LARGE, f"a commit whose versions list more than {MAX_LISTED} chunks")
-    held, condemned = _held(connection, workspace, [item.id for items in listed.values() for item in items])
-    missing = {version: _missing(items, held) for version, items in listed.items()}
-    measured = {content.version: _measure(content, listed[content.version], missing) for content in known}
+    held, condemned = _held(connection, workspace, [item.id for items in lists_of.values() for item in items])
+    missing = {version: _missing(items, held) for version, items in lists_of.items()}
+    measured = {content.version: _measure(content, lists_of[content.version], missing) for content in known}
     return Weighed(measured, missing, condemned, new_runs)
 
 
@@ -60,14 +65,10 @@ def _held(
     connection: Connection, workspace: WorkspaceId, ids: Iterable[ChunkId]
 ) -> tuple[dict[ChunkId, int], list[ChunkId]]:
     """The lengths of the chunks that are held, and which of them are condemned."""
-    held, condemned = {}, []
+    held: dict[ChunkId, int] = {}
+    condemned: list[ChunkId] = []
     for batch in batches(dict.fromkeys(ids)):
-        rows = connection.execute(
-            select(chunks.c.chunk, chunks.c.length, chunks.c.condemned_ms).where(
-                chunks.c.workspace == workspace, chunks.c.chunk.in_(batch)
-            )
-        )
-        for row in rows:
+        for row in connection.execute(_CHUNKS, {"workspace": workspace, "ids": batch}):
             held[ChunkId(row.chunk)] = row.length
             if row.condemned_ms is not None:
                 condemned.append(ChunkId(row.chunk))

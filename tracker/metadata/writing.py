@@ -10,6 +10,8 @@ from tracker.metadata.batches import batches
 from tracker.metadata.rules import At, Node
 from tracker.schema import nodes, states
 
+_APPEND_STATES, _INSERT_NODES = insert(states), insert(nodes)
+
 
 def write_states(
     connection: Connection, workspace: WorkspaceId, revision: int, after: Sequence[Node], operations: Sequence[bytes]
@@ -31,7 +33,7 @@ def write_states(
         }
         for position, (node, operation) in enumerate(zip(after, operations, strict=True))
     ]
-    connection.execute(insert(states), rows)
+    connection.execute(_APPEND_STATES, rows)
 
 
 def replace_nodes(connection: Connection, workspace: WorkspaceId, known: Iterable[NodeId], now: Iterable[Node]) -> None:
@@ -43,7 +45,7 @@ def replace_nodes(connection: Connection, workspace: WorkspaceId, known: Iterabl
     for batch in batches(known):
         connection.execute(delete(nodes).where(nodes.c.workspace == workspace, nodes.c.node.in_(batch)))
     rows = [_row(workspace, node) for node in now]
-    connection.execute(insert(nodes), rows)
+    connection.execute(_INSERT_NODES, rows)
 
 
 def _row(workspace: WorkspaceId, node: Node) -> dict[str, Any]:
