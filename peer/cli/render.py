@@ -67,6 +67,8 @@ def progress_text(status: Status) -> str:
     done, total = progress.get("done_bytes", 0), progress.get("total_bytes", 0)
     if not total:
         return ""
+    if not done:
+        return f"{size_text(total)} to go"
     return f"{min(done, total) * 100 // total} % ({size_text(done)} of {size_text(total)})"
 
 

@@ -77,15 +77,16 @@ async def _ask_status(path: str, timeout: float | None) -> Status:
 
 
 async def _started(path: str) -> None:
-    """Return when the daemon answers, or when it had time enough to."""
-    with trio.move_on_after(START_SECONDS):
-        while True:
-            try:
-                await ask(path, "status")
-            except NoDaemon:
-                await trio.sleep(_KNOCK_SECONDS)
-            else:
+    """Return when the daemon has started. `NoDaemon` when there is none after `START_SECONDS`."""
+    give_up_at = trio.current_time() + START_SECONDS
+    while True:
+        try:
+            if (await _ask_status(path, None))["state"] != "starting":
                 return
+        except NoDaemon:
+            if trio.current_time() >= give_up_at:
+                raise
+        await trio.sleep(_KNOCK_SECONDS)
 
 
 async def _command(control: str, command: str, timeout: float | None, /, **arguments: Any) -> Any:

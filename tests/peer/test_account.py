@@ -1,8 +1,8 @@
-"""Accounts from the device's side, against the tracker's own rules on a database in memory: what works with e-mail and
+"""Accounts from the device's side, against the real tracker app in this process: what works with e-mail and
 password only, and what a tracker that lies can't do."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,16 +27,13 @@ from protocol.api import (
     ACCOUNT,
     EDITOR,
     ENDPOINTS,
-    HTTP_STATUS,
     LOGIN,
-    LOGOUT,
     OWNER,
     REGISTER,
     SALT,
     SIGNUP,
     WORKSPACES,
     Empty,
-    Endpoint,
     LoginReply,
     Member,
     MemberDevice,
@@ -44,7 +41,6 @@ from protocol.api import (
     SignupRequest,
     WorkspaceInfo,
     WorkspacesReply,
-    refusal_of,
 )
 from protocol.certificates import (
     Certificate,
@@ -59,27 +55,21 @@ from protocol.grants import make_grant
 from protocol.identifiers import DeviceId, UserId, WorkspaceId
 from protocol.keys import new_workspace_keys
 from protocol.login import FLOOR_MEMORY, KdfParameters, parse_recovery_key
+from protocol.ports import Machine
 from protocol.signing import ExchangeKey, SigningKey
-from protocol.system import real_machine
-from tracker.accounts import Accounts, account_of
-from tracker.database import IN_MEMORY, SqliteDatabase, make_engine
-from tracker.identity import Identity, settle_identity
-from tracker.metadata.workspaces import workspaces_of
-from tracker.schema import metadata
-from tracker.sessions import Sessions
+from tests.support.tracker import Client, client_in, memory_tracker, seeded, seeded_machine
 
-MACHINE = real_machine()
 HERE = TrackerAddress(url="https://tracker.example")
+RANDOM = seeded(3)
 EMAIL, PASSWORD = "Ann@Example.org", "correct horse"
 
 
 @dataclass
-class MemoryTracker:
-    """A `TrackerTransport` to the tracker's own rules, without HTTP. `lies` alters answers, `seen` keeps requests."""
+class LyingTracker:
+    """A `TrackerTransport` to the real app in this process. `lies` alters answers, `seen` keeps requests."""
 
-    accounts: Accounts
-    sessions: Sessions
-    database: SqliteDatabase
+    client: Client
+    machine: Machine
     lies: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
     seen: dict[str, list[Any]] = field(default_factory=dict)
     lost_answers: int = 0
@@ -88,73 +78,40 @@ class MemoryTracker:
         self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
     ) -> Response:
         endpoint = next(each for each in ENDPOINTS if each.path == path)
-        request = decode(endpoint.request, body, endpoint.request_limit)
-        self.seen.setdefault(path, []).append(request)
-        try:
-            reply = await self._answer(endpoint, request, token)
-        except Refused as error:
-            return Response(HTTP_STATUS[error.code], refusal_of(error))
+        self.seen.setdefault(path, []).append(decode(endpoint.request, body, endpoint.request_limit))
+        self.client.token = token
+        response = await self.client.post(path, body)
         if path in (SIGNUP.path, REGISTER.path) and self.lost_answers:
             self.lost_answers -= 1
             raise Unreachable("cut off")
-        if path in self.lies:
-            reply = self.lies[path](reply)
-        return Response(200, encode(reply))
-
-    async def _answer(self, endpoint: Endpoint[Any, Any], request: Any, token: str | None) -> Any:
-        if not endpoint.device:
-            return await {
-                "/v1/salt": lambda it: self.accounts.salt(it.email),
-                "/v1/signup": self.accounts.sign_up,
-                "/v1/login": self.accounts.log_in,
-                "/v1/register": self.accounts.register,
-                "/v1/challenge": self._challenge,
-                "/v1/renew": self.sessions.renew,
-            }[endpoint.path](request)
-        who = await self.sessions.authenticate(token or "")
-        if endpoint.path == LOGOUT.path:
-            await self.sessions.end(who.device)
-            return Empty()
-        rule = {ACCOUNT.path: account_of, WORKSPACES.path: workspaces_of}[endpoint.path]
-        return await self.database.read(rule, who.user)
-
-    async def _challenge(self, request: Any) -> Any:
-        return self.sessions.challenge(request.device)
+        content = response.content
+        if path in self.lies and response.status_code == 200:
+            content = encode(self.lies[path](decode(endpoint.reply, content, endpoint.reply_limit)))
+        return Response(response.status_code, content)
 
     def notifications(self, path: str, *, token: str) -> AbstractAsyncContextManager[Notifications]:
         raise NotImplementedError
 
 
-@asynccontextmanager
-async def memory_tracker() -> AsyncIterator[MemoryTracker]:
-    database = SqliteDatabase(MACHINE, make_engine(IN_MEMORY))
-    await database.transact(metadata.create_all)
-    fresh = Identity(epoch=MACHINE.random_bytes(16), secret=MACHINE.random_bytes(32))  # type: ignore[arg-type]
-    identity = await database.transact(settle_identity, fresh)
-    sessions = Sessions(MACHINE, database, identity)
-    yield MemoryTracker(Accounts(MACHINE, database, identity, sessions), sessions, database)
-    await database.close()
-
-
 @pytest.fixture
-async def tracker() -> AsyncIterator[MemoryTracker]:
-    async with memory_tracker() as made:
-        yield made
+async def tracker() -> AsyncIterator[LyingTracker]:
+    async with memory_tracker(seeded_machine(1)) as app, client_in(app) as client:
+        yield LyingTracker(client, seeded_machine(2))
 
 
-def client_of(tracker: MemoryTracker) -> TrackerClient:
-    return TrackerClient(tracker, MACHINE)
+def client_of(tracker: LyingTracker) -> TrackerClient:
+    return TrackerClient(tracker, tracker.machine)
 
 
-async def signed_up(tracker: MemoryTracker) -> tuple[Credentials, str]:
-    return await sign_up(client_of(tracker), MACHINE, EMAIL, PASSWORD, "laptop", HERE)
+async def signed_up(tracker: LyingTracker) -> tuple[Credentials, str]:
+    return await sign_up(client_of(tracker), tracker.machine, EMAIL, PASSWORD, "laptop", HERE)
 
 
-async def logged_in(tracker: MemoryTracker, email: str = EMAIL, password: str = PASSWORD) -> Credentials:
-    return await log_in(client_of(tracker), MACHINE, email, password, "desktop", HERE)
+async def logged_in(tracker: LyingTracker, email: str = EMAIL, password: str = PASSWORD) -> Credentials:
+    return await log_in(client_of(tracker), tracker.machine, email, password, "desktop", HERE)
 
 
-async def workspaces(tracker: MemoryTracker, credentials: Credentials) -> list[OpenWorkspace]:
+async def workspaces(tracker: LyingTracker, credentials: Credentials) -> list[OpenWorkspace]:
     device = DeviceClient(client_of(tracker), credentials)
     return open_workspaces(credentials, await device.call(WORKSPACES, Empty()))
 
@@ -162,7 +119,7 @@ async def workspaces(tracker: MemoryTracker, credentials: Credentials) -> list[O
 # The whole way
 
 
-async def test_a_second_device_needs_address_and_password_only(tracker: MemoryTracker) -> None:
+async def test_a_second_device_needs_address_and_password_only(tracker: LyingTracker) -> None:
     first, _ = await signed_up(tracker)
     second = await logged_in(tracker, email=" ann@EXAMPLE.ORG")
     assert (first.email, first.device_name, first.tracker) == ("ann@example.org", "laptop", HERE)
@@ -185,7 +142,7 @@ async def test_a_second_device_needs_address_and_password_only(tracker: MemoryTr
         assert known.exchange_key == ExchangeKey(credentials.exchange_private).public
 
 
-async def test_devices_read_each_others_names_and_the_tracker_does_not(tracker: MemoryTracker) -> None:
+async def test_devices_read_each_others_names_and_the_tracker_does_not(tracker: LyingTracker) -> None:
     first, _ = await signed_up(tracker)
     second = await logged_in(tracker)
     account = await DeviceClient(client_of(tracker), first).call(ACCOUNT, Empty())
@@ -196,7 +153,7 @@ async def test_devices_read_each_others_names_and_the_tracker_does_not(tracker: 
         open_device_name(first, second.device, account.devices[0].name)
 
 
-async def test_the_recovery_key_opens_the_identity(tracker: MemoryTracker) -> None:
+async def test_the_recovery_key_opens_the_identity(tracker: LyingTracker) -> None:
     first, written = await signed_up(tracker)
     request: SignupRequest = tracker.seen[SIGNUP.path][0]
     recovery = parse_recovery_key(written.lower().replace("-", " "))
@@ -206,7 +163,7 @@ async def test_the_recovery_key_opens_the_identity(tracker: MemoryTracker) -> No
         open_identity_by_recovery(first.user, bytes(20), request.identity_by_recovery, first.identity_key)
 
 
-async def test_no_secret_reaches_the_tracker_or_stays_on_the_device(tracker: MemoryTracker) -> None:
+async def test_no_secret_reaches_the_tracker_or_stays_on_the_device(tracker: LyingTracker) -> None:
     first, written = await signed_up(tracker)
     (home,) = await workspaces(tracker, first)
     request: SignupRequest = tracker.seen[SIGNUP.path][0]
@@ -220,7 +177,7 @@ async def test_no_secret_reaches_the_tracker_or_stays_on_the_device(tracker: Mem
     assert seed not in encode(first)
 
 
-async def test_logged_out_is_logged_out(tracker: MemoryTracker) -> None:
+async def test_logged_out_is_logged_out(tracker: LyingTracker) -> None:
     first, _ = await signed_up(tracker)
     second = await logged_in(tracker)
     await log_out(client_of(tracker), first)
@@ -237,7 +194,7 @@ async def test_logged_out_is_logged_out(tracker: MemoryTracker) -> None:
 
 
 async def test_an_answer_lost_on_its_way_makes_no_second_account(
-    tracker: MemoryTracker, autojump_clock: trio.testing.MockClock
+    tracker: LyingTracker, autojump_clock: trio.testing.MockClock
 ) -> None:
     tracker.lost_answers = 2
     first, _ = await signed_up(tracker)
@@ -253,7 +210,7 @@ async def test_an_answer_lost_on_its_way_makes_no_second_account(
 # Refused
 
 
-async def test_a_wrong_password_and_an_unknown_address_look_the_same(tracker: MemoryTracker) -> None:
+async def test_a_wrong_password_and_an_unknown_address_look_the_same(tracker: LyingTracker) -> None:
     await signed_up(tracker)
     refusals = []
     for email, password in ((EMAIL, "wrong"), ("bob@example.org", PASSWORD)):
@@ -262,13 +219,13 @@ async def test_a_wrong_password_and_an_unknown_address_look_the_same(tracker: Me
         refusals.append((caught.value.code, str(caught.value), caught.value.detail))
     assert refusals[0] == refusals[1]
     assert refusals[0][0] is Code.WRONG_PASSWORD
-    salts = [await client_of(tracker).call(SALT, each) for each in tracker.seen[SALT.path]]
+    salts = [await client_of(tracker).call(SALT, each) for each in tuple(tracker.seen[SALT.path])]
     assert len({each.cost for each in salts}) == 1
     assert salts[0] == salts[1] != salts[2]
     assert REGISTER.path not in tracker.seen
 
 
-async def test_an_address_is_taken_once(tracker: MemoryTracker) -> None:
+async def test_an_address_is_taken_once(tracker: LyingTracker) -> None:
     await signed_up(tracker)
     with pytest.raises(Refused) as caught:
         await signed_up(tracker)
@@ -278,7 +235,7 @@ async def test_an_address_is_taken_once(tracker: MemoryTracker) -> None:
 @pytest.mark.parametrize("cost", [KdfParameters(passes=2), KdfParameters(memory=FLOOR_MEMORY - 1)])
 @pytest.mark.parametrize("enter", [signed_up, logged_in])
 async def test_weak_password_hashing_is_refused_before_anything_is_sent(
-    tracker: MemoryTracker, cost: KdfParameters, enter: Callable[[MemoryTracker], Any]
+    tracker: LyingTracker, cost: KdfParameters, enter: Callable[[LyingTracker], Any]
 ) -> None:
     tracker.lies[SALT.path] = lambda reply: replace(reply, cost=cost)
     with pytest.raises(Malformed, match="weaker password hashing"):
@@ -286,11 +243,11 @@ async def test_weak_password_hashing_is_refused_before_anything_is_sent(
     assert set(tracker.seen) == {SALT.path}
 
 
-async def test_what_can_t_be_is_said_before_the_tracker_is_asked(tracker: MemoryTracker) -> None:
+async def test_what_can_t_be_is_said_before_the_tracker_is_asked(tracker: LyingTracker) -> None:
     client = client_of(tracker)
     for email, password, name in ((EMAIL, "", "x"), ("nobody", "x", "x"), (EMAIL, "x", ""), (EMAIL, "x", "a/b")):
         with pytest.raises(Usage):
-            await sign_up(client, MACHINE, email, password, name, HERE)
+            await sign_up(client, client.machine, email, password, name, HERE)
     assert set(tracker.seen) <= {SALT.path}
 
 
@@ -327,7 +284,7 @@ LOGIN_LIES: dict[str, Callable[[LoginReply], LoginReply]] = {
 }
 
 
-async def test_a_lie_at_login_is_refused_and_no_device_made(tracker: MemoryTracker) -> None:
+async def test_a_lie_at_login_is_refused_and_no_device_made(tracker: LyingTracker) -> None:
     await signed_up(tracker)
     for what, lie in LOGIN_LIES.items():
         tracker.lies[LOGIN.path] = lie
@@ -341,7 +298,7 @@ async def test_a_lie_at_login_is_refused_and_no_device_made(tracker: MemoryTrack
     await logged_in(tracker)
 
 
-async def test_another_salt_gives_away_nothing_that_opens(tracker: MemoryTracker) -> None:
+async def test_another_salt_gives_away_nothing_that_opens(tracker: LyingTracker) -> None:
     await signed_up(tracker)
 
     def salt(reply: SaltReply) -> SaltReply:
@@ -371,7 +328,7 @@ CREDENTIALS = Credentials(
     identity_key=ANN_IDENTITY.public,
     sealing_keys=((1, ANN_KEY.private),),
 )
-SHARED = new_workspace_keys(WorkspaceId(b"w" * 16), MACHINE.random_bytes)
+SHARED = new_workspace_keys(WorkspaceId(b"w" * 16), RANDOM)
 
 
 def certificate(identity: SigningKey, user: UserId, device: DeviceId, key: SigningKey) -> Certificate:
@@ -397,7 +354,7 @@ BOB_MEMBER = Member(
 
 def grant_by(device: DeviceId, key: SigningKey, **changes: Any) -> Any:
     details: dict[str, Any] = {"recipient": ANN, "key_number": 1, "recipient_key": ANN_KEY.public, **changes}
-    return make_grant(SHARED, granter=device, signing_key=key, random_bytes=MACHINE.random_bytes, **details)
+    return make_grant(SHARED, granter=device, signing_key=key, random_bytes=RANDOM, **details)
 
 
 BY_BOB = grant_by(PHONE, PHONE_KEY)

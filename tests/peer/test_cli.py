@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from peer.logs import logging_to
 from peer.system.home_files import open_home
 from protocol.errors import Problem, Usage
 from tests.peer.test_home import CREDENTIALS
+from tests.support.tracker import running_tracker
 
 NO_TRACKER = "http://127.0.0.1:1"
 SHOAL = (sys.executable, "-m", "peer")
@@ -399,6 +401,73 @@ async def test_a_daemon_that_says_no(home: Path) -> None:
         await nursery.start(serve_control, made.control_socket, refuse)
         assert failed(await ask_shoal(home, "explain", "/x")) == "not in the folder"
         nursery.cancel_scope.cancel()
+
+
+# With a real tracker
+
+
+def test_an_account_from_beginning_to_end(tmp_path: Path) -> None:
+    first, second, third = tmp_path / "first", tmp_path / "second", tmp_path / "third"
+    with running_tracker(tmp_path / "tracker") as tracker:
+        there = ("--tracker", tracker.url)
+        result = shoal(first, "signup", "Ann@example.org", *there, "--device-name", "laptop")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert re.search(r"^    ([A-Z2-7]{4}-){9}[A-Z2-7]{4}$", result.stdout, re.MULTILINE)
+        assert 'Signed up as ann@example.org; this device is "laptop".' in result.stdout
+
+        assert (
+            failed(shoal(third, "signup", "ann@example.org", *there)) == "there is an account with this address already"
+        )
+        for email, password in (("ann@example.org", "wrong"), ("bob@example.org", "correct horse")):
+            words = failed(shoal(third, "login", email, *there, SHOAL_PASSWORD=password))
+            assert words == "wrong address or password"
+
+        result = shoal(second, "login", "ann@example.org", SHOAL_TRACKER=tracker.url, SHOAL_DEVICE_NAME="desktop")
+        assert (result.returncode, result.stderr) == (0, "")
+        lines = shoal(second, "devices").stdout.splitlines()
+        assert [line.rsplit("  ", 2)[-2:] for line in lines] == [
+            [lines[0].rsplit("  ", 2)[-2], "laptop"],
+            ["desktop", "(this device)"],
+        ]
+        result = shoal(first, "account")
+        assert re.fullmatch(
+            r"address  ann@example.org\nplan     \w+\nused     0 bytes of [\d.]+ GB \(0 %\)\ndevices  2\n",
+            result.stdout,
+        )
+
+        assert shoal(second, "logout").returncode == 0
+        assert failed(shoal(second, "devices")).startswith("no account")
+        assert len(shoal(first, "devices").stdout.splitlines()) == 1
+    assert failed(shoal(first, "devices")).startswith(f"no answer from tracker {tracker.url}")
+    assert failed(shoal(first, "logout")).startswith("no answer")
+    assert open_home(str(first)).has_account()
+
+
+def test_a_daemon_runs_and_stops(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "letter").write_text("dear Bob")
+    with running_tracker(tmp_path / "tracker") as tracker:
+        assert shoal(home, "signup", "ann@example.org", "--tracker", tracker.url).returncode == 0
+        with subprocess.Popen(
+            (*SHOAL, "run", str(folder)), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as daemon:
+            try:
+                result = shoal(home, "status", "--wait-durable", "--timeout", "60")
+                assert (result.returncode, result.stderr) == (0, "")
+                assert result.stdout.startswith("synced, in the cloud\n")
+                assert json.loads(shoal(home, "status", "--json").stdout)["state"] == "synced"
+                assert shoal(home, "explain", str(folder / "letter")).returncode == 0
+                words = f"another shoal (process {daemon.pid}) is at work on {home}"
+                assert failed(shoal(home, "run", str(folder))) == words
+                assert failed(shoal(home, "logout")) == words
+            finally:
+                daemon.terminate()
+                _, log = daemon.communicate(timeout=15)
+            assert daemon.returncode == 0
+            assert b"Traceback" not in log
+            assert (home / "log" / "shoal.log").read_bytes() == log
+            assert failed(shoal(home, "status")).startswith("no daemon")
 
 
 # Stopping, logging, completing
