@@ -55,7 +55,7 @@ class Blocks:
     def __init__(self, machine: Machine, database: Database, storage: Storage) -> None:
         self._machine = machine
         self._database = database
-        self._storage = storage
+        self.storage = storage
         self._hashing = trio.CapacityLimiter(HASHERS)
         self.transfers = trio.CapacityLimiter(TRANSFERS)
 
@@ -70,7 +70,7 @@ class Blocks:
         key = await self._machine.offload(lambda: _verify(workspace, body, packed), self._hashing)
         if not fresh:
             return workspace, Recorded(0, (), ())
-        await self._storage.put(key, body)
+        await self.storage.put(key, body)
         failpoint(PACK_STORED)
         recorded = await self._database.transact(record_pack, workspace, key, len(body), fresh, now_ms(self._machine))
         failpoint(PACK_RECORDED)
@@ -91,7 +91,7 @@ class Blocks:
             start = run[0].offset
             end = max(each.offset + each.length for each in run)
             try:
-                data = await self._storage.get(run[0].object, start, end - start)
+                data = await self.storage.get(run[0].object, start, end - start)
             except Missing as error:
                 _log.error("chunks of workspace %s are lost: %s", workspace.hex(), error)
                 continue

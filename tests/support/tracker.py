@@ -312,6 +312,7 @@ class Author:
     keys: WorkspaceKeys
     random_bytes: RandomBytes
     seen: CommitHash = field(init=False)
+    kinds: dict[NodeId, int] = field(default_factory=dict)  # of nodes that are no files
 
     def __post_init__(self) -> None:
         self.seen = first_chain_hash(self.keys.workspace)
@@ -348,6 +349,7 @@ class Author:
             size=manifest.size,
             mtime_ns=manifest.mtime_ns,
             content_hash=manifest.content_hash,
+            link=manifest.link,
             inline=manifest.inline,
             run_keys=tuple(run.key for run in runs),
         )
@@ -365,10 +367,12 @@ class Author:
 
     def create_directory(self, name: str, parent: NodeId = ROOT) -> Create:
         node = self.new_node()
+        self.kinds[node] = DIRECTORY
         return Create(node=node, kind=DIRECTORY, place=self.place(node, name, parent))
 
     def create_symlink(self, name: str, parent: NodeId = ROOT) -> Create:
         node = self.new_node()
+        self.kinds[node] = SYMLINK
         sealed = self._manifest(node, Manifest(size=0, mtime_ns=1, link="elsewhere"), [], [])
         return Create(node=node, kind=SYMLINK, place=self.place(node, name, parent), content=sealed.content)
 
@@ -376,7 +380,7 @@ class Author:
         return Write(node=node, base=base, content=(content or self.seal(node, b"other content")).content)
 
     def move(self, node: NodeId, base: PlaceMark, name: str, parent: NodeId = ROOT) -> Move:
-        return Move(node=node, base=base, place=self.place(node, name, parent))
+        return Move(node=node, base=base, place=self.place(node, name, parent), kind=self.kinds.get(node, FILE))
 
     def delete(self, node: NodeId, base: PlaceMark, content_base: VersionId | None = None) -> Delete:
         return Delete(node=node, base=base, mark=PlaceMark(self.random_bytes(ID_LENGTH)), content_base=content_base)
@@ -384,7 +388,13 @@ class Author:
     def restore(
         self, node: NodeId, base: PlaceMark, name: str, content_base: VersionId | None, parent: NodeId = ROOT
     ) -> Restore:
-        return Restore(node=node, base=base, place=self.place(node, name, parent), content_base=content_base)
+        return Restore(
+            node=node,
+            base=base,
+            place=self.place(node, name, parent),
+            content_base=content_base,
+            kind=self.kinds.get(node, FILE),
+        )
 
     def commit(self, *operations: Operation, runs: tuple[bytes, ...] = (), epoch: int | None = None) -> Commit:
         """These operations, signed."""

@@ -3,7 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-COUNTED = ("problems", "users", "workspaces", "revisions", "operations", "nodes", "versions", "chunks", "objects", "orphans")
+COUNTED = (
+    *("problems", "users", "workspaces", "revisions", "operations"),
+    *("nodes", "versions", "chunks", "objects", "orphans"),
+)
+"""What a report has a number for."""
 MAX_LISTED = 1000
 """Problems beyond this are counted, not listed."""
 

@@ -308,7 +308,7 @@ class _Overlay:
                     break  # not read, so an ancestor that nothing moved; or no parent at all, which is told apart
                 path[at] = None
                 at = node.parent
-            if at == start:
+            if path and at == start:
                 yield max(self.placed[node] for node in path if node in self.placed), "cycle"
             elif at not in path:
                 safe.update(path)
