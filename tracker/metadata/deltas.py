@@ -31,9 +31,9 @@ from protocol.identifiers import (
 from tracker.metadata.access import require
 from tracker.metadata.batches import batches
 from tracker.metadata.loading import find_nodes
-from tracker.metadata.missing import announced_among
+from tracker.metadata.missing import among
 from tracker.metadata.rules import Node
-from tracker.schema import RECORD, WITHDRAWAL, entries, nodes, states, versions, workspaces
+from tracker.schema import ANNOUNCED, RECORD, WITHDRAWAL, WITHDRAWN, entries, nodes, states, versions, workspaces
 
 ROWS = 2 * MAX_COMMIT_OPERATIONS
 """Operations read at a time, until a page is full: more than one commit can have."""
@@ -41,6 +41,10 @@ PAGE_ENTRIES = 10_000
 ENTRY_OVERHEAD = 220
 """Bytes an entry takes beside its items, about."""
 ROW_BYTES = 40
+
+
+NOT_DURABLE = (ANNOUNCED, WITHDRAWN)
+"""A withdrawn version's operation travels when it left a node without content; its record follows."""
 
 
 @dataclass(slots=True)
@@ -72,7 +76,7 @@ def read_delta(connection: Connection, user: UserId, request: DeltaRequest, trac
         head=head,
         hash=CommitHash(head_hash) if through == head else _hash_at(connection, request.workspace, through),
         entries=tuple(page.entries),
-        announced=tuple(announced_among(connection, request.workspace, page.introduced)),
+        announced=tuple(among(connection, request.workspace, page.introduced, NOT_DURABLE)),
     )
 
 

@@ -18,7 +18,7 @@ def announced_and_missing(
     connection: Connection, workspace: WorkspaceId, named: Iterable[VersionId]
 ) -> tuple[list[VersionId], list[ChunkId]]:
     """Which of these versions are announced and not durable, and the chunks they lack (at most MAX_CHUNKS)."""
-    announced = announced_among(connection, workspace, named)
+    announced = among(connection, workspace, named, (ANNOUNCED,))
     missing: dict[ChunkId, None] = {}
     for batch in batches(announced):
         rows = connection.scalars(
@@ -30,8 +30,10 @@ def announced_and_missing(
     return announced, list(missing)[:MAX_CHUNKS]
 
 
-def announced_among(connection: Connection, workspace: WorkspaceId, named: Iterable[VersionId]) -> list[VersionId]:
-    """Which of these versions are announced and not durable, in the order given."""
+def among(
+    connection: Connection, workspace: WorkspaceId, named: Iterable[VersionId], wanted: tuple[int, ...]
+) -> list[VersionId]:
+    """Which of these versions are in one of these states, in the order given."""
     named = list(dict.fromkeys(named))
     found: set[bytes] = set()
     for batch in batches(named):
@@ -40,7 +42,7 @@ def announced_among(connection: Connection, workspace: WorkspaceId, named: Itera
                 select(versions.c.version).where(
                     versions.c.workspace == workspace,
                     versions.c.version.in_(batch),
-                    versions.c.state == ANNOUNCED,
+                    versions.c.state.in_(wanted),
                 )
             )
         )
