@@ -42,7 +42,7 @@ async def run_daemon(
             await nursery.start(serve_control, home.control_socket, starting.handle)
             peer = await start_peer(ports, place, credentials)
             peer.synchronizer.announce_merge = lambda count: announce(str(count))
-            starting.peer = peer
+            starting.started(peer)
             announce(f"syncing {folder}")
             task_status.started()
             await peer.run()
@@ -55,9 +55,17 @@ class Starting:
 
     def __init__(self) -> None:
         self.peer: Peer | None = None
+        self._started = trio.Event()
+
+    def started(self, peer: Peer) -> None:
+        """From now on there is one."""
+        self.peer = peer
+        self._started.set()
 
     async def handle(self, command: str, arguments: dict[str, Any]) -> Any:
         """Carry out one command of the control socket."""
+        if command == "wait":
+            await self._started.wait()
         peer = self.peer
         if peer is None:
             if command == "status":
