@@ -99,9 +99,13 @@ def stuck_problem(peer: Peer) -> str | None:
 
 
 async def wait_for(peer: Peer, what: str) -> None:
-    """Return once the peer is "synced" or "durable"; `Problem` when that can't come about by itself."""
+    """Return once the peer is "synced" or "durable"; `Problem` when that can't come about by itself.
+
+    Said of what was on the disk when asked: news of a change may still be on its way, so the folder is looked at first.
+    """
     if what not in ("synced", "durable"):
         raise Usage(f"there is no waiting for {what!r}")
+    peer.synchronizer.look_at_everything()
     while True:
         settled = peer.synchronizer.progress.settled
         if is_settled(peer) and (what == "synced" or peer.context.store.not_durable_count() == 0):
