@@ -1,0 +1,432 @@
+"""Real programs for end-to-end tests: a tracker and devices as processes of their own, and real folders.
+
+Lab          a place for programs: ends every one it started, by its id, and knows their logs
+TrackerProgram, DeviceProgram    one program each: start, stop, kill -9, start again
+snapshot     all of a folder that Shoal carries, comparable
+until        wait for something to become true, no longer than a deadline
+
+Accounts are made in this process, which saves two interpreters each; the commands themselves have tests of their own.
+"""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+from blake3 import blake3
+
+from peer.account import log_in, sign_up
+from peer.control import NoDaemon, ask
+from peer.home import Home, TrackerAddress
+from peer.system.home_files import open_home
+from peer.system.http import HttpTransport
+from peer.tracker_client import TrackerClient
+from protocol.errors import Problem, Unreachable, Usage
+from protocol.failpoints import VARIABLE
+from protocol.names import RESERVED
+from protocol.system import real_machine
+
+CHECKOUT = Path(__file__).parents[2]
+PASSWORD = "correct horse battery staple"
+PATIENCE = 30.0
+"""Seconds until something that should happen is taken not to: generous, as it only matters to a failing test."""
+LOOK = 0.01
+SHOWN_LINES = 60
+
+
+# Waiting -------------------------------------------------------------------------------------------------------------
+
+
+async def until(condition: Callable[[], object], seconds: float = PATIENCE, what: Callable[[], str] = str) -> None:
+    """Return once `condition` holds; `what` says how things are when it doesn't in time."""
+    with trio.move_on_after(seconds):
+        while not condition():
+            await trio.sleep(LOOK)
+        return
+    raise AssertionError(f"not within {seconds:g} s: {what() or condition}")
+
+
+# Programs ------------------------------------------------------------------------------------------------------------
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What programs get: no setting of this machine's user reaches them."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SHOAL_", "XDG_"))}
+    return {**kept, "HOME": "/nonexistent", **more}
+
+
+class Program:
+    """One program, which may run several times one after the other; its output is gathered over all of them."""
+
+    def __init__(self, name: str, place: Path, module: Sequence[str]) -> None:
+        """`module` is what comes after `python`: `-m tracker`, or a script that stands for it."""
+        self.name = name
+        self.out, self.log = place / f"{name}.out", place / f"{name}.log"
+        self.module = list(module)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    async def launch(self, *arguments: str, ready: str, failpoint: str | None = None, **variables: str) -> str:
+        """Start it and wait for the line on stdout that begins with `ready`; the rest of that line."""
+        assert not self.running, f"{self.name} runs already"
+        if failpoint is not None:
+            variables[VARIABLE] = failpoint
+        with self.out.open("wb") as out, self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *self.module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                env=environment(**variables),
+                cwd=CHECKOUT,
+            )
+        await until(lambda: self._line(ready) or not self.running, what=lambda: f"{self.name} is not ready")
+        line = self._line(ready)
+        assert line is not None or failpoint is not None, f"{self.name} did not start: {self.logged()}"
+        return line or ""
+
+    def _line(self, beginning: str) -> str | None:
+        for line in self.printed().splitlines():
+            if line.startswith(beginning):
+                return line.removeprefix(beginning).strip()
+        return None
+
+    def printed(self) -> str:
+        """What this run has written to stdout."""
+        return self.out.read_text() if self.out.exists() else ""
+
+    def logged(self) -> str:
+        """What all runs have written to stderr."""
+        return self.log.read_text(errors="backslashreplace") if self.log.exists() else ""
+
+    async def ended(self, seconds: float = PATIENCE) -> int:
+        """Wait for the end; the exit code, negative for a signal."""
+        process = self.process
+        assert process is not None
+        await until(lambda: process.poll() is not None, seconds, lambda: f"{self.name} runs on")
+        assert process.returncode is not None
+        return process.returncode
+
+    async def stop(self) -> None:
+        """SIGTERM, which has to end it cleanly within 10 s."""
+        self.ask_to_stop()
+        assert await self.ended(10) == 0, self.logged()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9, at once and for good."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    async def died_at_failpoint(self) -> None:
+        """Wait for the failpoint to kill it."""
+        code = await self.ended()
+        assert code == -signal.SIGKILL, f"{self.name} ended with {code}: {self.logged()}"
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class TrackerProgram(Program):
+    """`shoal-tracker serve` over a data folder of its own; after a restart at the same address."""
+
+    def __init__(self, name: str, place: Path, module: Sequence[str] = ("-m", "tracker")) -> None:
+        super().__init__(name, place, module)
+        self.data = place / f"{name}.data"
+        self.listen = "127.0.0.1:0"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.listen}"
+
+    async def start(self, *arguments: str, failpoint: str | None = None) -> None:
+        """Serve. A failpoint that start-up passes may already have killed it when this returns."""
+        serve = ("serve", "--data", str(self.data), "--listen", self.listen, *arguments)
+        line = await self.launch(*serve, ready="listening on ", failpoint=failpoint)
+        self.listen = line.removeprefix("http://") or self.listen
+
+    def check(self) -> None:
+        """`shoal-tracker check`, which has to find nothing wrong."""
+        done = subprocess.run(
+            [sys.executable, *self.module, "check", "--data", str(self.data)],
+            capture_output=True,
+            env=environment(),
+            cwd=CHECKOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def objects(self) -> list[Path]:
+        """The stored objects, each one pack."""
+        return sorted(path for path in (self.data / "objects").rglob("*") if path.is_file())
+
+
+class DeviceProgram(Program):
+    """`shoal run` with a home and a folder of its own."""
+
+    def __init__(self, name: str, place: Path, module: Sequence[str] = ("-m", "peer")) -> None:
+        super().__init__(name, place, module)
+        self.home_path, self.folder = place / f"{name}.home", place / name
+        self.folder.mkdir()
+
+    @property
+    def home(self) -> Home:
+        return open_home(str(self.home_path))
+
+    async def start(self, *arguments: str, failpoint: str | None = None) -> None:
+        """Sync. A failpoint that start-up passes may already have killed it when this returns."""
+        run = ("--home", str(self.home_path), "run", str(self.folder), *arguments)
+        await self.launch(*run, ready="syncing ", failpoint=failpoint)
+
+    async def status(self) -> dict[str, Any]:
+        """What `shoal status --json` prints."""
+        answer = await ask(self.home.control_socket, "status")
+        assert isinstance(answer, dict)
+        return answer
+
+    async def explain(self, path: str) -> list[str]:
+        """What `shoal explain` prints of a path in the folder, with its columns run together."""
+        answer = await ask(self.home.control_socket, "explain", path=str(self.folder / path))
+        return [" ".join(line.split()) for line in answer["lines"]]
+
+    async def state(self) -> str:
+        """Its status in a word; "down" when it doesn't answer."""
+        try:
+            return str((await self.status())["state"])
+        except (NoDaemon, Unreachable):
+            return "down"
+
+    async def wait(self, what: str = "durable", seconds: float = PATIENCE) -> None:
+        """What `shoal status --wait-synced` (or `-durable`) does."""
+        with trio.move_on_after(seconds):
+            await ask(self.home.control_socket, "wait", what=what)
+            return
+        raise AssertionError(f"{self.name} is not {what} within {seconds:g} s: {await self.status()}")
+
+    async def until_state(self, *states: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Wait for one of these states; the status then."""
+        seen: dict[str, Any] = {}
+        with trio.move_on_after(seconds):
+            while True:
+                seen = await self.status()
+                if seen["state"] in states:
+                    return seen
+                await trio.sleep(LOOK)
+        raise AssertionError(f"{self.name} is not {' or '.join(states)} within {seconds:g} s: {seen}")
+
+    def command(self, *arguments: str, timeout: float = PATIENCE, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `shoal` for this home, as a shell would."""
+        return subprocess.run(
+            [sys.executable, *self.module, "--home", str(self.home_path), *arguments],
+            capture_output=True,
+            env=environment(SHOAL_PASSWORD=PASSWORD, **variables),
+            cwd=CHECKOUT,
+            text=True,
+            timeout=timeout,
+        )
+
+    async def join(self, tracker: TrackerProgram, email: str, *, first: bool) -> None:
+        """Become a device of an account: sign up as its `first`, log in as any other."""
+        address, machine = TrackerAddress(url=tracker.url), real_machine()
+        self.home.prepare()
+        async with HttpTransport(tracker.url, ca_file=None, insecure_http=False) as transport:
+            client = TrackerClient(transport, machine)
+            if first:
+                credentials, _ = await sign_up(client, machine, email, PASSWORD, self.name, address)
+            else:
+                credentials = await log_in(client, machine, email, PASSWORD, self.name, address)
+        self.home.save_credentials(credentials)
+
+
+class Lab:
+    """The programs of a test, or of a module's tests."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.programs: list[Program] = []
+        self._accounts = 0
+
+    def tracker(self, name: str = "tracker", module: Sequence[str] = ("-m", "tracker")) -> TrackerProgram:
+        """A tracker, not yet running."""
+        made = TrackerProgram(name, self.place, module)
+        self.programs.append(made)
+        return made
+
+    def device(self, name: str, module: Sequence[str] = ("-m", "peer")) -> DeviceProgram:
+        """A device without an account, not yet running."""
+        made = DeviceProgram(name, self.place, module)
+        self.programs.append(made)
+        return made
+
+    async def devices(self, tracker: TrackerProgram, *names: str) -> list[DeviceProgram]:
+        """Devices of one fresh account, not yet running."""
+        email = f"{self.place.name}-{self._accounts}@example.org"
+        self._accounts += 1
+        made = [self.device(name) for name in names]
+        for device in made:
+            await device.join(tracker, email, first=device is made[0])
+        return made
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        for program in self.programs:
+            program.kill()
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """The end of each program's output, for the report of a failure."""
+        for program in self.programs:
+            for kind, text in (("stdout", program.printed()), ("stderr", program.logged())):
+                if text:
+                    yield f"{kind} of {program.name}", "\n".join(text.splitlines()[-SHOWN_LINES:])
+
+
+@contextmanager
+def lab(place: Path) -> Iterator[Lab]:
+    """A lab that ends with the context."""
+    made = Lab(place)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+# Folders -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What Shoal carries of a path: its kind, and for files and symlinks bytes (or their BLAKE3), bits and time."""
+
+    kind: str
+    content: bytes = b""
+    executable: bool = False
+    private: bool = False
+    mtime_ns: int = 0
+
+
+def snapshot(folder: Path) -> dict[bytes, Entry]:
+    """Every path below a folder, `.shoal` at the top aside. A path that vanishes meanwhile is left out."""
+    found: dict[bytes, Entry] = {}
+    pending = [b""]
+    top = os.fsencode(folder)
+    while pending:
+        inside = pending.pop()
+        try:
+            names = os.listdir(os.path.join(top, inside))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for name in names:
+            path = os.path.join(inside, name)
+            if path == os.fsencode(RESERVED):
+                continue
+            try:
+                found[path] = entry(os.path.join(top, path))
+            except FileNotFoundError:
+                continue
+            if found[path].kind == "directory":
+                pending.append(path)
+    return found
+
+
+def entry(path: bytes | Path) -> Entry:
+    """What Shoal carries of one path."""
+    info = os.lstat(path)
+    if stat.S_ISDIR(info.st_mode):
+        return Entry("directory")
+    if stat.S_ISLNK(info.st_mode):
+        return Entry("symlink", os.readlink(os.fsencode(path)), mtime_ns=info.st_mtime_ns)
+    if not stat.S_ISREG(info.st_mode):
+        return Entry("other")
+    with open(path, "rb") as file:
+        content = blake3(file.read()).digest()
+    private = not info.st_mode & 0o077
+    return Entry("file", content, bool(info.st_mode & 0o100), private, info.st_mtime_ns)
+
+
+def difference(ours: dict[bytes, Entry], theirs: dict[bytes, Entry]) -> str:
+    """In which paths two folders differ, for people."""
+    lines = [
+        f"{path!r}: {ours.get(path)} | {theirs.get(path)}"
+        for path in sorted(ours.keys() | theirs.keys())
+        if ours.get(path) != theirs.get(path)
+    ]
+    return "\n".join(lines)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files below a folder with their bytes, symlinks with theirs, and directories as None's stand-in b"/"."""
+    out: dict[str, bytes] = {}
+    for path, found in snapshot(folder).items():
+        full = os.path.join(os.fsencode(folder), path)
+        if found.kind == "file":
+            with open(full, "rb") as file:
+                out[os.fsdecode(path)] = file.read()
+        elif found.kind == "symlink":
+            out[os.fsdecode(path)] = b"-> " + found.content
+    return out
+
+
+async def settled(*devices: DeviceProgram, inside: str = "", seconds: float = PATIENCE) -> dict[bytes, Entry]:
+    """Wait until all folders are the same and every device says "synced, in the cloud"; what they then hold."""
+    shown: list[dict[bytes, Entry]] = []
+    with trio.move_on_after(seconds):
+        while True:
+            try:
+                for device in devices:
+                    await ask(device.home.control_socket, "wait", what="durable")
+            except (NoDaemon, Usage, Problem, Unreachable):
+                await trio.sleep(LOOK)
+                continue
+            shown = [snapshot(device.folder / inside) for device in devices]
+            if all(one == shown[0] for one in shown) and [await device.state() for device in devices] == [
+                "synced"
+            ] * len(devices):
+                return shown[0]
+            await trio.sleep(LOOK)
+    states = [f"{device.name}: {await _status_of(device)}" for device in devices]
+    shown = [snapshot(device.folder / inside) for device in devices]
+    unlike = [difference(shown[0], one) for one in shown[1:]]
+    raise AssertionError("\n".join([f"not settled within {seconds:g} s", *states, *unlike]))
+
+
+async def _status_of(device: DeviceProgram) -> str:
+    try:
+        return str(await device.status())
+    except (NoDaemon, Unreachable) as error:
+        return str(error)
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file with its folders, in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def replace(path: Path, content: bytes | str) -> None:
+    """Write a file as careful programs do: aside, then renamed over."""
+    aside = path.with_name(path.name + ".part")
+    write(aside, content)
+    aside.rename(path)
