@@ -1,0 +1,91 @@
+"""Prepared accounts: one user with two devices in a tracker's database, made once a process.
+
+A password hash takes half a second, so the auth secret is a fixed one; everything else goes the real way through the
+tracker's own sign-up. Each simulation starts from a copy.
+"""
+
+import sqlite3
+from functools import cache
+from typing import NamedTuple
+
+import trio
+from sqlalchemy import Engine
+
+from peer.home import Credentials, TrackerAddress
+from protocol.api import RegisterRequest
+from protocol.ports import Machine
+from storage.memory import MemoryStorage
+from tests.simulation.machine import seeded_bytes
+from tests.support.tracker import Account, Device, new_account, offload_inline
+from tracker.assembly import build
+from tracker.database import SqliteDatabase, make_engine
+from tracker.migrating import migrate
+
+DEVICES = ("laptop", "desktop")
+
+
+class Prepared(NamedTuple):
+    """A tracker's database, serialised, and what the devices know."""
+
+    database: bytes
+    credentials: tuple[Credentials, ...]
+
+
+@cache
+def prepared() -> Prepared:
+    """The same in every process."""
+    return trio.run(_prepare)
+
+
+def engine_of(database: bytes) -> Engine:
+    """A database in memory that begins as a copy."""
+    engine = make_engine("sqlite://")
+    raw = engine.raw_connection()
+    try:
+        driver = raw.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        source = sqlite3.connect(":memory:")
+        source.deserialize(database)
+        source.backup(driver)
+        source.close()
+    finally:
+        raw.close()
+    return engine
+
+
+async def _prepare() -> Prepared:
+    machine = Machine(
+        now=lambda: 1_700_000_000_000_000_000, random_bytes=seeded_bytes("prepared"), offload=offload_inline
+    )
+    account = new_account("ann@example.org", seeded_bytes("account"))
+    engine = make_engine("sqlite://")
+    database = SqliteDatabase(machine, engine)
+    await database.transact(migrate)
+    tracker = await build(machine, database, MemoryStorage())
+    await tracker.services.accounts.sign_up(account.signup())
+    devices = [account.first, *(account.new_device() for _ in DEVICES[1:])]
+    for device in devices[1:]:
+        request = RegisterRequest(email=account.email, auth=account.auth, device=device.new())
+        await tracker.services.accounts.register(request)
+    raw = engine.raw_connection()
+    driver = raw.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    content = driver.serialize()
+    raw.close()
+    await tracker.close()
+    named = zip(devices, DEVICES, strict=True)
+    return Prepared(content, tuple(_credentials(account, device, name) for device, name in named))
+
+
+def _credentials(account: Account, device: Device, name: str) -> Credentials:
+    return Credentials(
+        tracker=TrackerAddress(url="http://tracker"),
+        email=account.email,
+        user=account.user,
+        device=device.id,
+        device_name=name,
+        signing_seed=device.signing.seed,
+        exchange_private=device.exchange.private,
+        identity_key=account.identity.public,
+        sealing_keys=((1, account.sealing.private),),
+    )

@@ -1,0 +1,220 @@
+"""One simulated device: a disk, a home whose database outlives crashes, and a real peer, started again and again."""
+
+import errno
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import trio
+
+from peer.database import Database, open_database
+from peer.home import Credentials
+from peer.peer import Peer, Place, Ports, start_peer
+from peer.status import is_settled, state_of
+from protocol.api import WorkspacesReply
+from protocol.errors import Problem
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.events import EventFaults, SimulatedEvents
+from tests.simulation.inodes import failure
+from tests.simulation.log import ACTOR, EventLog, brief
+from tests.simulation.machine import FileClock, simulated_machine
+from tests.simulation.network import SimulatedTransport, TrackerHost, Weather
+
+FOLDER = "/Shoal"
+_DOWN = 5.0
+"""Seconds from a crash to the next start, at most."""
+_FAILING_CALLS = ("scan", "read_at", "write_at", "fsync", "sync_file_system")
+
+
+class Crashed(BaseException):
+    """The process is dead: nothing it still tries has any effect. Not an `Exception`, so that nobody handles it."""
+
+
+@dataclass
+class Life:
+    """One process, from start to crash."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    dead: bool = False
+
+    def check(self) -> None:
+        """Every port asks here first."""
+        if self.dead:
+            raise Crashed
+
+
+@dataclass
+class Trouble:
+    """What may befall a device at any of its calls."""
+
+    io_errors: float = 0.0
+    crashes: int = 0
+    crash_chance: float = 0.0
+
+
+class CrashingDatabase(Database):
+    """The client database, with a crash possible before each transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, before: Callable[[], None]) -> None:
+        super().__init__(connection)
+        self.connection = connection
+        self._before = before
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if not self.connection.in_transaction:
+            self._before()
+        with super().transaction():
+            yield
+
+
+class SimulatedDevice:
+    """`meddle` is called before each system call of the peer's: somebody may act there."""
+
+    def __init__(
+        self,
+        name: str,
+        seed: str,
+        credentials: Credentials,
+        host: TrackerHost,
+        weather: Weather,
+        log: EventLog,
+        meddle: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.trouble = Trouble()
+        self.disk = SimulatedDisk(FileClock(), Random(f"{seed}/disk"))
+        self.event_faults = EventFaults()
+        self.events = SimulatedEvents(self.disk, FOLDER, Random(f"{seed}/events"), self.event_faults)
+        self.peer: Peer | None = None
+        self.transport: SimulatedTransport | None = None
+        self.moved_before = 0
+        self._seed = seed
+        self._credentials = credentials
+        self._host = host
+        self._weather = weather
+        self._log = log
+        self._meddle = meddle
+        self._rng = Random(f"{seed}/trouble")
+        self._lives = 0
+        self._life = Life(dead=True)
+        self._connection = _connection_of(open_database(":memory:"))
+        self._cached: WorkspacesReply | None = None
+        self.disk.before_call = self._before_call
+
+    @property
+    def settled(self) -> bool:
+        """Whether the peer says that it has nothing left to do, and all of it is in the cloud."""
+        peer = self.peer
+        return peer is not None and is_settled(peer) and peer.context.store.not_durable_count() == 0
+
+    @property
+    def moved(self) -> int:
+        """Commits and requests that moved chunks, in all lives."""
+        return self.moved_before + (self.transport.moved if self.transport else 0)
+
+    async def run(self) -> None:
+        """Live, crash, live again, until cancelled."""
+        ACTOR.set(self.name)
+        while True:
+            life = self._life = Life()
+            try:
+                with life.scope:
+                    await self._live(life)
+            except BaseException:
+                if not life.dead:
+                    raise
+            self._log.note(self.name, "is dead")
+            self.peer = None
+            self.disk.close_all()
+            await trio.sleep(self._rng.uniform(0, _DOWN))
+
+    async def _live(self, life: Life) -> None:
+        self._lives += 1
+        name = f"{self._seed}/{self._lives}"
+        self._log.note(self.name, "starts")
+        if self.transport:
+            self.moved_before += self.transport.moved
+        rng = Random(f"{name}/network")
+        self.transport = SimulatedTransport(self._host, self._weather, rng, self._log, self.name, life.check)
+        ports = Ports(simulated_machine(name, life.check), self.disk, self.events, self.transport, _address)
+        database = CrashingDatabase(self._connection, self._before_transaction)
+        place = Place("/home/.shoal", FOLDER, database, lambda: self._cached, self._cache)
+        while self.peer is None:
+            try:
+                self.peer = await start_peer(ports, place, self._credentials)
+            except Problem as problem:
+                self._log.note(self.name, f"can't start: {problem}")
+                await trio.sleep(2)
+        await self.peer.run()
+
+    def _cache(self, reply: WorkspacesReply) -> None:
+        self._cached = reply
+
+    # Trouble
+
+    def crash(self) -> None:
+        """The process dies here and now. What its database has committed stays."""
+        self._log.note(self.name, "crashes")
+        self._life.dead = True
+        old = self._connection
+        if old.in_transaction:
+            old.execute("ROLLBACK")
+        self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        old.backup(self._connection)
+        old.close()
+        if self.transport:
+            self.transport.cut(silently=False)
+        self._life.scope.cancel()
+
+    @property
+    def alive(self) -> bool:
+        return not self._life.dead
+
+    def _perhaps_crash(self) -> None:
+        if self.trouble.crashes and self._rng.random() < self.trouble.crash_chance:
+            self.trouble.crashes -= 1
+            self.crash()
+        self._life.check()
+
+    def _before_transaction(self) -> None:
+        self._life.check()
+        self._perhaps_crash()
+
+    def _before_call(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self._life.check()
+        if name != "close":
+            self._log.note(self.name, f"{name}({', '.join(brief(each) for each in arguments)})")
+            self._meddle(self.name)
+            self._perhaps_crash()
+            if name in _FAILING_CALLS and self._rng.random() < self.trouble.io_errors:
+                self._log.note(self.name, "meets an I/O error")
+                raise failure(errno.EIO)
+
+    # Reports
+
+    def report(self) -> str:
+        """Where the peer stands, for a person who looks for a defect."""
+        peer = self.peer
+        if peer is None:
+            return f"{self.name}: not running"
+        store, progress = peer.context.store, peer.synchronizer.progress
+        lines = [f"{self.name}: {state_of(peer)}, {store.not_durable_count()} not durable"]
+        for _, node in store.dirty_after(0, 20):
+            path = store.path(node) or store.remote_path(node)
+            lines.append(f"  {node.hex()[:8]} {'/'.join(path or ('?',))}: {progress.steps.get(node)}")
+            lines.append(f"    L {store.local(node)}\n    R {store.remote(node)}\n    S {store.synced(node)}")
+        lines += [f"  problem: {problem}" for problem in peer.context.problems.all()]
+        return "\n".join(lines)
+
+
+async def _address() -> str:
+    await trio.lowlevel.checkpoint()
+    return "192.0.2.1"
+
+
+def _connection_of(database: Database) -> sqlite3.Connection:
+    return database._connection

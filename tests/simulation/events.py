@@ -1,0 +1,95 @@
+"""News of local change in the simulation: `peer.ports.FolderEvents`, fed by a simulated disk.
+
+Late, in batches, some twice and some never, as inotify does it: an event in a directory that was made a moment ago may
+be lost in any seed, any other only where the plan says so (an overflow that nobody tells of). The watcher's second look
+and its regular scans have to make up for that.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+import trio
+
+from protocol.names import RESERVED
+from tests.simulation.disk import SimulatedDisk
+
+_UNWATCHED = 0.02
+"""Seconds until a new directory is watched."""
+
+
+@dataclass
+class EventFaults:
+    """How likely an event is to be lost, or to be told again later."""
+
+    lost: float = 0.0
+    repeated: float = 0.0
+
+
+class SimulatedEvents:
+    """Tells of changes below `folder` on one disk."""
+
+    def __init__(self, disk: SimulatedDisk, folder: str, rng: Random, faults: EventFaults) -> None:
+        self.faults = faults
+        self._disk = disk
+        self._below = folder.strip("/")
+        self._rng = rng
+        self._feeds: list[_Feed] = []
+        self._fresh: dict[str, float] = {}
+        disk.on_change = self._changed
+
+    @asynccontextmanager
+    async def watch(self, folder: str) -> AsyncIterator[AsyncIterator[set[str]]]:
+        """See `peer.ports.FolderEvents`."""
+        self._disk.user.find(folder)
+        feed = _Feed(self._rng)
+        self._feeds.append(feed)
+        try:
+            yield feed
+        finally:
+            self._feeds.remove(feed)
+
+    def _changed(self, full: str) -> None:
+        path = full.removeprefix(self._below).lstrip("/") if full.startswith(self._below) else ""
+        if path.split("/")[0] == RESERVED:
+            return
+        now = trio.current_time()
+        parent = path.rpartition("/")[0]
+        unwatched = now - self._fresh.get(parent, -1.0) < _UNWATCHED and parent != ""
+        if self._disk.user.exists(full) and self._disk.user.find(full).is_directory:
+            self._fresh[path] = now
+        if (unwatched and self._rng.random() < 0.5) or self._rng.random() < self.faults.lost:
+            return
+        for feed in self._feeds:
+            feed.add(path)
+            if self._rng.random() < self.faults.repeated:
+                feed.again.add(path)
+
+
+@dataclass
+class _Feed:
+    """One open watch."""
+
+    rng: Random
+    pending: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
+    news: trio.Event = field(default_factory=trio.Event)
+
+    def add(self, path: str) -> None:
+        self.pending.add(path)
+        self.news.set()
+
+    def __aiter__(self) -> "_Feed":
+        return self
+
+    async def __anext__(self) -> set[str]:
+        while not self.pending:
+            self.news = trio.Event()
+            with trio.move_on_after(0.5 if self.again else float("inf")):
+                await self.news.wait()
+            self.pending |= self.again
+            self.again = set()
+        await trio.sleep(self.rng.uniform(0.002, 0.06))
+        taken, self.pending = self.pending, set()
+        return taken

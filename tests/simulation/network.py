@@ -1,0 +1,323 @@
+"""The way between simulated peers and the real tracker: its ASGI app, called without sockets.
+
+    peer ─ SimulatedTransport ─→ delays, cuts, lost answers ─→ TrackerHost ─→ tracker app (from tracker.assembly)
+
+The host's database and objects outlive its process: `stop` kills whatever a request was about between two of its
+transactions, `start` builds a new app over what the old one left.
+"""
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import trio
+from sqlalchemy import Engine
+
+from peer.ports import Response
+from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
+from protocol.errors import TooLarge, Unreachable
+from protocol.ports import Machine
+from storage.memory import MemoryStorage
+from tests.simulation.log import ACTOR, EventLog, brief
+from tracker.assembly import build
+from tracker.checking import check_tracker
+from tracker.database import SqliteDatabase
+
+HEARTBEAT = 30.0
+"""Seconds after which a dead connection that looks alive is noticed, as `peer/system/websocket.py` does."""
+TRACKER = "tracker"
+
+Message = dict[str, Any]
+
+
+@dataclass
+class Weather:
+    """How bad the network is: chances for each request."""
+
+    refused: float = 0.0  # cut before the tracker has it
+    lost: float = 0.0  # carried out, but the answer doesn't arrive
+    silent: float = 0.0  # as either, and noticed only after the caller's patience
+    delay: float = 0.01  # seconds one way, on average
+
+
+class TrackerHost:
+    """The tracker's machine."""
+
+    def __init__(self, machine: Machine, engine: Engine, log: EventLog) -> None:
+        self._machine = machine
+        self._engine = engine
+        self._log = log
+        self._storage = MemoryStorage()
+        self._nursery: trio.Nursery | None = None
+        self._app: Any = None
+
+    @property
+    def up(self) -> bool:
+        return self._nursery is not None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """One process, until `stop`."""
+        ACTOR.set(TRACKER)
+        self._log.note(TRACKER, "starts")
+        tracker = await build(self._machine, SqliteDatabase(self._machine, self._engine), self._storage)
+        async with trio.open_nursery() as nursery:
+            self._nursery, self._app = nursery, tracker.app
+            task_status.started()
+            await trio.sleep_forever()
+
+    def stop(self) -> None:
+        """The process is killed, with all it was at."""
+        self._log.note(TRACKER, "is killed")
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+        self._nursery = self._app = None
+
+    def serve(self, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: "_Exchange") -> None:
+        """Let the app handle one connection."""
+        if self._nursery is None:
+            raise Unreachable("can't reach the tracker: connection refused")
+        self._nursery.start_soon(self._handle, self._app, scope, receive, exchange)
+
+    async def _handle(
+        self, app: Any, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: "_Exchange"
+    ) -> None:
+        ACTOR.set(TRACKER)
+        try:
+            await app(scope, receive, exchange.take)
+        finally:
+            exchange.end()
+
+    async def check(self) -> list[str]:
+        """What `shoal-tracker check` finds."""
+        database = SqliteDatabase(self._machine, self._engine)
+        return (await check_tracker(self._machine, database, self._storage, quick=False)).problems
+
+
+class _Exchange:
+    """What the app sends on one connection. It ends with the app's task, whatever has been sent by then."""
+
+    def __init__(self) -> None:
+        self.gone = trio.Event()
+        """The device has gone."""
+        self.over = trio.Event()
+
+    async def take(self, message: Message) -> None:
+        """The app's `send`."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The app's task has ended."""
+        self.over.set()
+
+
+class _Request(_Exchange):
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._body: bytes | None = body
+        self.status: int | None = None
+        self.answer = bytearray()
+        self.whole = False
+
+    async def receive(self) -> Message:
+        await trio.lowlevel.checkpoint()
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def take(self, message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.answer += message.get("body", b"")
+            if not message.get("more_body", False):
+                self.whole = True
+                self.over.set()
+
+
+class _Socket(_Exchange):
+    """A WebSocket; the device's end is a `peer.ports.Notifications`."""
+
+    def __init__(self, transport: "SimulatedTransport") -> None:
+        super().__init__()
+        self._transport = transport
+        self._up, self._requests = trio.open_memory_channel[Message](math.inf)
+        self._frames, self._down = trio.open_memory_channel[tuple[float, bytes] | None](math.inf)
+        self.accepted = trio.Event()
+        self._last_due = 0.0
+        self._up.send_nowait({"type": "websocket.connect"})
+
+    # The tracker's end
+
+    async def app_receive(self) -> Message:
+        try:
+            return await self._requests.receive()
+        except trio.EndOfChannel:
+            return {"type": "websocket.disconnect", "code": 1006}
+
+    async def take(self, message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        if message["type"] == "websocket.accept":
+            self.accepted.set()
+        elif message["type"] == "websocket.send" and not self.gone.is_set():
+            due = trio.current_time() + self._transport.delay()
+            self._last_due = max(self._last_due, due)
+            self._frames.send_nowait((self._last_due, message["bytes"]))
+        elif message["type"] == "websocket.close":
+            self.end()
+
+    def end(self) -> None:
+        super().end()
+        self.accepted.set()
+        self._frames.close()
+
+    # The device's end
+
+    def cut(self, *, silently: bool) -> None:
+        """The connection dies; the device notices at once, or by its heartbeat."""
+        if not self.gone.is_set():
+            self.gone.set()
+            if silently and not self.over.is_set():
+                self._frames.send_nowait(None)
+            self._up.close()
+            self._frames.close()
+
+    async def send(self, frame: bytes) -> None:
+        self._transport.alive()
+        await trio.sleep(self._transport.delay())
+        if self.gone.is_set() or self.over.is_set():
+            raise Unreachable("the connection to the tracker broke")
+        self._transport.note(f"sends a frame {brief(frame)}")
+        self._up.send_nowait({"type": "websocket.receive", "bytes": frame, "text": None})
+
+    async def receive(self) -> bytes:
+        self._transport.alive()
+        try:
+            frame = await self._down.receive()
+        except trio.EndOfChannel:
+            raise Unreachable("the tracker closed the connection") from None
+        if frame is None:
+            await trio.sleep(HEARTBEAT)
+            raise Unreachable("no answer from the tracker")
+        due, data = frame
+        await trio.sleep_until(max(due, trio.current_time()))
+        if self.gone.is_set():
+            raise Unreachable("the connection to the tracker broke")
+        self._transport.note(f"gets a frame {brief(data)}")
+        return data
+
+
+class SimulatedTransport:
+    """`peer.ports.TrackerTransport` of one process. `alive` raises when that process is dead."""
+
+    def __init__(
+        self, host: TrackerHost, weather: Weather, rng: Random, log: EventLog, name: str, alive: Callable[[], None]
+    ) -> None:
+        self.alive = alive
+        self.requests = 0
+        self.moved = 0
+        """Requests that made a commit or moved chunks."""
+        self._host = host
+        self._weather = weather
+        self._rng = rng
+        self._log = log
+        self._name = name
+        self._sockets: list[_Socket] = []
+
+    def note(self, text: str) -> None:
+        self._log.note(self._name, text)
+
+    def delay(self) -> float:
+        """Seconds one way, this time."""
+        return self._rng.expovariate(1 / self._weather.delay)
+
+    def cut(self, *, silently: bool) -> None:
+        """Every open WebSocket dies."""
+        for socket in self._sockets:
+            socket.cut(silently=silently)
+
+    async def request(
+        self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
+    ) -> Response:
+        self.alive()
+        self.requests += 1
+        self.moved += path in ("/v1/commit", "/v1/pack", "/v1/chunks")
+        self.note(f"asks {path} {brief(body)}")
+        await trio.sleep(self.delay())
+        await self._perhaps_fail(self._weather.refused, patience)
+        exchange = _Request(body)
+        self._host.serve(_scope("http", path, token, len(body)), exchange.receive, exchange)
+        try:
+            with trio.move_on_after(patience):
+                await exchange.over.wait()
+        finally:
+            exchange.gone.set()
+        self.alive()
+        if not exchange.whole or exchange.status is None:
+            raise Unreachable("the tracker hung up")
+        await trio.sleep(self.delay())
+        await self._perhaps_fail(self._weather.lost, patience)
+        if len(exchange.answer) > response_limit:
+            raise TooLarge("a longer answer than was asked for")
+        self.note(f"is answered {exchange.status} {brief(exchange.answer)}")
+        return Response(exchange.status, bytes(exchange.answer))
+
+    async def _perhaps_fail(self, chance: float, patience: float) -> None:
+        self.alive()
+        draw = self._rng.random()
+        if draw < chance:
+            self.note("is cut off")
+            raise Unreachable("the connection broke")
+        if draw < chance + self._weather.silent:
+            self.note("gets no answer")
+            await trio.sleep(patience)
+            self.alive()
+            raise Unreachable("no answer")
+
+    @asynccontextmanager
+    async def notifications(self, path: str, *, token: str) -> AsyncIterator[_Socket]:
+        self.alive()
+        self.note("opens a WebSocket")
+        await trio.sleep(self.delay())
+        await self._perhaps_fail(self._weather.refused, HEARTBEAT)
+        socket = _Socket(self)
+        self._host.serve(_scope("websocket", path, token, None), socket.app_receive, socket)
+        self._sockets.append(socket)
+        try:
+            await socket.accepted.wait()
+            self.alive()
+            if socket.over.is_set():
+                raise Unreachable("the tracker took no WebSocket")
+            yield socket
+        finally:
+            self._sockets.remove(socket)
+            socket.cut(silently=False)
+
+
+def _scope(kind: str, path: str, token: str | None, length: int | None) -> Message:
+    headers = [(b"host", b"tracker"), (PROTOCOL_HEADER.lower().encode(), PROTOCOL_RANGE.encode())]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    if token is not None:
+        headers.append((b"authorization", f"Bearer {token}".encode()))
+    return {
+        "type": kind,
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http" if kind == "http" else "ws",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("192.0.2.1", 1),
+        "server": (TRACKER, 80),
+        "subprotocols": [],
+        "extensions": {},
+    }

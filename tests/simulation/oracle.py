@@ -1,0 +1,121 @@
+"""What must hold at the end of a simulation, whatever happened in it.
+
+The rule of Hughes, Pierce, Arts and Norell ("Mysteries of Dropbox", ICST 2016), by contents instead of by file: every
+content a user saved is still there, unless a user wrote over it or removed it while it stood there for them to see.
+Every write has content of its own, so contents tell who wrote them.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import trio
+from blake3 import blake3
+
+from tests.simulation.user import Entry
+
+Tree: TypeAlias = Mapping[str, Entry]
+
+_CONFLICT = re.compile(r" \(conflicted copy, [^,()]+, \d{4}-\d\d-\d\d(?: \d+)?\)")
+_OWNER_EXECUTES, _OTHERS = 0o100, 0o077
+
+
+class Violation(AssertionError):
+    """A rule of the oracle is broken: `rule` names it."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(f"{rule}: {text}")
+        self.rule = rule
+
+
+@dataclass
+class Oracle:
+    """Told by the simulated people what they do; judges the folders afterwards."""
+
+    saved: dict[bytes, str] = field(default_factory=dict)
+    """Contents by hash, with where each was saved and by whom."""
+    superseded: dict[bytes, str] = field(default_factory=dict)
+    """Contents that a user wrote over or removed, seeing them."""
+    names: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+
+    def save(self, who: str, path: str, content: bytes) -> None:
+        """A user made a file hold this."""
+        self.saved[_hash(content)] = f"{_when()} by {who} in {path} ({len(content)} bytes)"
+        self.name(path)
+
+    def name(self, path: str) -> None:
+        """A user gave this name."""
+        self.names.update(path.split("/"))
+
+    def supersede(self, who: str, entries: Iterable[Entry], why: str) -> None:
+        """A user saw these and put something else in their place, or nothing."""
+        for entry in entries:
+            if entry[0] == "file":
+                self.superseded.setdefault(_hash(entry[1]), f"{_when()} by {who}: {why}")
+
+    # Judging
+
+    def judge(self, trees: Mapping[str, Tree]) -> None:
+        """Raise the first `Violation`."""
+        (one, first), *others = trees.items()
+        for other, tree in others:
+            self._judge_equal(one, first, other, tree)
+        self._judge_nothing_lost(first)
+        self._judge_nothing_invented(first)
+
+    def _judge_equal(self, one: str, first: Tree, other: str, second: Tree) -> None:
+        differences = []
+        for path in sorted(first.keys() | second.keys()):
+            ours, theirs = first.get(path), second.get(path)
+            if _comparable(ours) != _comparable(theirs):
+                differences.append(f"{path}: {one} has {describe(ours)}, {other} {describe(theirs)}")
+        if differences:
+            raise Violation("the folders are equal", "; ".join(differences))
+
+    def _judge_nothing_lost(self, tree: Tree) -> None:
+        there = {_hash(entry[1]) for entry in tree.values() if entry[0] == "file"}
+        for content, where in self.saved.items():
+            if content not in there and content not in self.superseded:
+                raise Violation("nothing is lost", f"what was saved {where} is nowhere ({content.hex()[:8]})")
+
+    def _judge_nothing_invented(self, tree: Tree) -> None:
+        for path, entry in tree.items():
+            if entry[0] == "file" and _hash(entry[1]) not in self.saved:
+                raise Violation("nothing is invented", f"{path} holds {describe(entry)}, which nobody saved")
+            if entry[0] == "symlink" and entry[1] not in self.links:
+                raise Violation("nothing is invented", f"{path} leads to {entry[1]!r}, which nobody asked for")
+            name = path.rpartition("/")[2]
+            if name not in self.names and _CONFLICT.sub("", name) not in self.names:
+                raise Violation("nothing is invented", f"nobody gave the name of {path}")
+
+
+def describe(entry: Entry | None) -> str:
+    """An entry, short."""
+    if entry is None:
+        return "nothing"
+    if entry[0] == "file":
+        return f"a file {_hash(entry[1]).hex()[:8]} of {len(entry[1])} bytes, mode {entry[3]:o}, time {entry[2]}"
+    return f"a symlink to {entry[1]!r}" if entry[0] == "symlink" else f"a {entry[0]}"
+
+
+def is_conflict(path: str) -> bool:
+    """Whether a path has a conflict name in it."""
+    return _CONFLICT.search(path) is not None
+
+
+def _comparable(entry: Entry | None) -> object:
+    """What two devices must agree on."""
+    if entry is not None and entry[0] == "file":
+        _, content, mtime_ns, mode = entry
+        return "file", content, mtime_ns, bool(mode & _OWNER_EXECUTES), not mode & _OTHERS
+    return entry
+
+
+def _hash(content: bytes) -> bytes:
+    return blake3(content).digest()
+
+
+def _when() -> str:
+    return f"at {trio.current_time():.3f}"

@@ -1,0 +1,55 @@
+"""What happens in a simulation: drawn from its seed before it begins."""
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Chances are for each call or request, times in simulated seconds."""
+
+    actions: int  # of both people together, at times of their own
+    pause: float  # between two of them, on average
+    inline_actions: int  # at most so many more, each between two system calls of a peer
+    inline_chance: float
+    second_device_after: float
+    prefilled: int  # actions on each side before any peer runs
+    refused: float
+    lost: float
+    silent: float
+    delay: float
+    cuts: float  # pause between cut WebSockets, on average; 0 for none
+    tracker_restarts: int
+    crashes: int
+    crash_chance: float
+    io_error_chance: float
+    lost_events: float
+    repeated_events: float
+
+
+def plan_of(seed: int) -> Plan:
+    """What happens under this seed."""
+    rng = Random(f"{seed}/plan")
+
+    def sometimes(chance: float, value: float) -> float:
+        return value if rng.random() < chance else 0.0
+
+    return Plan(
+        actions=rng.randrange(6, 26),
+        pause=rng.choice((0.05, 0.5, 3.0)),
+        inline_actions=rng.choice((0, 5, 15)),
+        inline_chance=rng.choice((0.002, 0.01, 0.05)),
+        second_device_after=sometimes(0.3, rng.uniform(0.0, 10.0)),
+        prefilled=rng.choice((0, 0, 0, 6)),
+        refused=sometimes(0.4, 0.05),
+        lost=sometimes(0.4, 0.1),
+        silent=sometimes(0.15, 0.02),
+        delay=rng.choice((0.001, 0.02, 0.2)),
+        cuts=sometimes(0.4, rng.uniform(0.5, 5.0)),
+        tracker_restarts=rng.randrange(1, 3),
+        crashes=int(sometimes(0.5, rng.randrange(1, 4))),
+        crash_chance=rng.choice((0.002, 0.01, 0.05)),
+        io_error_chance=sometimes(0.3, rng.choice((0.002, 0.02))),
+        lost_events=sometimes(0.25, rng.choice((0.05, 0.5))),
+        repeated_events=sometimes(0.25, 0.1),
+    )
