@@ -26,7 +26,8 @@ CREATE TABLE workspaces (
     hash BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- The three trees. Times are nanoseconds since 1970 UTC, sizes bytes.
+-- The three trees. Times are nanoseconds since 1970 UTC, sizes bytes. LOCAL has rowids: without them SQLite 3.40
+-- prefers scanning a workspace to a secondary index that doesn't cover the query.
 CREATE TABLE local (
     workspace BLOB NOT NULL, node BLOB NOT NULL,
     parent BLOB NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
@@ -36,7 +37,7 @@ CREATE TABLE local (
     gone INTEGER NOT NULL DEFAULT 0,     -- no longer seen; kept so that a move is recognised when it turns up elsewhere
     blocked INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace, node)
-) WITHOUT ROWID;
+);
 CREATE INDEX local_by_name ON local (workspace, parent, name);
 CREATE INDEX local_by_inode ON local (workspace, device, inode);
 
@@ -68,7 +69,7 @@ CREATE TABLE versions (
     author BLOB NOT NULL, manifest BLOB NOT NULL, runs BLOB NOT NULL,
     digest BLOB NOT NULL, mtime_ns INTEGER NOT NULL, executable INTEGER NOT NULL, private INTEGER NOT NULL,
     PRIMARY KEY (workspace, version)
-) WITHOUT ROWID;
+);
 CREATE INDEX versions_by_node ON versions (workspace, node);
 
 -- Bodies of runs, as they travel.

@@ -167,13 +167,6 @@ class RemoteTree:
             elif entry.record is not None:
                 self._take_record(fold, entry.record)
 
-    def take_own(self, fold: Fold, delta: Delta) -> None:
-        """Fold a delta that holds nothing but a commit of this device."""
-        for entry in delta.entries:
-            if entry.commit is not None:
-                for item in entry.commit.items:
-                    self._take_operation(fold, entry.commit, decode_operation(item), set(delta.announced))
-
     def _take_commit(self, fold: Fold, commit: SignedCommit, announced: set[VersionId], signers: Signers) -> None:
         signer = signers.find(commit.device)
         if signer is None:
@@ -248,8 +241,19 @@ class RemoteTree:
 
     # Showing
 
-    def show(self, fold: Fold, last: Delta) -> None:
-        """Make the fold REMOTE, and move the cursor to the end of the last page, in one transaction."""
+    def show_own(self, delta: Delta, cursor: Cursor) -> None:
+        """Show a delta that holds nothing but a new commit of this device. The cursor moves only if nothing lies
+        between; what does is still to be pulled, and brings this commit again."""
+        fold = Fold(snapshot=False)
+        for entry in delta.entries:
+            if entry.commit is not None:
+                for item in entry.commit.items:
+                    self._take_operation(fold, entry.commit, decode_operation(item), set(delta.announced))
+        in_order = delta.since == cursor.revision and delta.tracker_epoch == cursor.tracker_epoch
+        self.show(fold, delta if in_order else None)
+
+    def show(self, fold: Fold, last: Delta | None) -> None:
+        """Make the fold REMOTE, and move the cursor to the end of the `last` page, in one transaction."""
         with self._database.transaction():
             if fold.snapshot:
                 self._begin_anew(fold)
@@ -264,7 +268,8 @@ class RemoteTree:
             for node in fold.nodes:
                 self._versions.drop_unused(node)
             self._report(fold)
-            self._advance(last)
+            if last is not None:
+                self._advance(last)
 
     def _show_node(self, node: NodeId, folded: _Folded, unusable: Container[NodeId]) -> None:
         if folded.deleted or node in unusable:

@@ -11,10 +11,11 @@ from peer.trees import Local, Remote, Synced
 from protocol.commits import DIRECTORY
 from protocol.identifiers import ROOT, NodeId
 
-_HOLDERS_THERE = """SELECT r.node FROM local l JOIN remote r
+# CROSS JOIN fixes the order: with hundreds of nodes SQLite would rather read the other table whole, 700 times as slow.
+_HOLDERS_THERE = """SELECT r.node FROM local l CROSS JOIN remote r
     ON r.workspace = l.workspace AND r.parent = l.parent AND r.name = l.name
     WHERE l.workspace = ? AND l.node IN (??) AND NOT l.gone AND r.node != l.node"""
-_HOLDERS_HERE = """SELECT l.node FROM remote r JOIN local l
+_HOLDERS_HERE = """SELECT l.node FROM remote r CROSS JOIN local l
     ON l.workspace = r.workspace AND l.parent = r.parent AND l.name = r.name
     WHERE r.workspace = ? AND r.node IN (??) AND NOT l.gone AND l.node != r.node"""
 _CHILDREN_HERE = "SELECT node FROM local WHERE workspace = ? AND parent IN (??) AND NOT gone"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from peer.chunker import Staged
-from peer.remote import Fold, RemoteTree, own_entry
+from peer.remote import Cursor, RemoteTree, own_entry
 from peer.root import open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.steps import Send, SendCreate, SendDelete, SendMove
@@ -36,6 +36,7 @@ from protocol.deltas import Delta
 from protocol.errors import Code, Refused
 from protocol.failpoints import failpoint
 from protocol.identifiers import (
+    ID_LENGTH,
     MAX_COMMIT_OPERATIONS,
     CommitId,
     ContentHash,
@@ -252,22 +253,21 @@ class Sending:
         return self._accepted(commit, reply)
 
     def _accepted(self, commit: Commit, reply: CommitReply) -> bool:
-        """Take in an accepted commit. True when REMOTE has to be brought up to date first."""
+        """Take in an accepted commit. True when others have written meanwhile, and REMOTE has to be brought up to date.
+
+        REMOTE and SYNCED change in one transaction: a node that is agreed on and not in REMOTE would count as deleted.
+        """
         context, cursor = self._context, self._remote.cursor()
-        in_order = reply.since == cursor.revision and cursor.tracker_epoch is not None
         with context.store.database.transaction():
             sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
             if context.store.database.row(sql, commit.workspace, commit.id) is None:
                 return False  # a delta brought it before the answer did
             self._remote.accept(commit, context.device)
             self._want_missing(reply)
-            if in_order and cursor.tracker_epoch is not None:
-                delta = _own_delta(commit, reply, cursor.tracker_epoch, context)
-                fold = Fold(snapshot=False)
-                self._remote.take_own(fold, delta)
-                self._remote.show(fold, delta)
+            if reply.revision > cursor.revision:
+                self._remote.show_own(_own_delta(commit, reply, cursor, context), cursor)
         failpoint("peer.commit.settled")
-        return not in_order
+        return reply.since > cursor.revision or cursor.tracker_epoch is None
 
     def _want_missing(self, reply: CommitReply) -> None:
         missing = set(reply.missing)
@@ -324,10 +324,10 @@ def _file_manifest(staged: Staged, runs: tuple[SealedRun, ...]) -> Manifest:
     )
 
 
-def _own_delta(commit: Commit, reply: CommitReply, epoch: TrackerEpoch, context: Context) -> Delta:
+def _own_delta(commit: Commit, reply: CommitReply, cursor: Cursor, context: Context) -> Delta:
     return Delta(
         workspace=commit.workspace,
-        tracker_epoch=epoch,
+        tracker_epoch=cursor.tracker_epoch or TrackerEpoch(bytes(ID_LENGTH)),
         since=reply.since,
         through=reply.revision,
         head=reply.revision,
