@@ -11,7 +11,15 @@ from peer.root import Folder, Names, open_folder
 from peer.synchronizer.conflicts import conflict_name
 from peer.synchronizer.context import Context
 from peer.synchronizer.replacing import Changed, Target, move, set_attributes, take_away
-from peer.synchronizer.steps import MakeDirectory, MoveLocal, RemoveLocal, SetAside, SetAttributes, StepAside
+from peer.synchronizer.steps import (
+    MakeDirectory,
+    MoveLocal,
+    RemoveLocal,
+    SetAside,
+    SetAttributes,
+    StepAside,
+    aside_name,
+)
 from peer.trees import Content, Fingerprint, Local, Remote, Synced, fingerprint
 from protocol.commits import DIRECTORY, SYMLINK
 from protocol.identifiers import NodeId, new_id
@@ -141,7 +149,7 @@ class LocalSteps:
         path = None if row is None else self._store.path(row.parent)
         if row is None or path is None:
             return False
-        await self._rename(row, path, row.parent, f".shoal-{node.hex()}")
+        await self._rename(row, path, row.parent, aside_name(node))
         return True
 
     async def _set_aside(self, node: NodeId, *, renew: bool) -> bool:
@@ -149,7 +157,9 @@ class LocalSteps:
         path = None if row is None else self._store.path(row.parent)
         if row is None or path is None:
             return False
-        name = self.conflict_name(row.parent, row.name)
+        past = self._store.synced(node)
+        known = row.name if past is None or row.name != aside_name(node) else past.name
+        name = self.conflict_name(row.parent, known)
         if not renew:
             await self._rename(row, path, row.parent, name)
             return True
@@ -182,8 +192,8 @@ class LocalSteps:
 
     async def _set_attributes(self, node: NodeId) -> bool:
         local, remote = self._rows(node)
-        if remote.content is None:
-            return False
+        if remote.content is None or local.content is None or not local.content.same_bytes(remote.content):
+            return False  # REMOTE has moved on since the plan was made
         target, content, symlink = self._target(local), remote.content, local.kind == SYMLINK
         print_ = await self._on_disk(lambda folder: set_attributes(folder, target, content, symlink=symlink))
         held = Content(content.digest, print_.mtime_ns, content.executable, content.private)
@@ -198,15 +208,14 @@ class LocalSteps:
             return False
         target = self._target(row)
         if row.kind == DIRECTORY:
-            await self._remove_directory(row, target)
-            return True
+            return await self._remove_directory(row, target)
         outgoing = await self._on_disk(lambda folder: take_away(folder, target))
         with self._store.database.transaction():
             self._context.remember_outgoing(outgoing, row)
             self._gone(node)
         return True
 
-    async def _remove_directory(self, row: Local, target: Target) -> None:
+    async def _remove_directory(self, row: Local, target: Target) -> bool:
         def work(folder: Folder) -> None:
             parent = folder.directory(target.parent)
             folder.forget((*target.parent, target.name))
@@ -220,11 +229,14 @@ class LocalSteps:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            self._context.renew(row.node)
             self._context.look_again((*target.parent, target.name))
-            return
+            if self._store.local_children(row.node):
+                return False  # what is inside couldn't be removed; that alone is no reason to keep the folder
+            self._context.renew(row.node)  # something that LOCAL doesn't know, or that is never synced
+            return True
         with self._store.database.transaction():
             self._gone(row.node)
+        return True
 
     def _gone(self, node: NodeId) -> None:
         self._store.drop_local(node)

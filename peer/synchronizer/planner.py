@@ -19,12 +19,13 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
      6  L and R at different places
         6.1  moved there, or on both sides    moved here: the tracker's order wins
         6.2  moved here only                  sent; where that would put a folder into itself, moved back
-        6.3  names that change places         one of the ring steps aside
+        6.3  names that wait for each other   one of them steps aside
      7  L and R at one place, same content    agreed
      8  changed on one side only              sent or fetched
      9  changed on both sides
         9.1  same bytes                       the tracker's time and permissions win
-        9.2  otherwise                        ours becomes a conflict copy, theirs is fetched
+        9.2  other bytes on one side only     sent or fetched, with that side's time and permissions
+        9.3  otherwise                        ours becomes a conflict copy, theirs is fetched
     10  the name that L has or wants belongs to another at the tracker
         10.1 both are new folders, or new with the same bytes: ours takes over the other's id
         10.2 the other leaves that name in the same commit: sent
@@ -54,6 +55,7 @@ from peer.synchronizer.steps import (
     Step,
     StepAside,
     Wait,
+    aside_name,
 )
 from peer.trees import Local, Remote, Synced
 from protocol.commits import DIRECTORY
@@ -74,7 +76,9 @@ class _Planner:
         self.view = view
         self.decided: dict[NodeId, Step] = {}
         self.open: set[NodeId] = set()
-        self.leaving: set[NodeId] = set()  # about to be sent as moved, if only the name is free
+        # What open nodes become if all that they hang on comes true. One commit may hold it all, so those who hang on
+        # each other hope for each other, and `_ground` drops them together where one can't.
+        self.hopes: dict[NodeId, type[Step]] = {}
 
     def decide(self, node: NodeId) -> Step:
         """The next step for one node."""
@@ -87,6 +91,11 @@ class _Planner:
         self.open.discard(node)
         self.decided[node] = step
         return step
+
+    def _will(self, node: NodeId, *kinds: type[Step]) -> bool:
+        if node in self.open:
+            return self.hopes.get(node) in kinds
+        return isinstance(self.decide(node), kinds)
 
     def _decide(self, node: NodeId) -> Step:
         local, remote, synced = self.view.local.get(node), self.view.remote.get(node), self.view.synced.get(node)
@@ -106,6 +115,7 @@ class _Planner:
             return Clean(local.node)  # it stands among the problems, and is left alone
         if local.content is None and local.kind != DIRECTORY:
             return Read(local.node)
+        self.hopes[local.node] = SendCreate
         holder = self.view.remote_at(local.parent, local.name)
         if holder is not None:
             return self._name_taken(local, holder, SendCreate(local.node))
@@ -125,7 +135,7 @@ class _Planner:
         return Wait(node, "not in the cloud yet") if version is None else Fetch(node, version)
 
     def _parent_will_be_there(self, parent: NodeId) -> bool:
-        return parent == ROOT or parent in self.view.remote or isinstance(self.decide(parent), SendCreate)
+        return parent == ROOT or parent in self.view.remote or self._will(parent, SendCreate)
 
     def _parent_will_be_here(self, parent: NodeId) -> bool:
         return parent == ROOT or parent in self.view.local or isinstance(self.decide(parent), MakeDirectory)
@@ -135,8 +145,7 @@ class _Planner:
     def _deleted_there(self, local: Local, synced: Synced) -> Step:
         node = local.node
         if local.kind == DIRECTORY:
-            fates = {self._fate_here(child) for child in self.view.local_children(node)}
-            return _by_fates(fates, stays=Renew(node), goes=RemoveLocal(node))  # 4.2, 4.3
+            return self._deleted_directory(local)
         if local.blocked:
             return Wait(node, "it can't be read")
         if local.content is None:
@@ -145,6 +154,15 @@ class _Planner:
             return Renew(node)  # 4.1
         return RemoveLocal(node)  # 4.3
 
+    def _deleted_directory(self, local: Local) -> Step:
+        node = local.node
+        fates = {self._fate_here(child) for child in self.view.local_children(node)}
+        if "stays" in fates:  # 4.2
+            return SetAside(node, renew=True) if local.name == aside_name(node) else Renew(node)
+        if "waits" not in fates:  # 4.3
+            return RemoveLocal(node)
+        return StepAside(node) if self._steps_aside(node) else Wait(node, "what is inside goes first")
+
     def _fate_here(self, child: NodeId) -> str:
         synced, remote = self.view.synced.get(child), self.view.remote.get(child)
         if synced is None or (remote is not None and not _moved(remote, synced)):
@@ -152,15 +170,18 @@ class _Planner:
         step = self.decide(child)
         if isinstance(step, RemoveLocal | MoveLocal):
             return "goes"
-        return "stays" if isinstance(step, Renew) else "waits"
+        return "stays" if isinstance(step, Renew | SetAside) else "waits"
 
     # Case 5 --------------------
 
     def _deleted_here(self, remote: Remote, synced: Synced) -> Step:
         node = remote.node
+        self.hopes[node] = SendDelete
         if remote.kind == DIRECTORY:
             fates = {self._fate_there(child) for child in self.view.remote_children(node)}
-            return _by_fates(fates, stays=Forget(node), goes=SendDelete(node))  # 5.2, 5.3
+            if "stays" in fates:
+                return Forget(node)  # 5.2
+            return Wait(node, "what is inside goes first") if "waits" in fates else SendDelete(node)  # 5.3
         if remote.content is None or synced.content is None or not remote.content.same_bytes(synced.content):
             return Forget(node)  # 5.1
         return SendDelete(node)  # 5.3
@@ -169,60 +190,113 @@ class _Planner:
         remote, synced = self.view.remote[child], self.view.synced.get(child)
         if synced is None or (child in self.view.local and _moved(remote, synced)):
             return "stays"  # new there, or brought there by another device
-        step = self.decide(child)
-        if isinstance(step, SendDelete | SendMove):
+        if self._will(child, SendDelete, SendMove):
             return "goes"
-        return "stays" if isinstance(step, Forget) else "waits"
+        return "stays" if self._will(child, Forget) else "waits"
 
     # Case 6 --------------------
 
     def _on_both_sides(self, local: Local, remote: Remote, synced: Synced | None) -> Step:
         if (local.parent, local.name) != (remote.parent, remote.name):
-            if synced is None or _moved(remote, synced):
+            if self._goes_where_remote_is(local, remote, synced):
                 return self._move_here(local, remote)  # 6.1
             return self._move_there(local, remote)  # 6.2
         if local.kind == DIRECTORY:
             return _agree(remote, synced)
         return self._content(local, remote, synced)
 
+    def _goes_where_remote_is(self, local: Local, remote: Remote, synced: Synced | None) -> bool:
+        """Of a node whose places differ: whether it is moved here, not sent."""
+        if synced is None or _moved(remote, synced) or local.name == aside_name(local.node):
+            return True
+        return self._would_contain_itself(local)
+
+    def _would_contain_itself(self, local: Local) -> bool:
+        """Whether sending its place, with all other moves made here, would put a folder into itself."""
+        above, seen = local.parent, set[NodeId]()
+        while above not in (ROOT, local.node) and above not in seen:
+            seen.add(above)
+            here, there, synced = self.view.local.get(above), self.view.remote.get(above), self.view.synced.get(above)
+            sent = there is None or (here is not None and synced is not None and not _moved(there, synced))
+            row = here if sent else there
+            if row is None:
+                return False
+            above = row.parent
+        return above == local.node
+
     def _move_here(self, local: Local, remote: Remote) -> Step:
         node = local.node
         if not self._parent_will_be_here(remote.parent):
-            return Wait(node, "its folder comes first")
+            return StepAside(node) if self._steps_aside(node) else Wait(node, "its folder comes first")
         if node in self.view.local_path(remote.parent):
-            return Wait(node, "a folder can't be moved into itself")
+            return StepAside(node) if self._steps_aside(node) else Wait(node, "a folder can't be moved into itself")
         holder = self.view.local_at(remote.parent, remote.name)
         if holder is None or holder == node:
             return MoveLocal(node)
-        ring = self._ring(node, holder)
-        return StepAside(node) if ring and node == min(ring) else Wait(node, "its name is taken here")  # 6.3
+        return StepAside(node) if self._steps_aside(node) else Wait(node, "its name is taken here")
 
-    def _ring(self, node: NodeId, holder: NodeId) -> list[NodeId]:
-        """The nodes that change places with `node`, each taking the next one's name; empty when they don't."""
-        ring = [node]
-        while holder not in ring:
-            remote = self.view.remote.get(holder)
-            synced = self.view.synced.get(holder)
-            if remote is None or (synced is not None and not _moved(remote, synced)):
-                return []
-            ring.append(holder)
-            following = self.view.local_at(remote.parent, remote.name)
-            if following is None:
-                return []
-            holder = following
-        return ring if holder == node else []
+    def _steps_aside(self, node: NodeId) -> bool:  # 6.3
+        """Whether this is the one to free its name, of nodes that wait for each other's on the disk."""
+        blocks = self._blocks(node)
+        ring = {node} & blocks.keys()
+        fresh = ring
+        while fresh:  # those who wait, in turn, for one of the ring
+            fresh = {other for other, before in blocks.items() if other not in ring and before & ring}
+            ring |= fresh
+        wanted = (self._wanted_name(other) for other in ring)
+        return node == min((other for other in wanted if other in ring and self._may_step_aside(other)), default=None)
+
+    def _blocks(self, node: NodeId) -> dict[NodeId, set[NodeId]]:
+        """What `node` waits for on the disk, what that waits for, and so on."""
+        blocks: dict[NodeId, set[NodeId]] = {}
+        fresh = {node}
+        while fresh:
+            blocks |= {other: self._waits_for(other) for other in fresh}
+            fresh = {before for other in fresh for before in blocks[other]} - blocks.keys()
+        return blocks
+
+    def _waits_for(self, node: NodeId) -> set[NodeId]:
+        """The nodes that have to move, come or go on the disk before this one can be as REMOTE has it."""
+        local, remote, synced = self.view.local.get(node), self.view.remote.get(node), self.view.synced.get(node)
+        if remote is None:
+            return set(self.view.local_children(node)) if synced is not None else set()
+        if local is not None:
+            stays = (local.parent, local.name) == (remote.parent, remote.name)
+            if stays or not self._goes_where_remote_is(local, remote, synced):
+                return set()
+        holder = self.view.local_at(remote.parent, remote.name)
+        out = {holder} if holder is not None and holder != node else set()
+        if remote.parent != ROOT and remote.parent not in self.view.local:
+            out.add(remote.parent)
+        path = list(self.view.local_path(remote.parent))
+        return out | set(path[: path.index(node)]) if node in path else out
+
+    def _wanted_name(self, node: NodeId) -> NodeId | None:
+        """Who has, on the disk, the name that a node waits for."""
+        remote = self.view.remote.get(node)
+        return None if remote is None else self.view.local_at(remote.parent, remote.name)
+
+    def _may_step_aside(self, node: NodeId) -> bool:
+        """Not if it turns out to be worth keeping: then its name is the user's."""
+        if node in self.view.remote:
+            return True
+        return all(self._leaves(child) for child in self.view.local_children(node))
+
+    def _leaves(self, child: NodeId) -> bool:
+        synced, remote = self.view.synced.get(child), self.view.remote.get(child)
+        if remote is not None or synced is None:
+            return remote is not None and synced is not None and _moved(remote, synced)
+        if self.view.local[child].kind == DIRECTORY:
+            return self._may_step_aside(child)
+        return isinstance(self.decide(child), RemoveLocal)
 
     def _move_there(self, local: Local, remote: Remote) -> Step:
         node = local.node
+        self.hopes[node] = SendMove
         if not self._parent_will_be_there(local.parent):
             return Wait(node, "its folder comes first")
-        if node in self.view.remote_path(local.parent):
-            return self._move_here(local, remote)
         holder = self.view.remote_at(local.parent, local.name)
-        if holder is None:
-            return SendMove(node)
-        self.leaving.add(node)
-        return self._name_taken(local, holder, SendMove(node))
+        return SendMove(node) if holder is None else self._name_taken(local, holder, SendMove(node))
 
     # Cases 7 to 9 --------------------
 
@@ -239,29 +313,26 @@ class _Planner:
             return SendWrite(node)
         if local.content.same_bytes(remote.content):  # 9.1, and 8 where only attributes changed there
             return SetAttributes(node)
-        if synced is not None and local.content == synced.content:  # 8, there
+        base = None if synced is None else synced.content
+        if base is not None and base.same_bytes(local.content):  # 8, there; 9.2, there
             version = _fetchable(remote, synced)
             return Wait(node, "not in the cloud yet") if version is None else Fetch(node, version)
+        if base is not None and base.same_bytes(remote.content):  # 9.2, here
+            return SendWrite(node)
         if not remote.available:
             return Wait(node, "not in the cloud yet")
-        return SetAside(node, renew=True)  # 9.2
+        return SetAside(node, renew=True)  # 9.3
 
     # Case 10 --------------------
 
     def _name_taken(self, local: Local, holder: NodeId, send: Step) -> Step:
         ours, theirs = self.view.synced.get(local.node), self.view.remote[holder]
-        synced = self.view.synced.get(holder)
-        if holder not in self.view.local:
-            if synced is None:
-                if ours is None and _same_thing(local, theirs):
-                    return Adopt(local.node, holder)  # 10.1
-                return SetAside(local.node, renew=ours is None)  # 10.3
-            if isinstance(self.decide(holder), SendDelete):
-                return send  # 10.2
-            return Wait(local.node, "its name is taken there")
-        if synced is None or _moved(theirs, synced):
+        here, synced = self.view.local.get(holder), self.view.synced.get(holder)
+        if synced is None and here is None and ours is None and _same_thing(local, theirs):
+            return Adopt(local.node, holder)  # 10.1
+        if synced is None or (here is not None and self._goes_where_remote_is(here, theirs, synced)):
             return SetAside(local.node, renew=ours is None)  # 10.3
-        if holder in self.leaving or isinstance(self.decide(holder), SendMove):
+        if self._will(holder, SendDelete, SendMove):
             return send  # 10.2
         return Wait(local.node, "its name is taken there")
 
@@ -289,12 +360,6 @@ def _fetchable(remote: Remote, synced: Synced | None) -> VersionId | None:
     if remote.durable is None or (synced is not None and synced.version == remote.durable):
         return None
     return remote.durable
-
-
-def _by_fates(fates: set[str], *, stays: Step, goes: Step) -> Step:
-    if "stays" in fates:
-        return stays
-    return Wait(goes.node, "what is inside goes first") if "waits" in fates else goes
 
 
 # The order of a plan --------------------
@@ -342,9 +407,8 @@ def _depth(path: Iterable[NodeId]) -> int:
 def _ground(view: Slice, steps: list[Step]) -> list[Step]:
     """Let steps wait whose condition is a step of a node that isn't planned this time."""
     planned = {step.node: step for step in steps}
-    for step in steps:
-        if not _grounded(view, planned, step):
-            planned[step.node] = Wait(step.node, "another step comes first")
+    while groundless := [step.node for step in planned.values() if not _grounded(view, planned, step)]:
+        planned |= {node: Wait(node, "another step comes first") for node in groundless}
     return [planned[step.node] for step in steps]
 
 

@@ -79,7 +79,7 @@ class MoveLocal:
 
 @dataclass(frozen=True, slots=True)
 class StepAside:
-    """Give the local node another name for a moment: it is part of a ring of names that change places."""
+    """Give the local node another name, `aside_name`, for a moment: others wait for its own, and it for them."""
 
     node: NodeId
 
@@ -98,6 +98,11 @@ class RemoveLocal:
     """Take the node off the disk, as it was deleted elsewhere."""
 
     node: NodeId
+
+
+def aside_name(node: NodeId) -> str:
+    """The name of a node that has stepped aside."""
+    return f".shoal-{node.hex()}"
 
 
 # Steps that become operations of a commit --------------------
