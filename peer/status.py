@@ -90,10 +90,12 @@ def is_settled(peer: Peer) -> bool:
 def stuck_problem(peer: Peer) -> str | None:
     """One line about paths that can't be synced as things are, when nothing else is going on."""
     progress, context = peer.synchronizer.progress, peer.context
-    if progress.working or progress.fetching or context.to_look_at or not context.postponed:
+    if progress.working or progress.fetching or context.to_look_at:
         return None
-    dirty = [node for _, node in context.store.dirty_after(0, len(context.postponed) + 1)]
-    if not dirty or any(node not in context.postponed for node in dirty):
+    dirty = [node for _, node in context.store.dirty_after(0, context.store.dirty_count())]
+    rows = context.store.locals(dirty)
+    stuck = sum(node in context.postponed or (node in rows and rows[node].blocked) for node in dirty)
+    if not dirty or stuck < len(dirty):
         return None
     return f"{len(dirty)} path{'s' if len(dirty) > 1 else ''} can't be synced: see the problems"
 

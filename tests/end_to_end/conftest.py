@@ -1,6 +1,6 @@
 """Fixtures of the end-to-end tests. Programs that a test leaves behind are ended; their logs go with a failure."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,10 @@ async def pair(lab: Lab, shared_tracker: TrackerProgram) -> tuple[DeviceProgram,
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the programs' logs into the report of a failure."""
     report = yield
     if report.failed:
         for value in {id(value): value for value in item.funcargs.values()}.values():

@@ -47,9 +47,10 @@ SHOWN_LINES = 60
 async def until(condition: Callable[[], object], seconds: float = PATIENCE, what: Callable[[], str] = str) -> None:
     """Return once `condition` holds; `what` says how things are when it doesn't in time."""
     with trio.move_on_after(seconds):
-        while not condition():
+        while True:
+            if condition():
+                return
             await trio.sleep(LOOK)
-        return
     raise AssertionError(f"not within {seconds:g} s: {what() or condition}")
 
 
@@ -225,6 +226,14 @@ class DeviceProgram(Program):
             await ask(self.home.control_socket, "wait", what=what)
             return
         raise AssertionError(f"{self.name} is not {what} within {seconds:g} s: {await self.status()}")
+
+    async def until_file(self, path: str, content: bytes | None = None) -> None:
+        """Wait for a file in the folder, and for what is in it."""
+        file = self.folder / path
+        await until(
+            lambda: file.exists() and (content is None or file.read_bytes() == content),
+            what=lambda: f"{file} is not there, or not as expected",
+        )
 
     async def until_state(self, *states: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait for one of these states; the status then."""
