@@ -24,7 +24,7 @@ def size_text(count: int) -> str:
         size /= _STEP
     else:
         size *= _STEP
-    return f"{count} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
+    return counted(count, "byte") if unit == _UNITS[0] else f"{size:.1f} {unit}"
 
 
 def counted(number: int, thing: str) -> str:

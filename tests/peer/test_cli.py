@@ -374,7 +374,7 @@ async def test_watching_in_a_pipe_tells_of_changes(home: Path) -> None:
         shown = b""
         while not shown.endswith(b"in the cloud\n"):
             shown += await process.stdout.receive_some(1000)
-        assert shown.decode().splitlines() == ["syncing  25 % (1 bytes of 4 bytes)", "synced, in the cloud"]
+        assert shown.decode().splitlines() == ["syncing  25 % (1 byte of 4 bytes)", "synced, in the cloud"]
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
         result = await ask_shoal(home, "status", "--watch", "--timeout", "0")
