@@ -23,6 +23,7 @@ from protocol.identifiers import (
     CommitHash,
     CommitId,
     DeviceId,
+    NodeId,
     TrackerEpoch,
     UserId,
     VersionId,
@@ -31,9 +32,8 @@ from protocol.identifiers import (
 from tracker.metadata.access import require
 from tracker.metadata.batches import batches
 from tracker.metadata.loading import find_nodes
-from tracker.metadata.missing import among
 from tracker.metadata.rules import Node
-from tracker.schema import ANNOUNCED, RECORD, WITHDRAWAL, WITHDRAWN, entries, nodes, states, versions, workspaces
+from tracker.schema import RECORD, WITHDRAWAL, entries, nodes, states, versions, workspaces
 
 ROWS = 2 * MAX_COMMIT_OPERATIONS
 """Operations read at a time, until a page is full: more than one commit can have."""
@@ -43,16 +43,12 @@ ENTRY_OVERHEAD = 220
 ROW_BYTES = 40
 
 
-NOT_DURABLE = (ANNOUNCED, WITHDRAWN)
-"""A withdrawn version's operation travels when it left a node without content; its record follows."""
-
-
 @dataclass(slots=True)
 class _Page:
     """The entries of one answer as they are gathered."""
 
     entries: list[Entry] = field(default_factory=list)
-    introduced: list[VersionId] = field(default_factory=list)  # by operations that travel whole
+    introduced: list[tuple[NodeId, VersionId]] = field(default_factory=list)  # by operations that travel whole
     size: int = 0
 
     @property
@@ -76,7 +72,7 @@ def read_delta(connection: Connection, user: UserId, request: DeltaRequest, trac
         head=head,
         hash=CommitHash(head_hash) if through == head else _hash_at(connection, request.workspace, through),
         entries=tuple(page.entries),
-        announced=tuple(among(connection, request.workspace, page.introduced, NOT_DURABLE)),
+        announced=tuple(_not_durable(connection, request.workspace, page.introduced)),
     )
 
 
@@ -205,11 +201,25 @@ def _commit_entry(row: Row[*tuple[object, ...]], operations: Mapping[int, bytes]
     return Entry(revision=row.revision, time_ms=row.time_ms, commit=signed)
 
 
-def _introduced(operations: Mapping[int, bytes]) -> Iterator[VersionId]:
+def _introduced(operations: Mapping[int, bytes]) -> Iterator[tuple[NodeId, VersionId]]:
     for data in operations.values():
         operation = decode_operation(data)
         if isinstance(operation, Create | Write) and operation.content is not None:
-            yield operation.content.version
+            yield operation.node, operation.content.version
+
+
+def _not_durable(
+    connection: Connection, workspace: WorkspaceId, introduced: Sequence[tuple[NodeId, VersionId]]
+) -> Iterator[VersionId]:
+    """Those versions that a device must not take for their nodes' durable heads.
+
+    Announced ones, that is; and, where an operation travels for its place only, a version that was withdrawn, or
+    overtaken before it was whole: nobody is told when the latter turns durable.
+    """
+    known = find_nodes(connection, workspace, dict.fromkeys(node for node, _ in introduced))
+    for node, version in introduced:
+        if known[node].durable_version != version:
+            yield version
 
 
 class _Records:

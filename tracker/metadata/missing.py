@@ -18,7 +18,7 @@ def announced_and_missing(
     connection: Connection, workspace: WorkspaceId, named: Iterable[VersionId]
 ) -> tuple[list[VersionId], list[ChunkId]]:
     """Which of these versions are announced and not durable, and the chunks they lack (at most MAX_CHUNKS)."""
-    announced = among(connection, workspace, named, (ANNOUNCED,))
+    announced = _announced_among(connection, workspace, named)
     missing: dict[ChunkId, None] = {}
     for batch in batches(announced):
         rows = connection.scalars(
@@ -30,10 +30,8 @@ def announced_and_missing(
     return announced, list(missing)[:MAX_CHUNKS]
 
 
-def among(
-    connection: Connection, workspace: WorkspaceId, named: Iterable[VersionId], wanted: tuple[int, ...]
-) -> list[VersionId]:
-    """Which of these versions are in one of these states, in the order given."""
+def _announced_among(connection: Connection, workspace: WorkspaceId, named: Iterable[VersionId]) -> list[VersionId]:
+    """Which of these versions are announced and not durable, in the order given."""
     named = list(dict.fromkeys(named))
     found: set[bytes] = set()
     for batch in batches(named):
@@ -42,7 +40,7 @@ def among(
                 select(versions.c.version).where(
                     versions.c.workspace == workspace,
                     versions.c.version.in_(batch),
-                    versions.c.state.in_(wanted),
+                    versions.c.state == ANNOUNCED,
                 )
             )
         )

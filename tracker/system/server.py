@@ -25,6 +25,8 @@ PING_S = 30.0
 KEEP_ALIVE_S = 75.0
 GRACE_S = 5.0
 """For requests in flight once the tracker is asked to stop."""
+CLOSING_S = 0.5
+"""For anycorn to close what is idle then; it also waits for the ping timers of WebSockets that are gone."""
 MAX_SUBSCRIBE_BYTES = 1 << 20
 """The longest WebSocket message taken: 10,000 cursors take some 300 kB."""
 
@@ -80,24 +82,57 @@ def _config(listen: Listen) -> Config:
     config.read_timeout = READ_TIMEOUT_S
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = 1_000_000
-    config.graceful_timeout = GRACE_S
+    config.graceful_timeout = CLOSING_S
     config.shutdown_timeout = GRACE_S
     if listen.certificate is not None and listen.key is not None:
         config.certfile, config.keyfile = str(listen.certificate), str(listen.key)
     return config
 
 
-def _http_1_only(app: App) -> Any:
-    """HTTP/2 carries blocks eight times slower here (stack-notes); anycorn would still take it unencrypted."""
+class _Adapted:
+    """The app as anycorn is to see it: counted, HTTP/1 only, its last word on a request not cut off.
 
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["http_version"] in ("1.0", "1.1"):
-            await app(scope, receive, send)
+    HTTP/2 carries blocks eight times slower here (stack-notes); anycorn would still take it unencrypted. And with a
+    response's end anycorn starts the connection's idle timer, in the app's task, while telling quart-trio that the
+    request is over, which cancels that task: without the shield the timer never runs, and an idle connection
+    lasts until the read time-out.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._active = 0
+        self._idle = trio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no request is being served and no WebSocket is open."""
+        await self._idle.wait()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
             return
-        await send({"type": "http.response.start", "status": 505, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        if not self._active:
+            self._idle = trio.Event()
+        self._active += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
 
-    return wrapped
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_to_the_end(message: Any) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            with trio.CancelScope(shield=last):
+                await send(message)
+
+        if scope["http_version"] in ("1.0", "1.1"):
+            await self._app(scope, receive, send_to_the_end)
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 505, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def run_server(
@@ -109,14 +144,16 @@ async def run_server(
 ) -> None:
     """Serve until `stop` is set; reports the real address when ready. `Problem` when it can't listen there."""
     check_listen(listen)
+    app = _Adapted(tracker.app)
 
     async def stopping() -> None:
         await stop.wait()
         tracker.services.hub.close()  # or open WebSockets would last for the whole grace
+        with trio.move_on_after(GRACE_S):
+            await app.idle()
 
     try:
         async with trio.open_nursery() as nursery:
-            app = _http_1_only(tracker.app)
             addresses: list[str] = await nursery.start(
                 lambda task_status: serve(
                     app, _config(listen), shutdown_trigger=stopping, task_status=task_status, mode="asgi"

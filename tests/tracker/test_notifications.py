@@ -1,0 +1,241 @@
+"""Notifications: what a mailbox does when it is full, whom the hub tells what, and the WebSocket itself."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+
+from protocol import api
+from protocol.deltas import INLINE_DELTA_BYTES, Delta, decode_delta
+from protocol.identifiers import DeviceId, TrackerEpoch, WorkspaceId
+from protocol.notices import CatchUp, Changed, Notice, Subscribe, decode_notice, encode_notice
+from tests.support.tracker import Client, Running, client_of, new_account, version_of
+from tests.tracker.served import Served
+from tracker.http.subscriptions import GOING_AWAY, POLICY, PROTOCOL_ERROR
+from tracker.notifications import MAX_BYTES, MAX_NOTICES, Hub, Mailbox
+
+WORKSPACE = WorkspaceId(bytes(16))
+DEVICE, OTHER = DeviceId(b"d" * 16), DeviceId(b"o" * 16)
+
+
+def changed(through: int, delta: bytes | None = None) -> Changed:
+    return Changed(workspace=WORKSPACE, since=through - 1, through=through, delta=delta)
+
+
+# Mailbox and hub -----------------------------------------------------------------------------------------------------
+
+
+async def test_notices_come_in_order() -> None:
+    mailbox = Mailbox(DEVICE)
+    mailbox.put(changed(1))
+    mailbox.put(changed(2))
+    assert [await mailbox.take(), await mailbox.take()] == [changed(1), changed(2)]
+
+
+async def test_an_overflowing_mailbox_says_catch_up_once() -> None:
+    mailbox = Mailbox(DEVICE)
+    for revision in range(1, MAX_NOTICES + 50):
+        mailbox.put(changed(revision))
+    assert await mailbox.take() == CatchUp()
+    mailbox.put(changed(9))
+    assert await mailbox.take() == changed(9)
+
+
+async def test_deltas_count_by_their_bytes() -> None:
+    mailbox = Mailbox(DEVICE)
+    for revision in range(1, 7):
+        mailbox.put(changed(revision, bytes(MAX_BYTES // 4)))
+    assert await mailbox.take() == CatchUp()
+    for _ in range(20):  # what was taken counts no longer
+        mailbox.put(changed(1, bytes(MAX_BYTES // 2)))
+        assert await mailbox.take() == changed(1, bytes(MAX_BYTES // 2))
+
+
+async def test_a_waiting_taker_wakes_for_news_and_for_the_end() -> None:
+    mailbox = Mailbox(DEVICE)
+    taken: list[Notice | None] = []
+
+    async def take() -> None:
+        while taken[-1:] != [None]:
+            taken.append(await mailbox.take())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await wait_all_tasks_blocked()
+        mailbox.put(changed(1))
+        await wait_all_tasks_blocked()
+        mailbox.close()
+    assert taken == [changed(1), None]
+
+
+def _delta(size: int = 0) -> Delta:
+    return Delta(
+        workspace=WORKSPACE,
+        tracker_epoch=TrackerEpoch(bytes(16)),
+        since=0,
+        through=1,
+        head=1,
+        hash=bytes(32),  # type: ignore[arg-type]
+        runs=(bytes(1000),) * (size // 1000),
+    )
+
+
+async def test_the_author_gets_no_delta_and_a_large_one_nobody() -> None:
+    hub = Hub()
+    with hub.subscribed(DEVICE, [WORKSPACE]) as author, hub.subscribed(OTHER, [WORKSPACE]) as other:
+        hub.publish(WORKSPACE, 0, 1, DEVICE, _delta)
+        assert await author.take() == changed(1)
+        told = await other.take()
+        assert isinstance(told, Changed)
+        assert decode_delta(told.delta or b"") == _delta()
+        hub.publish(WORKSPACE, 0, 1, DEVICE, lambda: _delta(INLINE_DELTA_BYTES))
+        assert await other.take() == changed(1)
+
+
+async def test_no_delta_is_made_when_nobody_else_listens() -> None:
+    def unwanted() -> Delta:
+        raise AssertionError
+
+    hub = Hub()
+    hub.publish(WORKSPACE, 0, 1, DEVICE, unwanted)
+    with hub.subscribed(DEVICE, [WORKSPACE]) as author:
+        hub.publish(WORKSPACE, 0, 1, DEVICE, unwanted)
+        assert await author.take() == changed(1)
+    hub.publish(WORKSPACE, 0, 1, OTHER, unwanted)  # gone again
+
+
+# The WebSocket -------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def connect(running: Running, client: Client) -> AsyncIterator[WebSocketConnection]:
+    """A WebSocket of this client. trio-websocket leaves the socket open when the other side closed first."""
+    url = running.url.replace("http", "ws", 1) + api.NOTIFICATIONS_PATH
+    headers = [(k.encode(), v.encode()) for k, v in client.headers().items()]
+    async with open_websocket_url(url, extra_headers=headers) as websocket:
+        try:
+            yield websocket
+        finally:
+            with trio.CancelScope(shield=True):
+                await websocket._stream.aclose()
+
+
+async def subscribe(websocket: WebSocketConnection, *cursors: tuple[WorkspaceId, int]) -> None:
+    await websocket.send_message(encode_notice(Subscribe(cursors=cursors)))
+
+
+async def receive(websocket: WebSocketConnection) -> Notice:
+    with trio.fail_after(10):
+        frame = await websocket.get_message()
+    assert isinstance(frame, bytes)
+    return decode_notice(frame)
+
+
+async def closed_with(websocket: WebSocketConnection) -> int:
+    with trio.fail_after(15), pytest.raises(ConnectionClosed) as caught:
+        await websocket.get_message()
+    assert caught.value.reason is not None
+    return int(caught.value.reason.code)
+
+
+async def test_a_commit_is_told_with_its_delta(served: Served) -> None:
+    author, second = served.author, await served.second_device()
+    async with connect(served.running, second) as websocket, connect(served.running, served.client) as own:
+        await subscribe(websocket, (author.workspace, 0))
+        await subscribe(own, (author.workspace, 0))
+        await served.settled(websocket, own)
+        node = author.new_node()
+        sealed = author.seal(node, bytes(5000), 2000)
+        create = author.create("a", content=sealed, node=node)
+        reply = await served.client.call(api.COMMIT, author.commit(create, runs=sealed.runs))
+        told = await receive(websocket)
+        assert isinstance(told, Changed)
+        delta = decode_delta(told.delta or b"")
+        assert (delta.through, delta.hash, delta.announced) == (reply.revision, reply.hash, (version_of(create),))
+        assert delta.runs == sealed.runs
+        plain = await receive(own)
+        assert plain == Changed(workspace=author.workspace, since=reply.since, through=reply.revision)
+        await served.client.send_pack(author.pack(sealed))
+        record = await receive(websocket)
+        assert isinstance(record, Changed)
+        entry = decode_delta(record.delta or b"").entries[0]
+        assert entry.record is not None
+        assert entry.record.durable == ((node, version_of(create)),)
+
+
+async def test_who_was_away_is_told_at_once(served: Served) -> None:
+    author = served.author
+    await served.client.call(api.COMMIT, author.commit(author.create("a")))
+    async with connect(served.running, served.client) as websocket:
+        await subscribe(websocket, (author.workspace, 0))
+        assert await receive(websocket) == Changed(workspace=author.workspace, since=0, through=1)
+    async with connect(served.running, served.client) as websocket:
+        await subscribe(websocket, (author.workspace, 5))
+        assert await receive(websocket) == CatchUp()
+
+
+async def test_only_members_subscribe(served: Served) -> None:
+    stranger = new_account("bob@example.org")
+    async with client_of(served.running.url) as client:
+        await client.sign_up(stranger)
+        async with connect(served.running, client) as websocket:
+            await subscribe(websocket, (stranger.home, 0), (served.author.workspace, 0))
+            assert await closed_with(websocket) == POLICY
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x01", b"\x02\xa0", encode_notice(CatchUp()), bytes(100), "text"])
+async def test_a_first_frame_that_is_no_subscription_ends_the_connection(served: Served, frame: bytes | str) -> None:
+    async with connect(served.running, served.client) as websocket:
+        await websocket.send_message(frame)
+        assert await closed_with(websocket) in (PROTOCOL_ERROR, POLICY)
+    await served.alive()
+
+
+async def test_anything_after_the_subscription_ends_the_connection(served: Served) -> None:
+    async with connect(served.running, served.client) as websocket:
+        await subscribe(websocket, (served.author.workspace, 0))
+        await websocket.send_message(b"more")
+        assert await closed_with(websocket) == PROTOCOL_ERROR
+    await served.alive()
+
+
+async def test_a_message_larger_than_any_subscription_ends_the_connection(served: Served) -> None:
+    async with connect(served.running, served.client) as websocket:
+        await websocket.send_message(bytes(3 << 20))
+        with trio.fail_after(15), pytest.raises(ConnectionClosed):
+            await websocket.get_message()
+    await served.alive()
+
+
+@pytest.mark.parametrize("token", [None, "nonsense"])
+async def test_a_subscription_needs_a_session(served: Served, token: str | None) -> None:
+    client = Client(served.client.http, token)
+    async with connect(served.running, client) as websocket:
+        assert await closed_with(websocket) == POLICY
+
+
+async def test_logging_out_ends_the_subscription(served: Served) -> None:
+    second = await served.second_device()
+    async with connect(served.running, second) as websocket:
+        await subscribe(websocket, (served.author.workspace, 0))
+        await served.settled(websocket)
+        await second.call(api.LOGOUT, api.Empty())
+        assert await closed_with(websocket) == GOING_AWAY
+
+
+async def test_the_tracker_stops_at_once_with_open_subscriptions(served: Served) -> None:
+    async with connect(served.running, served.client) as websocket:
+        await subscribe(websocket, (served.author.workspace, 0))
+        await served.settled(websocket)
+        served.running.process.terminate()
+        assert await closed_with(websocket) == GOING_AWAY
+    with trio.fail_after(10):
+        assert await trio.to_thread.run_sync(served.running.process.wait) == 0
+
+
+async def test_a_plain_request_for_the_notifications_is_no_subscription(served: Served) -> None:
+    response = await served.client.http.get(api.NOTIFICATIONS_PATH)
+    assert response.status_code in (400, 404)
