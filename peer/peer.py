@@ -23,7 +23,7 @@ from peer.synchronizer.outgoing import OutgoingRoom
 from peer.synchronizer.pulling import Pulling
 from peer.synchronizer.reading import Reading
 from peer.synchronizer.sending import Sending
-from peer.synchronizer.synchronizer import Synchronizer
+from peer.synchronizer.synchronizer import ERROR_RETRY, Synchronizer
 from peer.synchronizer.uploads import Uploads
 from peer.tracker_client import DeviceClient, TrackerClient
 from peer.tree_store import TreeStore
@@ -202,7 +202,8 @@ class Peer:
                 synchronizer.lost.set()
             except* (ShoalError, OSError) as group:
                 log.error("an upload failed: %s", group.exceptions[0])
-                synchronizer.lost.set()  # start over: what is missing is asked for again
+                await trio.sleep(ERROR_RETRY)
+                synchronizer.uploads_wanted.set()
 
     async def _sweep(self) -> None:
         while True:

@@ -43,7 +43,7 @@ def status_of(peer: Peer) -> dict[str, Any]:
         ],
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": counters["cloud_in"], "cloud_out": counters["cloud_out"]},
-        "progress": {"done_bytes": 0, "total_bytes": context.versions.upload_bytes()},
+        "progress": {"done_bytes": context.transfer.done, "total_bytes": context.transfer.goal},
         "problems": [_problem(problem) for problem in _problems(peer)],
     }
 

@@ -24,6 +24,24 @@ POSTPONED = 15.0
 
 
 @dataclass
+class Transfer:
+    """How far what is on its way has come, in bytes in clear; both start from 0 when nothing is left."""
+
+    goal: int = 0
+    done: int = 0
+
+    def expect(self, count: int) -> None:
+        """So much more is to be moved."""
+        self.goal += count
+
+    def moved(self, count: int) -> None:
+        """So much has been moved, or needs moving no longer."""
+        self.done = min(self.goal, self.done + count)
+        if self.done == self.goal:
+            self.goal = self.done = 0
+
+
+@dataclass
 class Context:
     """One workspace in one folder."""
 
@@ -43,6 +61,7 @@ class Context:
     """Held while the disk is looked at or changed, until the database knows of it."""
     counters: Counter[str] = field(default_factory=Counter)
     """Bytes moved: "cloud_in", "cloud_out", "local" (taken from files already here)."""
+    transfer: Transfer = field(default_factory=Transfer)
     to_look_at: set[Names] = field(default_factory=set)
     """Directories that turned out not to be as LOCAL says."""
     look_at_all: bool = True

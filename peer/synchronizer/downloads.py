@@ -62,6 +62,7 @@ class Job:
     base: dict[ChunkId, Piece]
     conflict: str
     failure: Exception | None = None
+    to_come: int = 0  # bytes still to be fetched
 
     @property
     def temp(self) -> str:
@@ -142,6 +143,16 @@ class Downloads:
         await self._in_thread(lambda folder: _begin(folder, jobs, self._context))
         wanted = [(job, piece) for job in jobs if job.failure is None for piece in job.pieces]
         wanted = [(job, piece) for job, piece in wanted if piece.ref.id not in job.base]
+        for job, piece in wanted:
+            job.to_come += piece.ref.length
+        self._context.transfer.expect(sum(job.to_come for job in jobs))
+        try:
+            await self._fetch_all(wanted)
+        finally:
+            self._context.transfer.moved(sum(job.to_come for job in jobs))
+        failpoint("peer.temp.written")
+
+    async def _fetch_all(self, wanted: list[tuple[Job, Piece]]) -> None:
         send, receive = trio.open_memory_channel[list[tuple[Job, Piece]]](0)
         async with trio.open_nursery() as nursery:
             for _ in range(PARALLEL):
@@ -150,7 +161,6 @@ class Downloads:
             async with send:
                 for request in _requests(wanted):
                     await send.send(request)
-        failpoint("peer.temp.written")
 
     async def _fetch_requests(self, requests: "trio.MemoryReceiveChannel[list[tuple[Job, Piece]]]") -> None:
         async with requests:
@@ -164,6 +174,9 @@ class Downloads:
         self._context.counters["cloud_in"] += len(body)
         held = {entry.id: body[entry.offset : entry.offset + entry.length] for entry in read_index(body, workspace)}
         await self._in_thread(lambda folder: _write_pieces(folder, wanted, held))
+        for job, piece in wanted:
+            job.to_come -= piece.ref.length
+            self._context.transfer.moved(piece.ref.length)
 
     async def _in_thread(self, work: Callable[[Folder], None]) -> None:
         context = self._context

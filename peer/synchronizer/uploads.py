@@ -43,8 +43,6 @@ class Uploads:
         """Work on the context's workspace and folder."""
         self._context = context
         self._client = client
-        self.wake = trio.Event()
-        self.active = False
 
     async def ask_what_is_missing(self) -> None:
         """After a start or a lost answer: which chunks of the versions this device announced does the tracker lack?"""
@@ -65,7 +63,7 @@ class Uploads:
 
     async def drain(self) -> None:
         """Send packs until nothing is wanted. Raises `Unreachable` when the tracker is."""
-        self.active = True
+        self._context.transfer.expect(self._context.versions.upload_bytes())
         try:
             while wanted := self._context.versions.next_uploads(LOOK_AHEAD * PARALLEL):
                 packs = _split(wanted)[:PARALLEL]
@@ -73,7 +71,7 @@ class Uploads:
                     for pack in packs:
                         nursery.start_soon(self._send_pack, pack)
         finally:
-            self.active = False
+            self._context.transfer.moved(self._context.versions.upload_bytes())
 
     async def _send_pack(self, wanted: list[Upload]) -> None:
         context = self._context
@@ -93,6 +91,7 @@ class Uploads:
                 log.info("the tracker no longer wants some chunks: %s", refusal)
         with context.store.database.transaction():
             context.versions.uploaded([*(chunk for chunk, _ in chunks), *lost])
+        context.transfer.moved(sum(item.ref.length for item in wanted))
 
     def _source(self, version: VersionId) -> _Source | None:
         """The file that holds this version, if one still does."""
