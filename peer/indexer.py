@@ -68,7 +68,7 @@ class Indexer:
         """Look at these directories, and at all that turns out to be new in them. Returns the new ones: a file may have
         been written there before it was watched, so they deserve a second look."""
         async with self._turn:
-            return await self._scan(set(directories), deep=False)
+            return await self._scan({names for names in directories if _speakable(names)}, deep=False)
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()
@@ -103,7 +103,8 @@ class Indexer:
                 same = row is not None and row.print.inode == entry.stat.inode
                 if not same:
                     yield from self._former_folders(entry.stat)
-                if entry.stat.kind is EntryKind.DIRECTORY and entry.stat.device == seen.device and (deep or not same):
+                directory = entry.stat.kind is EntryKind.DIRECTORY and _unfit(entry, seen.device) is None
+                if directory and (deep or not same):
                     yield (*names, entry.name)
 
     def _former_folders(self, stat: Stat) -> Iterator[Names]:
@@ -185,7 +186,8 @@ class Indexer:
         listing = None if path is None else seen.listings.get(path)
         if listing is None:
             return False
-        return all(entry.name != row.name or entry.stat.inode != row.print.inode for entry in listing)
+        # What has its name and kind now goes on as the node, also with another inode: it was saved anew.
+        return all(entry.name != row.name or _KINDS.get(entry.stat.kind) != row.kind for entry in listing)
 
     def _put(self, names: Names, parent: NodeId, node: NodeId, entry: Seen) -> None:
         stat, kind = entry.stat, _KINDS[entry.stat.kind]
@@ -213,6 +215,15 @@ class Indexer:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             reason = f"the folder can't be listed: {(error.strerror or str(error)).lower()}"
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
+
+
+def _speakable(names: Names) -> bool:
+    """Whether LOCAL can hold such a path at all; an event may come from inside a folder whose name isn't UTF-8."""
+    try:
+        "/".join(names).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unfit(entry: Seen, device: int) -> str | None:

@@ -512,7 +512,7 @@ class Person:
 
     def act(self, action: str, first: int, second: int, third: int) -> None:
         """Carry out one of `ACTIONS` on a node, a directory and a name that the numbers choose."""
-        nodes = sorted(self.rows())
+        nodes = sorted(node for node, row in self.rows().items() if not row.name.startswith(".shoal-"))
         directories = [ROOT, *(node for node in nodes if self.rows()[node].kind == DIRECTORY)]
         directory, name = directories[second % len(directories)], NAMES[third % len(NAMES)]
         if action in ADDING:
