@@ -9,10 +9,9 @@ from werkzeug.exceptions import HTTPException
 
 from protocol import api
 from protocol.codec import encode
-from protocol.identifiers import MAX_PACK_BYTES
 from tracker.http.blocks import fetch_chunks, store_pack
 from tracker.http.endpoints import CLOSED, OPEN, Closed, Open, decode_request
-from tracker.http.envelope import answer, answer_http_error, principal_of, read_body
+from tracker.http.envelope import MAX_BUFFERED, answer, answer_http_error, principal_of, read_body
 from tracker.http.subscriptions import subscribe
 from tracker.services import Services
 
@@ -22,7 +21,7 @@ View = Callable[[], Awaitable[Response]]
 def make_app(services: Services) -> QuartTrio:
     """A fresh application; it can be served once (quart-trio)."""
     app = QuartTrio("shoal-tracker", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_PACK_BYTES  # no endpoint takes more; each has its own cap besides
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BUFFERED  # each endpoint has a cap of its own besides
     app.config["RESPONSE_TIMEOUT"] = 300
     for endpoint, handler in OPEN.items():
         _add(app, endpoint.path, _open_view(services, endpoint, handler))

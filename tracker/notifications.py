@@ -87,6 +87,7 @@ class Hub:
     def __init__(self) -> None:
         self._subscribers: dict[WorkspaceId, dict[Mailbox, None]] = {}
         self._mailboxes: dict[Mailbox, None] = {}
+        self._closed = False
 
     @contextmanager
     def subscribed(self, device: DeviceId, workspaces: Iterable[WorkspaceId]) -> Iterator[Mailbox]:
@@ -94,6 +95,8 @@ class Hub:
         mailbox = Mailbox(device)
         workspaces = list(dict.fromkeys(workspaces))
         self._mailboxes[mailbox] = None
+        if self._closed:
+            mailbox.close()
         for workspace in workspaces:
             self._subscribers.setdefault(workspace, {})[mailbox] = None
         try:
@@ -131,7 +134,8 @@ class Hub:
                 mailbox.close()
 
     def close(self) -> None:
-        """End all subscriptions; the tracker stops."""
+        """End all subscriptions, those to come included; the tracker stops."""
+        self._closed = True
         for mailbox in self._mailboxes:
             mailbox.close()
 

@@ -1,36 +1,48 @@
-"""A real tracker in a process of its own, with one account whose first device talks to it."""
+"""A tracker served on a real socket from this process, with one account whose first device talks to it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import trio
 from trio_websocket import WebSocketConnection
 
 from protocol import api
-from tests.support.tracker import Account, Author, Client, Running, author_of, client_of, new_account, running_tracker
+from protocol.system import real_machine
+from storage.filesystem import FilesystemStorage
+from tests.support.tracker import Account, Author, Client, author_of, client_of, new_account
+from tracker.assembly import Tracker, build
+from tracker.system.opening import Locations, open_database
+from tracker.system.server import Listen, run_server
 
 
 @dataclass
 class Served:
-    """The running tracker, and the first device's client and author."""
+    """The tracker, its address, and the first device's client and author."""
 
-    running: Running
+    tracker: Tracker
+    url: str
     account: Account
     author: Author
     client: Client
     stack: AsyncExitStack
+    stop: trio.Event
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
     async def second_device(self) -> Client:
         """A client of another device of the same user."""
         device = self.account.new_device()
-        client = await self.stack.enter_async_context(client_of(self.running.url))
+        client = await self.stack.enter_async_context(client_of(self.url))
         request = api.RegisterRequest(email=self.account.email, auth=self.account.auth, device=device.new())
         client.token = (await client.call(api.REGISTER, request)).token
         return client
 
     async def settled(self, *websockets: WebSocketConnection) -> None:
-        """Wait until the tracker has read what these sent: it answers pings in order."""
+        """Wait until the tracker has subscribed these: it answers pings in order, and requests after them."""
         for websocket in websockets:
             await websocket.ping()
         await self.client.call(api.WORKSPACES, api.Empty())
@@ -38,14 +50,18 @@ class Served:
     async def alive(self) -> None:
         """The tracker still answers."""
         assert (await self.client.http.get(api.HEALTH_PATH)).text == "ok\n"
-        assert self.running.process.poll() is None
 
 
 @asynccontextmanager
 async def open_served(data: Path) -> AsyncIterator[Served]:
-    account = new_account()
-    with running_tracker(data) as running:
-        async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(client_of(running.url))
-            await client.sign_up(account)
-            yield Served(running, account, author_of(account.first), client, stack)
+    account, machine, stop = new_account(), real_machine(), trio.Event()
+    data.mkdir()
+    async with open_database(Locations(data), make=True) as database:
+        tracker = await build(machine, database, FilesystemStorage(machine, data / "objects"))
+        async with trio.open_nursery() as nursery:
+            url: str = await nursery.start(run_server, tracker, Listen("127.0.0.1", 0), stop)
+            async with AsyncExitStack() as stack:
+                client = await stack.enter_async_context(client_of(url))
+                await client.sign_up(account)
+                yield Served(tracker, url, account, author_of(account.first), client, stack, stop)
+            stop.set()

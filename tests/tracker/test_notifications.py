@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from protocol import api
 from protocol.deltas import INLINE_DELTA_BYTES, Delta, decode_delta
 from protocol.identifiers import DeviceId, TrackerEpoch, WorkspaceId
 from protocol.notices import CatchUp, Changed, Notice, Subscribe, decode_notice, encode_notice
-from tests.support.tracker import Client, Running, client_of, new_account, version_of
+from tests.support.tracker import Client, client_of, new_account, running_tracker, version_of
 from tests.tracker.served import Served
 from tracker.http.subscriptions import GOING_AWAY, POLICY, PROTOCOL_ERROR
 from tracker.notifications import MAX_BYTES, MAX_NOTICES, Hub, Mailbox
@@ -111,9 +112,9 @@ async def test_no_delta_is_made_when_nobody_else_listens() -> None:
 
 
 @asynccontextmanager
-async def connect(running: Running, client: Client) -> AsyncIterator[WebSocketConnection]:
+async def connect(address: str, client: Client) -> AsyncIterator[WebSocketConnection]:
     """A WebSocket of this client. trio-websocket leaves the socket open when the other side closed first."""
-    url = running.url.replace("http", "ws", 1) + api.NOTIFICATIONS_PATH
+    url = address.replace("http", "ws", 1) + api.NOTIFICATIONS_PATH
     headers = [(k.encode(), v.encode()) for k, v in client.headers().items()]
     async with open_websocket_url(url, extra_headers=headers) as websocket:
         try:
@@ -143,7 +144,7 @@ async def closed_with(websocket: WebSocketConnection) -> int:
 
 async def test_a_commit_is_told_with_its_delta(served: Served) -> None:
     author, second = served.author, await served.second_device()
-    async with connect(served.running, second) as websocket, connect(served.running, served.client) as own:
+    async with connect(served.url, second) as websocket, connect(served.url, served.client) as own:
         await subscribe(websocket, (author.workspace, 0))
         await subscribe(own, (author.workspace, 0))
         await served.settled(websocket, own)
@@ -169,33 +170,33 @@ async def test_a_commit_is_told_with_its_delta(served: Served) -> None:
 async def test_who_was_away_is_told_at_once(served: Served) -> None:
     author = served.author
     await served.client.call(api.COMMIT, author.commit(author.create("a")))
-    async with connect(served.running, served.client) as websocket:
+    async with connect(served.url, served.client) as websocket:
         await subscribe(websocket, (author.workspace, 0))
         assert await receive(websocket) == Changed(workspace=author.workspace, since=0, through=1)
-    async with connect(served.running, served.client) as websocket:
+    async with connect(served.url, served.client) as websocket:
         await subscribe(websocket, (author.workspace, 5))
         assert await receive(websocket) == CatchUp()
 
 
 async def test_only_members_subscribe(served: Served) -> None:
     stranger = new_account("bob@example.org")
-    async with client_of(served.running.url) as client:
+    async with client_of(served.url) as client:
         await client.sign_up(stranger)
-        async with connect(served.running, client) as websocket:
+        async with connect(served.url, client) as websocket:
             await subscribe(websocket, (stranger.home, 0), (served.author.workspace, 0))
             assert await closed_with(websocket) == POLICY
 
 
 @pytest.mark.parametrize("frame", [b"", b"\x01", b"\x02\xa0", encode_notice(CatchUp()), bytes(100), "text"])
 async def test_a_first_frame_that_is_no_subscription_ends_the_connection(served: Served, frame: bytes | str) -> None:
-    async with connect(served.running, served.client) as websocket:
+    async with connect(served.url, served.client) as websocket:
         await websocket.send_message(frame)
         assert await closed_with(websocket) in (PROTOCOL_ERROR, POLICY)
     await served.alive()
 
 
 async def test_anything_after_the_subscription_ends_the_connection(served: Served) -> None:
-    async with connect(served.running, served.client) as websocket:
+    async with connect(served.url, served.client) as websocket:
         await subscribe(websocket, (served.author.workspace, 0))
         await websocket.send_message(b"more")
         assert await closed_with(websocket) == PROTOCOL_ERROR
@@ -203,7 +204,7 @@ async def test_anything_after_the_subscription_ends_the_connection(served: Serve
 
 
 async def test_a_message_larger_than_any_subscription_ends_the_connection(served: Served) -> None:
-    async with connect(served.running, served.client) as websocket:
+    async with connect(served.url, served.client) as websocket:
         await websocket.send_message(bytes(3 << 20))
         with trio.fail_after(15), pytest.raises(ConnectionClosed):
             await websocket.get_message()
@@ -213,27 +214,31 @@ async def test_a_message_larger_than_any_subscription_ends_the_connection(served
 @pytest.mark.parametrize("token", [None, "nonsense"])
 async def test_a_subscription_needs_a_session(served: Served, token: str | None) -> None:
     client = Client(served.client.http, token)
-    async with connect(served.running, client) as websocket:
+    async with connect(served.url, client) as websocket:
         assert await closed_with(websocket) == POLICY
 
 
 async def test_logging_out_ends_the_subscription(served: Served) -> None:
     second = await served.second_device()
-    async with connect(served.running, second) as websocket:
+    async with connect(served.url, second) as websocket:
         await subscribe(websocket, (served.author.workspace, 0))
         await served.settled(websocket)
         await second.call(api.LOGOUT, api.Empty())
         assert await closed_with(websocket) == GOING_AWAY
 
 
-async def test_the_tracker_stops_at_once_with_open_subscriptions(served: Served) -> None:
-    async with connect(served.running, served.client) as websocket:
-        await subscribe(websocket, (served.author.workspace, 0))
-        await served.settled(websocket)
-        served.running.process.terminate()
-        assert await closed_with(websocket) == GOING_AWAY
-    with trio.fail_after(10):
-        assert await trio.to_thread.run_sync(served.running.process.wait) == 0
+async def test_the_tracker_stops_at_once_with_open_subscriptions(tmp_path: Path) -> None:
+    account = new_account()
+    with running_tracker(tmp_path / "data") as running:
+        async with client_of(running.url) as client:
+            await client.sign_up(account)
+            async with connect(running.url, client) as websocket:
+                await subscribe(websocket, (account.home, 0))
+                await websocket.ping()
+                running.process.terminate()
+                assert await closed_with(websocket) == GOING_AWAY
+            with trio.fail_after(10):
+                assert await trio.to_thread.run_sync(running.process.wait) == 0
 
 
 async def test_a_plain_request_for_the_notifications_is_no_subscription(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 from quart import Request, Response, request
@@ -17,12 +18,18 @@ from protocol.api import (
     refusal_of,
 )
 from protocol.errors import BadSignature, Code, Malformed, Refused, TooLarge
+from protocol.identifiers import MAX_PACK_BYTES
 from storage.errors import Full, StorageError
 from tracker.services import Services
 from tracker.sessions import Principal
 
 BODY_TIMEOUT_S = 60.0
 """For a whole request body: 5 MiB at 0.7 Mbit/s."""
+
+MAX_BUFFERED = 2 * MAX_PACK_BYTES
+"""Quart holds what of a body nobody has read yet, up to this."""
+DRAIN_S, DRAIN_BYTES = 5.0, 4 * MAX_PACK_BYTES
+"""What is still read of a request that is refused: a device that is cut off while sending never sees why."""
 
 _BEARER = "Bearer "
 _log = logging.getLogger("shoal.tracker.http")
@@ -46,7 +53,18 @@ async def answer(services: Services, respond: Callable[[], Awaitable[bytes]]) ->
         refusal = Refused(Code.UNAVAILABLE, storage_trouble(error))
     except Exception:  # noqa: BLE001 a task boundary: a defect in one request must not end the server
         refusal = internal(services)
+    await _drain(request)
     return _response(HTTP_STATUS[refusal.code], refusal_of(refusal))
+
+
+async def _drain(incoming: Request) -> None:
+    """Read the rest of a body and forget it, within limits."""
+    total = 0
+    with trio.move_on_after(DRAIN_S), suppress(RequestEntityTooLarge):
+        async for part in incoming.body:
+            total += len(part)
+            if total > DRAIN_BYTES:
+                return
 
 
 def storage_trouble(error: StorageError) -> str:
