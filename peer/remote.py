@@ -127,6 +127,7 @@ class RemoteTree:
         self._problems = problems
         self.keys = keys
         self._workspace: WorkspaceId = keys.workspace
+        self._own: tuple[TrackerEpoch | None, int] = (None, 0)
 
     # The cursor
 
@@ -251,6 +252,12 @@ class RemoteTree:
                     self._take_operation(fold, entry.commit, decode_operation(item), set(delta.announced))
         in_order = delta.since == cursor.revision and delta.tracker_epoch == cursor.tracker_epoch
         self.show(fold, delta if in_order else None)
+        self._own = (delta.tracker_epoch, delta.through)
+
+    def is_stale(self, delta: Delta) -> bool:
+        """Whether a delta ends before a commit of this device that is shown already: it would take that back."""
+        epoch, revision = self._own
+        return delta.tracker_epoch == epoch and delta.through < revision
 
     def show(self, fold: Fold, last: Delta | None) -> None:
         """Make the fold REMOTE, and move the cursor to the end of the `last` page, in one transaction."""
@@ -280,14 +287,14 @@ class RemoteTree:
         self._store.put_remote(Remote(node, parent, name, kind, mark, folded.version, None, folded.durable))
 
     def _begin_anew(self, fold: Fold) -> None:
-        """A snapshot replaces all. What it lacks is agreed on no longer: it counts as new here, never as deleted."""
+        """A snapshot replaces all. What it lacks is agreed on no longer: it counts as new here, never as deleted. A
+        commit on its way stays: its answer, or asking once more, says what became of it."""
         for table in ("remote", "synced"):
             rows = self._database.rows(f"SELECT node FROM {table} WHERE workspace = ?", self._workspace)
             for (node,) in rows:
                 if node not in fold.nodes or table == "remote":
                     self._database.run(f"DELETE FROM {table} WHERE workspace = ? AND node = ?", self._workspace, node)
                     self._store.mark_dirty(node)
-        self._database.run("DELETE FROM outbox WHERE workspace = ?", self._workspace)
 
     def _take_back(self, node: NodeId, version: VersionId, head: VersionId | None) -> None:
         """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on."""

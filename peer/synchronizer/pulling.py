@@ -41,7 +41,7 @@ class Pulling:
         """Ask for everything after the cursor. Raises `Unreachable`."""
         async with self._lock:
             try:
-                await self._pull(snapshot=self._remote.cursor().revision == 0)
+                await self._pull(snapshot=self._remote.cursor().tracker_epoch is None)
             except (NeedsSnapshot, Refused) as error:
                 if isinstance(error, Refused) and error.code is not Code.CURSOR_UNKNOWN:
                     raise
@@ -55,6 +55,8 @@ class Pulling:
             cursor = self._remote.cursor()
             if data.since != cursor.revision or data.tracker_epoch != cursor.tracker_epoch or data.head != data.through:
                 return data.through <= cursor.revision
+            if self._remote.is_stale(data):
+                return False
             fold = Fold(snapshot=False)
             try:
                 await self._take_page(fold, data)
@@ -78,9 +80,11 @@ class Pulling:
             page = await self._client.call(DELTA, request)
             if page.since != request.revision or page.workspace != self._context.keys.workspace:
                 raise Malformed("the tracker sent another delta than was asked for")
+            if not snapshot and page.tracker_epoch != cursor.tracker_epoch:
+                raise NeedsSnapshot("the tracker's database is not the one from before")
             await self._take_page(fold, page)
             pages.append(page)
-            if page.through >= page.head:
+            if page.through >= page.head and not self._remote.is_stale(page):
                 break
             request = DeltaRequest(
                 workspace=page.workspace, revision=page.through, tracker_epoch=page.tracker_epoch, hash=page.hash
@@ -107,8 +111,7 @@ class Pulling:
         with self._context.store.database.transaction():
             for page in pages:
                 self._context.versions.put_runs(runs_of(page))
-                if not fold.snapshot:
-                    self._accept_own(page)
+                self._accept_own(page)
             self._remote.show(fold, pages[-1])
 
     def _accept_own(self, page: Delta) -> None:

@@ -260,12 +260,11 @@ class Sending:
         context, cursor = self._context, self._remote.cursor()
         with context.store.database.transaction():
             sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
-            if context.store.database.row(sql, commit.workspace, commit.id) is None:
-                return False  # a delta brought it before the answer did
-            self._remote.accept(commit, context.device)
-            self._want_missing(reply)
-            if reply.revision > cursor.revision:
-                self._remote.show_own(_own_delta(commit, reply, cursor, context), cursor)
+            if context.store.database.row(sql, commit.workspace, commit.id) is not None:
+                self._remote.accept(commit, context.device)
+                if reply.revision > cursor.revision:
+                    self._remote.show_own(_own_delta(commit, reply, cursor, context), cursor)
+            self._want_missing(reply)  # also when a delta brought the commit before the answer did
         failpoint("peer.commit.settled")
         return reply.since > cursor.revision or cursor.tracker_epoch is None
 
@@ -273,7 +272,7 @@ class Sending:
         missing = set(reply.missing)
         for id_ in reply.announced:
             version = self._context.versions.get(id_)
-            if version is not None:
+            if version is not None and not self._context.versions.missing_runs(version.runs):
                 self._context.versions.want_missing(version, missing)
 
     def _settle_refusal(self, commit: Commit, draft: _Draft, refusal: Refused) -> set[int]:
