@@ -56,6 +56,7 @@ class Indexer:
         self._quiet = quiet
         self._limiter = limiter
         self._turn = turn
+        self._unlisted: set[Names] = set()  # folders that couldn't be listed; tried again whenever theirs is looked at
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
 
@@ -104,8 +105,9 @@ class Indexer:
                 if not same:
                     yield from self._former_folders(entry.stat)
                 directory = entry.stat.kind is EntryKind.DIRECTORY and _unfit(entry, seen.device) is None
-                if directory and (deep or not same):
-                    yield (*names, entry.name)
+                inside = (*names, entry.name)
+                if directory and (deep or inside in self._unlisted or not _is_as_known(row, entry.stat)):
+                    yield inside
 
     def _former_folders(self, stat: Stat) -> Iterator[Names]:
         """Where nodes with this inode were: only a look there tells a move from a hard link."""
@@ -130,6 +132,7 @@ class Indexer:
         for names in paths:
             if names in nodes:
                 self._disappearances(nodes[names], seen.listings[names])
+        self._unlisted -= seen.listings.keys()
         for names, error in seen.failed.items():
             self._report_failure(names, error)
 
@@ -157,7 +160,7 @@ class Indexer:
     def _refresh(self, names: Names, row: Local, entry: Seen) -> None:
         now = fingerprint(entry.stat)
         if row.kind == DIRECTORY:
-            if (row.print.device, row.print.inode) != (now.device, now.inode):
+            if (row.print.device, row.print.inode, row.print.mode) != (now.device, now.inode, now.mode):
                 self._store.put_local(replace(row, print=now))
         elif row.print != now:
             self._put(names, row.parent, row.node, entry)
@@ -212,7 +215,10 @@ class Indexer:
                 self.vanished_at = trio.current_time()
 
     def _report_failure(self, names: Names, error: OSError) -> None:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            self._unlisted.discard(names)
+        else:
+            self._unlisted.add(names)
             reason = f"the folder can't be listed: {(error.strerror or str(error)).lower()}"
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
 
@@ -224,6 +230,11 @@ def _speakable(names: Names) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_as_known(row: Local | None, now: Stat) -> bool:
+    """Whether a folder is the one that was listed before, with the permissions it had then."""
+    return row is not None and (row.print.inode, row.print.mode) == (now.inode, now.mode)
 
 
 def _unfit(entry: Seen, device: int) -> str | None:
