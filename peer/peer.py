@@ -197,11 +197,13 @@ class Peer:
                 continue
             try:
                 await self.uploads.drain()
+                self.uploads.failure = None
             except* Unreachable:
                 synchronizer.disconnected()
                 synchronizer.lost.set()
             except* (ShoalError, OSError) as group:
-                log.error("an upload failed: %s", group.exceptions[0])
+                self.uploads.failure = str(_innermost(group))
+                log.error("an upload failed: %s", self.uploads.failure)
                 await trio.sleep(ERROR_RETRY)
                 synchronizer.uploads_wanted.set()
 
@@ -212,6 +214,12 @@ class Peer:
             except (WrongRoot, OSError) as error:
                 log.info("not swept: %s", error)
             await trio.sleep(SWEEP)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def start_peer(ports: Ports, place: Place, credentials: Credentials) -> Peer:
@@ -232,4 +240,10 @@ def _claim(ports: Ports, place: Place) -> SyncRoot:
     if folder is not None and folder != place.folder.encode("utf-8", "surrogateescape"):
         raise Usage(f"this home syncs {folder.decode('utf-8', 'replace')}; another folder needs another --home")
     known = place.database.get_setting(ROOT_SETTING)
-    return claim_root(ports.disk, place.folder, place.home, known, ports.machine.random_bytes)
+    try:
+        return claim_root(ports.disk, place.folder, place.home, known, ports.machine.random_bytes)
+    except WrongRoot:
+        if known is None:
+            raise
+        # A disk that isn't mounted yet, a folder moved away: it may come back. Until then status says what is wrong.
+        return SyncRoot(place.folder, known)

@@ -137,7 +137,10 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
     if known is not None:
         root = SyncRoot(path, known)
         with open_folder(disk, root) as folder:
-            _make_rooms(folder)
+            try:
+                _make_rooms(folder)
+            except OSError as error:
+                raise Problem(f"the folder {path} can't be used: {_reason(error)}") from None
         return root
     try:
         disk.make_root(path)

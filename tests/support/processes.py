@@ -246,6 +246,17 @@ class DeviceProgram(Program):
                 await trio.sleep(LOOK)
         raise AssertionError(f"{self.name} is not {' or '.join(states)} within {seconds:g} s: {seen}")
 
+    async def until_problem(self, path: str, reason: str = "") -> None:
+        """Wait until the status names a path with a reason."""
+        found: list[dict[str, str]] = []
+        with trio.move_on_after(PATIENCE):
+            while True:
+                found = (await self.status())["problems"]
+                if any(problem["path"] == path and reason in problem["reason"] for problem in found):
+                    return
+                await trio.sleep(LOOK)
+        raise AssertionError(f"{self.name} does not report {path}: {found}")
+
     def command(self, *arguments: str, timeout: float = PATIENCE, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `shoal` for this home, as a shell would."""
         return subprocess.run(
@@ -290,11 +301,13 @@ class Lab:
         self.programs.append(made)
         return made
 
-    async def devices(self, tracker: TrackerProgram, *names: str) -> list[DeviceProgram]:
+    async def devices(
+        self, tracker: TrackerProgram, *names: str, module: Sequence[str] = ("-m", "peer")
+    ) -> list[DeviceProgram]:
         """Devices of one fresh account, not yet running."""
         email = f"{self.place.name}-{self._accounts}@example.org"
         self._accounts += 1
-        made = [self.device(name) for name in names]
+        made = [self.device(name, module) for name in names]
         for device in made:
             await device.join(tracker, email, first=device is made[0])
         return made
