@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from peer.database import Database
 from protocol.identifiers import WorkspaceId
 
+PASSING = ("read", "send", "fetch", "disk")
+"""Kinds that are over once the path is synced; the others are found anew by each scan."""
+
 
 @dataclass(frozen=True, slots=True)
 class PathProblem:
@@ -49,6 +52,18 @@ class Problems:
     def clear_kind(self, kind: str) -> None:
         """All problems of this kind are over, unless they are reported again."""
         self._database.run("DELETE FROM problems WHERE workspace = ? AND kind = ?", self._workspace, kind)
+
+    def settled(self, path: tuple[str, ...] | None = None) -> None:
+        """A path, or with None all of them, is as it should be on both sides: what kept it from that is over."""
+        sql = f"DELETE FROM problems WHERE workspace = ? AND kind IN {PASSING!r}"
+        if path is None:
+            self._database.run(sql, self._workspace)
+        else:
+            self._database.run(f"{sql} AND path = ?", self._workspace, printable(path))
+
+    def any(self) -> bool:
+        """Whether there are any."""
+        return self._database.row("SELECT 1 FROM problems WHERE workspace = ?", self._workspace) is not None
 
     def all(self) -> list[PathProblem]:
         """All problems, by path."""

@@ -56,6 +56,8 @@ def _problems(peer: Peer) -> list[PathProblem]:
     found = peer.context.problems.all()
     if peer.watcher.limit is not None:
         found.insert(0, PathProblem("", "watch", peer.watcher.limit, "until then changes are found by scanning"))
+    if peer.uploads.failure is not None:
+        found.insert(0, PathProblem("", "upload", f"uploads fail: {peer.uploads.failure}", "it is tried again"))
     return found
 
 

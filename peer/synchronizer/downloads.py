@@ -237,9 +237,7 @@ class Downloads:
     def _settle_failure(self, job: Job) -> None:
         context, node = self._context, job.remote.node
         if job.failure is None:
-            path = (*job.target.parent, job.remote.name)
-            context.problems.clear(path, KIND)
-            context.problems.clear(path, "disk")
+            context.problems.settled((*job.target.parent, job.remote.name))
         elif isinstance(job.failure, Changed):
             context.look_again(job.target.parent)
         elif isinstance(job.failure, OSError):

@@ -242,6 +242,7 @@ class Synchronizer:
             steps = plan(view)
             store.mark_clean(step.node for step in steps if isinstance(step, Clean))
             progressed = self._keep_books(steps)
+            self._clear_problems(steps)
         self._note(steps)
         read, later = await self._reading.read([step.node for step in steps if isinstance(step, Read)])
         for step in steps:
@@ -252,6 +253,16 @@ class Synchronizer:
             sent, held = await self._send(view, steps)
             progressed, later = progressed or sent, min(later, held)
         return progressed or read, min(pause, later)
+
+    def _clear_problems(self, steps: Iterable[Step]) -> None:
+        context = self._context
+        if context.problems.any():
+            for step in steps:
+                path = context.store.path(step.node) if isinstance(step, Clean) else None
+                if path is not None:
+                    context.problems.settled(path)
+            if context.store.dirty_count() == 0:
+                context.problems.settled()
 
     def _note(self, steps: list[Step]) -> None:
         for step in steps:

@@ -43,6 +43,8 @@ class Uploads:
         """Work on the context's workspace and folder."""
         self._context = context
         self._client = client
+        self.failure: str | None = None
+        """Why the last upload failed, when it wasn't for want of a connection."""
 
     async def ask_what_is_missing(self) -> None:
         """After a start or a lost answer: which chunks of the versions this device announced does the tracker lack?"""

@@ -1,0 +1,1 @@
+"""Tests that need root: real mounts, real full disks, real power cuts. Run by `make privileged`."""
