@@ -1,7 +1,9 @@
 """One simulated device: a disk, a home whose database outlives crashes, and a real peer, started again and again."""
 
 import errno
+import re
 import sqlite3
+from ast import literal_eval
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -206,9 +208,15 @@ class SimulatedDevice:
         for _, node in store.dirty_after(0, 20):
             path = store.path(node) or store.remote_path(node)
             lines.append(f"  {node.hex()[:8]} {'/'.join(path or ('?',))}: {progress.steps.get(node)}")
-            lines.append(f"    L {store.local(node)}\n    R {store.remote(node)}\n    S {store.synced(node)}")
+            lines.append(f"    L {_short(store.local(node))}\n    R {_short(store.remote(node))}")
+            lines.append(f"    S {_short(store.synced(node))}")
         lines += [f"  problem: {problem}" for problem in peer.context.problems.all()]
         return "\n".join(lines)
+
+
+def _short(row: object) -> str:
+    """A row of a tree, its ids cut down."""
+    return re.sub(r"b'[^']*'|b\"[^\"]*\"", lambda found: literal_eval(found[0]).hex()[:8], repr(row))
 
 
 async def _address() -> str:

@@ -8,8 +8,8 @@ not come back here, or raise. `tests/peer/test_disk.py` holds it to what the rea
 """
 
 import errno
-from contextlib import suppress
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
