@@ -1,0 +1,170 @@
+"""A tracker and a device, driven by the commands that a person would type."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from bench.demo.failures import DemoFailed
+from bench.demo.machine import program
+from bench.demo.programs import Program, Programs, run
+from peer.control import NoDaemon, ask
+from peer.home import CONTROL_SOCKET
+from protocol.errors import ShoalError
+
+START_SECONDS = 20.0
+COMMAND_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
+_READY = "listening on "
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a device says of itself."""
+
+    state: str
+    detail: str
+    revision: int
+    to_send: int
+    to_receive: int
+    not_durable: int
+
+    @property
+    def done(self) -> bool:
+        """Whether all is said to be in place and in the cloud."""
+        return self.state == "synced" and self.not_durable == 0
+
+    def __str__(self) -> str:
+        """In a few words."""
+        parts = [f"{self.to_send} to send"] * bool(self.to_send)
+        parts += [f"{self.to_receive} to receive"] * bool(self.to_receive)
+        parts += [f"{self.not_durable} not in the cloud yet"] * bool(self.not_durable)
+        if self.state == "error":
+            parts.insert(0, self.detail)
+        return f"{self.state}: {', '.join(parts)}" if parts else self.state
+
+
+class Tracker:
+    """The server."""
+
+    def __init__(self, programs: Programs, data: Path) -> None:
+        """Keep everything in `data`."""
+        self._programs = programs
+        self.data = data
+        self.url = ""
+        self.running: Program | None = None
+
+    async def start(self) -> None:
+        """Return when it listens."""
+        command = [program("shoal-tracker"), "serve", "--data", str(self.data), "--listen", "127.0.0.1:0"]
+        self.running = await self._programs.start("tracker", command)
+        with trio.move_on_after(START_SECONDS):
+            while not (address := _address(self.running.log)):
+                self._programs.check()
+                await trio.sleep(_LOOK_SECONDS)
+            self.url = address
+            return
+        raise DemoFailed(f"the tracker did not listen within {START_SECONDS:g} s", self.running.log)
+
+    async def check(self) -> str:
+        """What `shoal-tracker check` found; `DemoFailed` unless it is clean."""
+        said = await run([program("shoal-tracker"), "check", "--data", str(self.data)], COMMAND_SECONDS)
+        return said.strip().splitlines()[-1]
+
+
+def _address(log: Path) -> str:
+    for line in log.read_text().splitlines(keepends=True):
+        if line.startswith(_READY) and line.endswith("\n"):
+            return line.removeprefix(_READY).strip()
+    return ""
+
+
+class Device:
+    """One device: a home, a folder, and a daemon."""
+
+    def __init__(self, programs: Programs, name: str, place: Path) -> None:
+        """`place` holds the home and the folder."""
+        self._programs = programs
+        self.name = name
+        self.home = place / "home"
+        self.folder = place / "Shoal"
+        self.running: Program | None = None
+        self._before: Counter[str] = Counter()  # bytes moved by daemons that have ended
+        self._last: Counter[str] = Counter()
+
+    @property
+    def moved(self) -> Counter[str]:
+        """Bytes moved since its first start, as of the last status; the daemon counts anew after each start."""
+        return self._before + self._last
+
+    def command(self, *words: str) -> list[str]:
+        """A command line for this device."""
+        return [program("shoal"), "--home", str(self.home), *words]
+
+    async def join(self, how: str, email: str, password: str, tracker: Tracker) -> None:
+        """`how` is signup or login."""
+        command = self.command(how, email, "--tracker", tracker.url, "--device-name", self.name)
+        assert tracker.running is not None
+        await run(command, COMMAND_SECONDS, tracker.running.log, secrets={"SHOAL_PASSWORD": password})
+
+    async def start(self) -> None:
+        """Return when the daemon has reached the tracker."""
+        self.running = await self._programs.start(self.name, self.command("run", str(self.folder)))
+        with trio.move_on_after(START_SECONDS):
+            while not await self._has_started():
+                self._programs.check()
+                await trio.sleep(_LOOK_SECONDS)
+            return
+        raise DemoFailed(f"the daemon of {self.name} did not start within {START_SECONDS:g} s", self.running.log)
+
+    async def _has_started(self) -> bool:
+        try:
+            answer = await ask(str(self.home / CONTROL_SOCKET), "status")
+        except NoDaemon:
+            return False
+        return bool(answer["state"] != "starting")
+
+    async def stop(self) -> None:
+        """SIGTERM, and wait."""
+        assert self.running is not None
+        await self.status()
+        await self._programs.stop(self.running)
+        self._before += self._last
+        self._last, self.running = Counter(), None
+
+    async def status(self) -> Status:
+        """The same as `shoal status --json`, without starting a Python for each look. `DemoFailed` without answer."""
+        assert self.running is not None
+        with trio.move_on_after(ANSWER_SECONDS):
+            try:
+                answer = await ask(str(self.home / CONTROL_SOCKET), "status")
+            except ShoalError as error:
+                self.running.check()
+                raise DemoFailed(f"{self.name}: {error}", self.running.log) from None
+            self._last = Counter(answer["bytes"])
+            return _status(answer)
+        raise DemoFailed(f"{self.name} did not answer within {ANSWER_SECONDS:g} s", self.running.log)
+
+    async def confirm_durable(self, seconds: float) -> str:
+        """The first line of `shoal status --wait-durable`."""
+        assert self.running is not None
+        command = self.command("status", "--wait-durable", "--timeout", f"{seconds:g}")
+        return (await run(command, seconds + COMMAND_SECONDS, self.running.log)).splitlines()[0]
+
+
+def _status(answer: Mapping[str, Any]) -> Status:
+    count: Counter[str] = Counter()
+    for workspace in answer["workspaces"]:
+        count.update({key: value for key, value in workspace.items() if isinstance(value, int)})
+    return Status(
+        state=answer["state"],
+        detail=answer["detail"],
+        revision=count["revision"],
+        to_send=count["local_pending"],
+        to_receive=count["remote_pending"],
+        not_durable=count["not_durable"],
+    )

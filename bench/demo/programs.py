@@ -1,0 +1,133 @@
+"""Child processes with their output in a log, ended whatever becomes of the demo."""
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from bench.demo.failures import DemoFailed, printable
+
+STOP_SECONDS = 10.0
+"""What design §9 gives a program from SIGTERM to its end."""
+
+
+class Program:
+    """One running program."""
+
+    def __init__(self, name: str, process: trio.Process, log: Path) -> None:
+        """Made by `Programs.start`."""
+        self.name = name
+        self.process = process
+        self.log = log
+        self.asked_to_stop = False
+
+    def check(self) -> None:
+        """`DemoFailed` when it has ended by itself."""
+        code = self.process.poll()
+        if code is not None and not self.asked_to_stop:
+            raise DemoFailed(f"the {self.name} ended by itself ({_ending(code)})", self.log)
+
+    async def stop(self) -> None:
+        """SIGTERM, as a person would, and SIGKILL after `STOP_SECONDS`: that would be a defect, hence `DemoFailed`."""
+        self.asked_to_stop = True
+        with trio.CancelScope(shield=True):
+            if self.process.poll() is None:
+                self.process.terminate()
+            with trio.move_on_after(STOP_SECONDS):
+                await self.process.wait()
+            if self.process.returncode is None:
+                self.process.kill()
+                await self.process.wait()
+                raise DemoFailed(f"the {self.name} did not stop within {STOP_SECONDS:g} s of SIGTERM", self.log)
+
+
+class Programs:
+    """All programs of one demo."""
+
+    def __init__(self, logs: Path) -> None:
+        """Logs go to the folder `logs`."""
+        self._logs = logs
+        self.running: list[Program] = []
+
+    async def start(self, name: str, command: Sequence[str]) -> Program:
+        """Start a program that is to run until it is stopped. A log of that name is continued."""
+        log = self._logs / f"{name}.log"
+        with log.open("ab") as out:
+            # A session of its own: Ctrl-C in the terminal is for the demo, which then stops its programs in order.
+            process = await trio.lowlevel.open_process(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                start_new_session=True,
+            )
+        program = Program(name, process, log)
+        self.running.append(program)
+        return program
+
+    def check(self) -> None:
+        """`DemoFailed` when one has ended by itself."""
+        for program in self.running:
+            program.check()
+
+    async def stop(self, program: Program) -> None:
+        """Stop one."""
+        try:
+            await program.stop()
+        finally:
+            self.running.remove(program)
+
+    def release(self) -> list[Program]:
+        """Those that run now; from now on they are the caller's."""
+        released, self.running = self.running, []
+        return released
+
+    async def stop_all(self) -> None:
+        """Stop all, at once."""
+        async with trio.open_nursery() as nursery:
+            for program in list(self.running):
+                nursery.start_soon(self.stop, program)
+
+
+@asynccontextmanager
+async def programs(logs: Path) -> AsyncIterator[Programs]:
+    """Programs that end with the block, unless they were released. Makes the folder `logs`."""
+    logs.mkdir()
+    all_ = Programs(logs)
+    try:
+        yield all_
+    finally:
+        await all_.stop_all()
+
+
+async def run(command: Sequence[str], seconds: float, *logs: Path, secrets: Mapping[str, str] | None = None) -> str:
+    """Run a command to its end; its stdout. `DemoFailed` with its own words when it fails or takes too long."""
+    name = " ".join(Path(word).name if word == command[0] else word for word in command)
+    with trio.move_on_after(seconds):
+        done = await trio.run_process(
+            command,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=environment() | dict(secrets or {}),
+            start_new_session=True,
+        )
+        said = done.stdout.decode("utf-8", "backslashreplace")
+        if done.returncode == 0:
+            return said
+        words = [*said.splitlines()[:1], *done.stderr.decode("utf-8", "backslashreplace").splitlines()[-1:]]
+        raise DemoFailed(f"{name}: {_ending(done.returncode)}: {printable('; '.join(words))}", *logs)
+    raise DemoFailed(f"{name}: not done within {seconds:g} s", *logs)
+
+
+def environment() -> dict[str, str]:
+    """This one without any option for Shoal in it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SHOAL_")}
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
