@@ -13,8 +13,9 @@ from protocol.system import real_machine
 from storage.filesystem import FilesystemStorage
 from tests.support.tracker import Account, Author, Client, author_of, client_of, new_account
 from tracker.assembly import Tracker, build
+from tracker.system.listening import Listen
 from tracker.system.opening import Locations, open_database
-from tracker.system.server import Listen, run_server
+from tracker.system.server import run_server
 
 
 @dataclass

@@ -9,8 +9,7 @@ import trio
 from protocol.errors import Usage
 from tracker.cli.options import as_json, located, locations
 from tracker.cli.output import print_json
-from tracker.system.server import Listen, parse_listen
-from tracker.system.serving import serve_until_signalled
+from tracker.system.listening import Listen, parse_listen
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -43,6 +42,8 @@ def serve(
     json_: bool,
 ) -> None:
     """Serve until SIGTERM or SIGINT, in the foreground. Prints one line when ready."""
+    from tracker.system.serving import serve_until_signalled  # the server takes most of the time to import
+
     if workers > 1:
         raise Usage("SQLite has one writer: more than one worker needs a PostgreSQL database")
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")

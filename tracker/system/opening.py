@@ -74,6 +74,11 @@ def open_storage(machine: Machine, url: str) -> FilesystemStorage:
     return FilesystemStorage(machine, Path(unquote(parts.path)))
 
 
+def check_database(locations: Locations) -> None:
+    """`Usage` unless the database's address is one of ours. Touches nothing."""
+    _engine(locations.database_url, make=True).dispose()
+
+
 def _engine(url: str, *, make: bool) -> Engine:
     try:
         engine = make_engine(url)

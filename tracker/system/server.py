@@ -4,20 +4,18 @@ Anycorn instead of hypercorn because one unauthenticated request kills hypercorn
 stopped through its shutdown trigger: cancelling it would cut answers off and skip clean-up.
 """
 
-import ipaddress
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from ssl import SSLError
 from typing import Any
 
 import trio
 from anycorn import Config, serve
 
-from protocol.errors import Problem, Usage
+from protocol.errors import Problem
 from tracker.assembly import Tracker
+from tracker.system.listening import Listen, check_listen
 
 READ_TIMEOUT_S = 120
 """For the next bytes of a connection; pings keep a quiet WebSocket from reaching it."""
@@ -32,40 +30,6 @@ MAX_SUBSCRIBE_BYTES = 1 << 20
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 """ASGI: scope, receive, send."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where and how to listen. Port 0 takes any free one."""
-
-    host: str
-    port: int
-    certificate: Path | None = None
-    key: Path | None = None
-    insecure: bool = False  # plain http beyond loopback was asked for
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """(host, port) of `HOST:PORT`, brackets around an IPv6 address; `Usage` for anything else."""
-    host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        raise Usage(f"{text!r} is not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def check_listen(listen: Listen) -> None:
-    """`Usage` for half a certificate, and for plain http to anything but loopback unless it was asked for."""
-    if (listen.certificate is None) != (listen.key is None):
-        raise Usage("--tls-cert and --tls-key go together")
-    if listen.certificate is None and not listen.insecure and not _is_loopback(listen.host):
-        raise Usage(f"plain http on {listen.host}: give --tls-cert and --tls-key, or --insecure-http")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _config(listen: Listen) -> Config:

@@ -6,13 +6,15 @@ import trio
 
 from protocol.system import real_machine
 from tracker.assembly import build
-from tracker.system.opening import Locations, make_data, open_database, open_storage, sole_server
-from tracker.system.server import Listen, check_listen, run_server, stop_on_signals
+from tracker.system.listening import Listen, check_listen
+from tracker.system.opening import Locations, check_database, make_data, open_database, open_storage, sole_server
+from tracker.system.server import run_server, stop_on_signals
 
 
 async def serve_until_signalled(locations: Locations, listen: Listen, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told the address once requests are taken."""
     check_listen(listen)
+    check_database(locations)
     machine = real_machine()
     storage = open_storage(machine, locations.storage_url)
     make_data(locations.data)

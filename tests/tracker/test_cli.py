@@ -1,0 +1,197 @@
+"""`shoal-tracker` as its keeper runs it: in a process, beside a server and without one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from protocol import api
+from protocol.errors import Code, Refused
+from protocol.failpoints import VARIABLE
+from tests.support.tracker import Running, author_of, client_of, new_account, running_tracker, start_tracker, version_of
+from tracker.cli import main
+from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, PACK_RECORDED, PACK_STORED, SIGNUP_RECORDED
+
+
+def shoal_tracker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command; no traceback may ever show."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tracker", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def document(*arguments: str, data: Path) -> dict[str, object]:
+    done = shoal_tracker(*arguments, "--json", SHOAL_DATA=str(data))
+    assert done.returncode == 0, done.stderr
+    made: dict[str, object] = json.loads(done.stdout)
+    return made
+
+
+@pytest.mark.slow
+async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    account = new_account()
+    author = author_of(account.first)
+    with running_tracker(data) as running:
+        async with client_of(running.url) as client:
+            await client.sign_up(account)
+            node = author.new_node()
+            sealed = author.seal(node, bytes(range(250)) * 20)
+            create = author.create("a", content=sealed, node=node)
+            await client.call(api.COMMIT, author.commit(create, runs=sealed.runs))
+            await client.send_pack(author.pack(sealed))
+
+            listed = document("user", "list", data=data)["users"]
+            assert isinstance(listed, list)
+            (user,) = listed
+            assert (user["email"], user["plan"], user["devices"]) == ("ann@example.org", "free", 1)
+            assert document("user", "set-plan", "Ann@Example.org", "premium", data=data)
+            reply = await client.call(api.ACCOUNT, api.Empty())
+            assert (reply.plan, reply.quota_bytes) == ("premium", 100 << 30)
+
+            document("user", "suspend", "ann@example.org", data=data)
+            with pytest.raises(Refused) as caught:
+                await client.call(api.ACCOUNT, api.Empty())
+            assert caught.value.code is Code.SUSPENDED
+            document("user", "resume", "ann@example.org", data=data)
+            await client.call(api.ACCOUNT, api.Empty())
+
+            assert document("check", data=data)["clean"] is True
+            totals = document("stats", data=data)
+            assert (totals["users"], totals["chunks"], totals["versions_not_durable"]) == (1, 1, 0)
+            for command in (("user", "list"), ("stats",), ("check", "--quick")):
+                assert shoal_tracker(*command, SHOAL_DATA=str(data)).returncode == 0
+        assert running.stop() == 0
+    assert running.log.read_text() == ""
+
+
+async def test_check_tells_damage_by_its_exit_code(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    account = new_account()
+    author = author_of(account.first)
+    with running_tracker(data) as running:
+        async with client_of(running.url) as client:
+            await client.sign_up(account)
+            node = author.new_node()
+            sealed = author.seal(node, bytes(5000))
+            create = author.create("a", content=sealed, node=node)
+            await client.call(api.COMMIT, author.commit(create, runs=sealed.runs))
+            await client.send_pack(author.pack(sealed))
+    (stored,) = [path for path in (data / "objects").rglob("*") if path.is_file()]
+    body = bytearray(stored.read_bytes())
+    body[-1] ^= 1
+    stored.write_bytes(body)
+    done = shoal_tracker("check", "--data", str(data))
+    assert (done.returncode, done.stderr) == (1, "shoal-tracker: 1 problems found\n")
+    assert "is not what its id says" in done.stdout
+    assert shoal_tracker("check", "--quick", "--data", str(data)).returncode == 0
+
+
+BAD_USAGE = {
+    "an unknown command": ("nonsense",),
+    "more than one worker": ("serve", "--workers", "2"),
+    "plain http to the world": ("serve", "--listen", "0.0.0.0:0"),
+    "half a certificate": ("serve", "--tls-cert", "x.pem"),
+    "no address": ("serve", "--listen", "nonsense"),
+    "a database of the next issue": ("serve", "--database", "postgresql+asyncpg://x/y"),
+    "no database": ("serve", "--database", "nonsense"),
+    "a storage of a later issue": ("serve", "--storage", "s3://bucket"),
+    "an unknown plan": ("user", "set-plan", "a@b.c", "gold"),
+    "a tracker that never was": ("check",),
+}
+
+
+@pytest.mark.parametrize("name", BAD_USAGE)
+def test_bad_usage_is_one_clear_line_and_exit_2(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHOAL_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(sys, "argv", ["shoal-tracker", *BAD_USAGE[name]])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1 or "Usage:" in err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.slow
+def test_failures_are_one_line_and_exit_1(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_tracker(data) as running:
+        second = shoal_tracker("serve", "--data", str(data), "--listen", "127.0.0.1:0")
+        assert (second.returncode, second.stderr) == (1, f"shoal-tracker: another tracker serves from {data}\n")
+        taken = shoal_tracker("serve", "--data", str(tmp_path / "other"), "--listen", f"127.0.0.1:{running.port}")
+        assert taken.returncode == 1
+        assert taken.stderr.startswith(f"shoal-tracker: can't listen on 127.0.0.1:{running.port}")
+        unknown = shoal_tracker("user", "suspend", "nobody@example.org", "--data", str(data))
+        assert (unknown.returncode, unknown.stderr) == (1, "shoal-tracker: there is no user nobody@example.org\n")
+
+
+def test_version_help_and_completion() -> None:
+    assert shoal_tracker("--version").stdout.startswith("shoal-tracker, version ")
+    assert shoal_tracker("serve", "--help").returncode == 0
+    assert "_SHOAL_TRACKER_COMPLETE" in shoal_tracker("completion", "bash").stdout
+
+
+def test_a_configuration_file(tmp_path: Path) -> None:
+    config = tmp_path / "tracker.toml"
+    config.write_text(f'data = "{tmp_path / "data"}"\nlisten = "127.0.0.1:0"\ninsecure-http = true\n')
+    with running_tracker(tmp_path / "unused", "--config", str(config)):
+        pass
+    assert shoal_tracker("stats", "--config", str(config)).returncode == 2  # the option given above won
+    config.write_text("data = [")
+    assert shoal_tracker("stats", "--config", str(config)).returncode == 2
+
+
+def test_everything_in_the_data_folder_is_for_this_user_only(tmp_path: Path) -> None:
+    with running_tracker(tmp_path / "made" / "data") as running:
+        pass
+    for path in running.data.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+# Crashes -------------------------------------------------------------------------------------------------------------
+
+
+async def _all(running: Running) -> None:
+    """Sign up, commit, upload: what a device repeats until it was answered."""
+    account = new_account("crash@example.org")
+    author = author_of(account.first)
+    node = author.new_node()
+    sealed = author.seal(node, bytes(range(250)) * 20, 2000)
+    create = author.create("a", content=sealed, node=node)
+    sent = author.commit(create, runs=sealed.runs)
+    async with client_of(running.url) as client:
+        await client.sign_up(account)
+        reply = await client.call(api.COMMIT, sent)
+        assert reply.revision == 1
+        await client.send_pack(author.pack(sealed))
+        delta = await client.call(api.DELTA, api.DeltaRequest(workspace=account.home, revision=0))
+    assert (delta.through, delta.announced) == (2, ())
+    assert version_of(create) == sealed.content.version
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [SIGNUP_RECORDED, COMMIT_BEFORE, COMMIT_AFTER, PACK_STORED, PACK_RECORDED])
+async def test_a_crash_at_each_failpoint_is_healed_by_asking_again(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    crashing = start_tracker(data, environment={VARIABLE: f"{name}:1"})
+    with pytest.raises(httpx.TransportError):
+        await _all(crashing)
+    assert crashing.process.wait(timeout=10) == -9
+    with running_tracker(data) as running:
+        await _all(running)
+    assert shoal_tracker("check", "--data", str(data)).returncode == 0

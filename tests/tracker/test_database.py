@@ -1,0 +1,171 @@
+"""The database: transactions, its own errors as ours, and the schema that migrations make."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, insert, select, text
+
+from protocol.api import CommitRefusal
+from protocol.codec import decode
+from protocol.commits import Commit
+from protocol.errors import Code, DatabaseTooNew, Refused, Usage
+from protocol.identifiers import GIB
+from protocol.system import real_machine
+from storage.memory import MemoryStorage
+from tests.support.tracker import author_of, new_account
+from tracker.assembly import build
+from tracker.database import SqliteDatabase, make_engine
+from tracker.metadata.commit import commit, prepare
+from tracker.migrating import migrate, require_newest
+from tracker.schema import meta, metadata, users
+
+
+def open_file(path: Path) -> SqliteDatabase:
+    return SqliteDatabase(real_machine(), make_engine(f"sqlite:///{path / 'database'}"))
+
+
+def _put(connection: Connection, name: str) -> None:
+    connection.execute(insert(meta), [{"name": name, "value": b""}])
+
+
+def _names(connection: Connection) -> list[str]:
+    return sorted(connection.scalars(select(meta.c.name)))
+
+
+async def test_migrations_make_the_schema(tmp_path: Path) -> None:
+    database = open_file(tmp_path)
+    await database.transact(migrate)
+    await database.transact(migrate)
+    await database.read(require_newest)
+    difference = await database.read(
+        lambda connection: compare_metadata(MigrationContext.configure(connection), metadata)
+    )
+    assert difference == []
+    made, declared = await database.read(_described), SqliteDatabase(real_machine(), make_engine("sqlite://"))
+    await declared.transact(metadata.create_all)
+    assert made == await declared.read(_described)
+    await declared.close()
+    await database.close()
+
+
+def _described(connection: Connection) -> list[str]:
+    """Every table and index as SQL, but for Alembic's own."""
+    rows = connection.execute(text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")).scalars()
+    return sorted(" ".join(sql.split()) for sql in rows if "alembic_version" not in sql)
+
+
+async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    database = open_file(tmp_path)
+    await database.transact(migrate)
+    newer = text("UPDATE alembic_version SET version_num = '9999'")
+    await database.transact(lambda connection: connection.execute(newer))
+    with pytest.raises(DatabaseTooNew):
+        await database.transact(migrate)
+    with pytest.raises(DatabaseTooNew):
+        await database.read(require_newest)
+    await database.close()
+
+
+async def test_an_empty_database_is_no_trackers(tmp_path: Path) -> None:
+    database = open_file(tmp_path)
+    with pytest.raises(Usage):
+        await database.read(require_newest)
+    await database.close()
+
+
+def test_other_databases_come_later() -> None:
+    with pytest.raises(Usage):
+        make_engine("postgresql+asyncpg://localhost/shoal")
+
+
+async def test_what_raises_leaves_nothing(tmp_path: Path) -> None:
+    def fail(connection: Connection) -> None:
+        _put(connection, "lost")
+        raise KeyError
+
+    database = open_file(tmp_path)
+    await database.transact(migrate)
+    with pytest.raises(KeyError):
+        await database.transact(fail)
+    await database.transact(_put, "kept")
+    assert await database.read(_names) == ["kept"]
+    await database.close()
+
+
+async def test_durability_settings_hold_on_every_connection(tmp_path: Path) -> None:
+    database = open_file(tmp_path)
+
+    def settings(connection: Connection) -> tuple[object, ...]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return tuple(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names)
+
+    for run in (database.transact, database.read):
+        assert await run(settings) == ("wal", 2, 1)
+    await database.close()
+
+
+async def test_a_full_disk_is_named_and_over_when_there_is_room(tmp_path: Path) -> None:
+    database = open_file(tmp_path)
+    await database.transact(migrate)
+
+    def limit(connection: Connection, extra: int) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + extra}")
+
+    def fill(connection: Connection) -> None:
+        limit(connection, 2)
+        connection.execute(insert(meta), [{"name": "big", "value": bytes(100_000)}])
+
+    with pytest.raises(Refused, match="disk is full") as caught:
+        await database.transact(fill)
+    assert caught.value.code is Code.UNAVAILABLE
+    await database.transact(limit, 1000)
+    await database.transact(_put, "small")
+    assert await database.read(_names) == ["small"]
+    await database.close()
+
+
+async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None:
+    database, other = open_file(tmp_path), open_file(tmp_path)
+    await database.transact(migrate)
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(database.transact, _put, f"a{number}")
+            nursery.start_soon(other.transact, _put, f"b{number}")
+    assert len(await database.read(_names)) == 20
+    await database.close()
+    await other.close()
+
+
+async def test_quota_is_exact_under_concurrent_commits(tmp_path: Path) -> None:
+    """Ten commits want what there is room for three of; in threads, against one file."""
+    database = open_file(tmp_path)
+    await database.transact(migrate)
+    tracker = await build(real_machine(), database, MemoryStorage())
+    account = new_account()
+    await tracker.services.accounts.sign_up(account.signup())
+    author = author_of(account.first)
+    sent = [author.commit(author.create(f"{number}")) for number in range(10)]
+    cost = len(author.create("x").content.manifest)  # type: ignore[union-attr]
+    await database.transact(
+        lambda connection: connection.execute(users.update().values(used_bytes=GIB - 3 * cost - cost // 2))
+    )
+    refusals = []
+
+    async def send(each: Commit) -> None:
+        prepared = prepare(each, account.user, account.first.id, account.first.signing.public)
+        try:
+            await database.transact(commit, prepared, 1)
+        except Refused as refusal:
+            refusals.append(decode(CommitRefusal, refusal.detail, 1000).operations[0].reason)
+
+    async with trio.open_nursery() as nursery:
+        for each in sent:
+            nursery.start_soon(send, each)
+    assert refusals == ["quota"] * 7
+    used = await database.read(lambda connection: connection.execute(select(users.c.used_bytes)).scalar_one())
+    assert used == GIB - cost // 2
+    await tracker.close()
