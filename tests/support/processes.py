@@ -168,16 +168,20 @@ class TrackerProgram(Program):
         line = await self.launch(*serve, ready="listening on ", failpoint=failpoint)
         self.listen = line.removeprefix("http://") or self.listen
 
-    def check(self) -> None:
-        """`shoal-tracker check`, which has to find nothing wrong."""
-        done = subprocess.run(
-            [sys.executable, *self.module, "check", "--data", str(self.data)],
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `shoal-tracker` over its data folder."""
+        return subprocess.run(
+            [sys.executable, *self.module, *arguments, "--data", str(self.data)],
             capture_output=True,
             env=environment(),
             cwd=CHECKOUT,
             text=True,
             timeout=PATIENCE,
         )
+
+    def check(self) -> None:
+        """`shoal-tracker check`, which has to find nothing wrong."""
+        done = self.command("check")
         assert done.returncode == 0, done.stdout + done.stderr
 
     def objects(self) -> list[Path]:
