@@ -83,6 +83,11 @@ class VersionStore:
         split = tuple(RunId(runs[at : at + HASH_LENGTH]) for at in range(0, len(runs), HASH_LENGTH))
         return Version(version, node, author, decode(Manifest, manifest, MAX_MANIFEST_BYTES), split)
 
+    def is_known(self, content: bytes) -> bool:
+        """Whether a version with this digest is kept here."""
+        sql = "SELECT 1 FROM versions WHERE workspace = ? AND digest = ? LIMIT 1"
+        return self._database.row(sql, self._workspace, content) is not None
+
     def drop_unused(self, node: NodeId) -> None:
         """Forget the node's versions that neither REMOTE nor SYNCED name."""
         self._database.run(

@@ -4,13 +4,19 @@ An editor may hold a file open that Shoal has swapped out. What it writes then l
 file is not let go but comes back as a conflict copy.
 """
 
+import logging
 from dataclasses import dataclass
+from itertools import count
 
+from peer.chunker import WINDOW, assembled_digest
+from peer.ports import Descriptor, Disk, EntryKind
 from peer.root import Folder, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.local_steps import LocalSteps
+from protocol.hashing import digest
 from protocol.identifiers import ROOT, NodeId
 
+log = logging.getLogger(__name__)
 KEPT_MS = 60_000
 """How long everything waits here at least, in milliseconds."""
 
@@ -21,6 +27,13 @@ class _Waiting:
     parent: NodeId
     original: str
     print: list[int]  # inode, size, mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    name: str
+    print: tuple[int, int, int]  # inode, size, mtime_ns
+    digest: bytes
 
 
 class OutgoingRoom:
@@ -34,21 +47,25 @@ class OutgoingRoom:
     async def sweep(self) -> None:
         """Delete what is unchanged, bring back what was written to, and take in what a crash left without a record."""
         context = self._context
+        async with context.turn:
+            for waiting in self._due():
+                try:
+                    await self._let_go(waiting)
+                except OSError as error:
+                    log.warning("%s stays in .shoal/outgoing: %s", waiting.name, error)
+            await self._adopt_unknown()
+
+    def _due(self) -> list[_Waiting]:
+        context = self._context
         database, now = context.store.database, context.machine.now() // 1_000_000
+        # When the clock jumped back, the minute begins anew: it must neither end early nor last for years.
+        database.run("UPDATE outgoing SET since_ms = ?1 WHERE since_ms > ?1", now)
         rows = database.rows(
-            "SELECT name, parent, original, inode, size, mtime_ns, since_ms FROM outgoing WHERE workspace = ?",
+            "SELECT name, parent, original, inode, size, mtime_ns FROM outgoing WHERE workspace = ? AND since_ms <= ?",
             context.store.workspace,
+            now - KEPT_MS,
         )
-        known = {row[0] for row in rows}
-        # A clock that jumped back must not keep anything for years.
-        due = [
-            _Waiting(name, parent, original, print_)
-            for name, parent, original, *print_, since in rows
-            if not 0 <= now - since < KEPT_MS
-        ]
-        for waiting in due:
-            await self._let_go(waiting)
-        await self._adopt_unknown(known)
+        return [_Waiting(name, parent, original, print_) for name, parent, original, *print_ in rows]
 
     async def _let_go(self, waiting: _Waiting) -> None:
         context = self._context
@@ -65,27 +82,48 @@ class OutgoingRoom:
             context.look_again(parent or ())
         context.store.database.run("DELETE FROM outgoing WHERE name = ?", waiting.name)
 
-    async def _adopt_unknown(self, known: set[str]) -> None:
-        """A crash between the swap and its record leaves a file that nothing knows of: it waits its minute from now."""
+    async def _adopt_unknown(self) -> None:
+        """A crash or an error between the swap and its record leaves a file that nothing knows of. A version that is
+        known waits its minute from now; anything else is somebody's edit, and comes back as a conflict copy."""
         context = self._context
+        sql = "SELECT name FROM outgoing WHERE workspace = ?"
+        known = {row[0] for row in context.store.database.rows(sql, context.store.workspace)}
 
-        def work() -> list[tuple[str, int, int, int]]:
+        def work() -> list[_Found]:
             with open_folder(context.disk, context.root) as folder:
-                found = []
-                for name in sorted(folder.disk.scan(folder.outgoing)):
-                    if name not in known:
-                        stat = folder.disk.stat(folder.outgoing, name)
-                        found.append((name, stat.inode, stat.size, stat.mtime_ns))
-                return found
+                names = sorted(set(folder.disk.scan(folder.outgoing)) - known)
+                return [found for name in names if (found := _find(folder, name)) is not None]
 
         now = context.machine.now() // 1_000_000
-        context.store.database.run_many(
-            "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?)",
-            [
-                (name, context.store.workspace, ROOT, name, *print_, now)
-                for name, *print_ in await context.machine.offload(work, context.limiter)
-            ],
-        )
+        for found in await context.machine.offload(work, context.limiter):
+            published = context.versions.is_known(found.digest)
+            print_ = found.print if published else (0, 0, 0)
+            context.store.database.run(
+                "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?)",
+                *(found.name, context.store.workspace, ROOT, found.name, *print_, now),
+            )
+
+
+def _find(folder: Folder, name: str) -> _Found | None:
+    """None for what can't be read now, or is nothing of Shoal's."""
+    disk, room = folder.disk, folder.outgoing
+    try:
+        stat = disk.stat(room, name)
+        print_ = (stat.inode, stat.size, stat.mtime_ns)
+        if stat.kind is EntryKind.SYMLINK:
+            return _Found(name, print_, digest(disk.read_link(room, name).encode("utf-8", "surrogateescape")))
+        return _Found(name, print_, _digest(disk, room, name)) if stat.kind is EntryKind.FILE else None
+    except OSError:
+        return None
+
+
+def _digest(disk: Disk, room: Descriptor, name: str) -> bytes:
+    descriptor = disk.open_file(room, name)
+    try:
+        offsets = count(0, WINDOW)
+        return assembled_digest(iter(lambda: disk.read_at(descriptor, WINDOW, next(offsets)), b""))
+    finally:
+        disk.close(descriptor)
 
 
 def _let_go(folder: Folder, waiting: _Waiting, parent: tuple[str, ...], conflict: str) -> bool:

@@ -75,26 +75,68 @@ def check_target(folder: Folder, target: Target) -> Descriptor:
 def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Placed:
     """Bring `.shoal/temp/TEMP`, complete and fsynced, to its target. An edit that lands between the last check and the
     swap is kept under the name `conflict` beside it. `Changed` when the target is not as expected."""
-    disk, room = folder.disk, folder.temp
+    disk = folder.disk
     parent = check_target(folder, target)
+    before = fingerprint(disk.stat(folder.temp, temp))
     failpoint("peer.swap.checked")
+    outgoing, kept = None, None
+    if target.expected is None:
+        _rename_new(folder, temp, parent, target.name)
+        failpoint("peer.swap.done")
+    else:
+        label = _swap(folder, temp, parent, target.name)
+        failpoint("peer.swap.done")
+        outgoing, kept = _judge_swapped(folder, label, parent, target.expected, conflict)
+    disk.fsync(parent)
+    return Placed(_print_in_place(disk, parent, target.name, before), outgoing, kept)
+
+
+def _rename_new(folder: Folder, temp: str, parent: Descriptor, name: str) -> None:
     try:
-        if target.expected is None:
-            disk.rename(room, temp, parent, target.name)
-        else:
-            disk.exchange(room, temp, parent, target.name)
+        folder.disk.rename(folder.temp, temp, parent, name)
     except (FileExistsError, FileNotFoundError):
         raise Changed("a file came or went during the swap") from None
-    failpoint("peer.swap.done")
-    kept, outgoing = None, None
-    if target.expected is not None:
-        if same_file(disk.stat(room, temp), target.expected):
-            outgoing = send_out(folder, room, temp)
-        else:
-            disk.rename(room, temp, parent, conflict)
-            kept = conflict
-    disk.fsync(parent)
-    return Placed(fingerprint(disk.stat(parent, target.name)), outgoing, kept)
+
+
+def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:
+    """Exchange by way of `.shoal/outgoing`, so that what comes out is there from the first moment, whatever happens
+    next: in `temp` it would be in the way of the next attempt. Returns its name there."""
+    disk, room = folder.disk, folder.outgoing
+    label = send_out(folder, folder.temp, temp).name
+    try:
+        disk.exchange(room, label, parent, name)
+    except OSError as error:
+        disk.unlink(room, label)  # what was fetched, and never in place
+        if isinstance(error, FileNotFoundError):
+            raise Changed("a file went during the swap") from None
+        raise
+    return label
+
+
+def _judge_swapped(
+    folder: Folder, label: str, parent: Descriptor, expected: Fingerprint, conflict: str
+) -> tuple[Outgoing | None, str | None]:
+    """What came out is as expected and waits, or goes beside its old place. Where that can't be, it waits under the
+    looks it should have had, and comes back from there as a conflict copy."""
+    disk, room = folder.disk, folder.outgoing
+    stat = disk.stat(room, label)
+    if same_file(stat, expected):
+        return Outgoing(label, fingerprint(stat)), None
+    try:
+        disk.rename(room, label, parent, conflict)
+    except OSError:
+        return Outgoing(label, expected), None
+    return None, conflict
+
+
+def _print_in_place(disk: Disk, parent: Descriptor, name: str, before: Fingerprint) -> Fingerprint:
+    """How a file looks that was just put in place. If it was written to since, how it looked before, so that LOCAL
+    doesn't take the one for the other."""
+    try:
+        stat = disk.stat(parent, name)
+    except FileNotFoundError:
+        return before
+    return fingerprint(stat) if same_file(stat, before) else before
 
 
 def send_out(folder: Folder, parent: Descriptor, name: str) -> Outgoing:
@@ -156,10 +198,15 @@ def set_attributes(folder: Folder, target: Target, content: Content, *, symlink:
     else:
         descriptor = disk.open_file(parent, target.name)
         try:
+            if fingerprint(disk.stat_open(descriptor)) != target.expected:
+                raise Changed("a file has changed since it was last looked at")
             dress(disk, descriptor, content, target.expected)
         finally:
             disk.close(descriptor)
-    return fingerprint(disk.stat(parent, target.name))
+    now, expected = fingerprint(disk.stat(parent, target.name)), target.expected
+    if expected is None or (now.inode, now.size) != (expected.inode, expected.size):
+        raise Changed("a file changed while its attributes were set")
+    return now
 
 
 def dress(disk: Disk, descriptor: Descriptor, content: Content, before: Fingerprint | None) -> None:

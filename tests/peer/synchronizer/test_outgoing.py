@@ -1,0 +1,214 @@
+"""`.shoal/outgoing`: what waits there goes after a minute, unless somebody has written to it (design §7; law 1)."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.outgoing import KEPT_MS, OutgoingRoom
+from peer.synchronizer.replacing import Target, put_in_place, take_away
+from peer.version_store import Version
+from protocol.identifiers import DeviceId, NodeId, VersionId
+from protocol.manifests import Manifest
+from tests.peer.folders import SyncFolder, sync_folder
+
+OLD, NEW, MINE = b"what both agreed on", b"what the tracker has", b"what somebody saved through an old descriptor"
+
+
+@pytest.fixture(params=["linux", "simulated"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncFolder]:
+    with sync_folder(request.param, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[SyncFolder]:
+    with sync_folder("simulated", tmp_path) as opened:
+        yield opened
+
+
+def room(folder: SyncFolder) -> OutgoingRoom:
+    return OutgoingRoom(folder.context, LocalSteps(folder.context))
+
+
+def waiting(folder: SyncFolder) -> list[str]:
+    return folder.hand.names(".shoal/outgoing")
+
+
+def pass_time(folder: SyncFolder, seconds: float) -> None:
+    folder.wall_ns[0] += round(seconds * 1e9)
+
+
+async def replaced(folder: SyncFolder) -> str:
+    """d/f.txt was replaced by Shoal; the name under which the old one waits."""
+    folder.hand.mkdir("d")
+    folder.hand.write("d/f.txt", OLD)
+    folder.hand.write(".shoal/temp/t", NEW)
+    await folder.indexer.scan_everything()
+    row = folder.row("d/f.txt")
+    with folder.opened() as opened:
+        placed = put_in_place(opened, "t", Target(("d",), "f.txt", row.print), "unused")
+    assert placed.outgoing is not None
+    folder.context.remember_outgoing(placed.outgoing, row)
+    return placed.outgoing.name
+
+
+COPY = "f (conflicted copy, laptop, 2023-11-14).txt"
+
+
+async def test_it_goes_after_a_minute(folder: SyncFolder) -> None:
+    await replaced(folder)
+    pass_time(folder, 59.9)
+    await room(folder).sweep()
+    assert len(waiting(folder)) == 1
+    pass_time(folder, 0.1)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+    assert folder.store.database.rows("SELECT * FROM outgoing") == []
+    assert folder.hand.names("d") == ["f.txt"]
+
+
+@pytest.mark.parametrize("how", ["write", "append"])
+async def test_what_was_written_to_comes_back(folder: SyncFolder, how: str) -> None:
+    """An editor had it open when it was swapped out."""
+    name = await replaced(folder)
+    getattr(folder.hand, how)(f".shoal/outgoing/{name}", MINE)
+    folder.context.to_look_at.clear()
+    await room(folder).sweep()
+    assert folder.hand.names("d") == ["f.txt"]  # who has it open may go on writing
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert folder.hand.names("d") == [COPY, "f.txt"]
+    assert folder.hand.read(f"d/{COPY}").endswith(MINE)
+    assert folder.hand.read("d/f.txt") == NEW
+    assert waiting(folder) == []
+    assert folder.context.to_look_at == {("d",)}
+
+
+async def test_what_comes_back_when_its_folder_is_gone(folder: SyncFolder) -> None:
+    name = await replaced(folder)
+    folder.hand.write(f".shoal/outgoing/{name}", MINE)
+    folder.hand.remove("d")
+    await folder.indexer.scan_everything()
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert folder.hand.names() == [COPY]
+    assert folder.hand.read(COPY) == MINE
+
+
+async def test_what_was_removed_and_written_to_comes_back(folder: SyncFolder) -> None:
+    folder.hand.mkdir("d")
+    folder.hand.write("d/f.txt", OLD)
+    await folder.indexer.scan_everything()
+    row = folder.row("d/f.txt")
+    with folder.opened() as opened:
+        out = take_away(opened, Target(("d",), "f.txt", row.print))
+    folder.context.remember_outgoing(out, row)
+    folder.store.drop_local(row.node)
+    folder.hand.append(f".shoal/outgoing/{out.name}", MINE)
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert folder.hand.names("d") == [COPY]
+    assert folder.hand.read(f"d/{COPY}") == OLD + MINE
+
+
+async def test_a_clock_that_jumps_back(folder: SyncFolder) -> None:
+    """The minute begins anew: it neither ends early nor lasts for years."""
+    await replaced(folder)
+    pass_time(folder, -100_000_000)
+    await room(folder).sweep()
+    assert len(waiting(folder)) == 1
+    pass_time(folder, KEPT_MS / 1000 - 1)
+    await room(folder).sweep()
+    assert len(waiting(folder)) == 1
+    pass_time(folder, 1)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+
+
+async def test_what_is_gone_by_itself(folder: SyncFolder) -> None:
+    name = await replaced(folder)
+    folder.hand.remove(f".shoal/outgoing/{name}")
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert folder.store.database.rows("SELECT * FROM outgoing") == []
+
+
+def publish(folder: SyncFolder, content: bytes) -> None:
+    """A version with this content is known."""
+    manifest = Manifest(size=len(content), mtime_ns=1, inline=content)
+    node = NodeId(bytes(16))
+    folder.context.versions.put(Version(VersionId(b"v" * 16), node, DeviceId(bytes(16)), manifest, ()))
+
+
+async def test_what_a_crash_left_waits_its_minute_from_now(folder: SyncFolder) -> None:
+    publish(folder, OLD)
+    folder.hand.write(".shoal/outgoing/left", OLD)
+    await room(folder).sweep()
+    pass_time(folder, 59)
+    await room(folder).sweep()
+    assert waiting(folder) == ["left"]
+    pass_time(folder, 1)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+    assert folder.hand.names() == []
+
+
+async def test_what_a_crash_left_and_nobody_knows_comes_back(folder: SyncFolder) -> None:
+    """It was edited between the last check and the swap, and then the power went."""
+    publish(folder, OLD)
+    folder.hand.write(".shoal/outgoing/left", MINE)
+    await room(folder).sweep()
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    (copy,) = folder.hand.names()
+    assert "conflicted copy" in copy
+    assert folder.hand.read(copy) == MINE
+    assert waiting(folder) == []
+
+
+async def test_a_symlink_that_nobody_knows_comes_back(folder: SyncFolder) -> None:
+    folder.hand.link_to("nowhere at all", ".shoal/outgoing/left")
+    await room(folder).sweep()
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+    await folder.indexer.scan_everything()
+    assert len(folder.paths()) == 1
+
+
+async def test_one_that_can_not_be_dealt_with_stops_only_itself(simulated: SyncFolder) -> None:
+    """Law 15."""
+    publish(simulated, OLD)
+    for name in ("a", "b", "c"):
+        simulated.hand.write(f".shoal/outgoing/{name}", OLD)
+    await room(simulated).sweep()
+    pass_time(simulated, 60)
+
+    def before(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "unlink" and arguments[1] == "a":
+            raise OSError(errno.EIO, "input/output error")
+
+    simulated.simulated.before_call = before
+    await room(simulated).sweep()
+    assert waiting(simulated) == ["a"]
+    simulated.simulated.before_call = None
+    await room(simulated).sweep()
+    assert waiting(simulated) == []
+
+
+async def test_a_conflict_name_that_was_taken_on_the_disk_meanwhile(folder: SyncFolder) -> None:
+    """LOCAL doesn't know of it yet; the next sweep does, after a look."""
+    name = await replaced(folder)
+    folder.hand.write(f".shoal/outgoing/{name}", MINE)
+    folder.hand.write(f"d/{COPY}", b"in the way")
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert waiting(folder) == [name]
+    await folder.indexer.scan_everything()
+    await room(folder).sweep()
+    assert folder.hand.read("d/f (conflicted copy, laptop, 2023-11-14 2).txt") == MINE
+    assert folder.hand.read(f"d/{COPY}") == b"in the way"
