@@ -76,6 +76,7 @@ async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
     assert running.log.read_text() == ""
 
 
+@pytest.mark.slow
 async def test_check_tells_damage_by_its_exit_code(tmp_path: Path) -> None:
     data = tmp_path / "data"
     account = new_account()
@@ -146,6 +147,7 @@ def test_version_help_and_completion() -> None:
     assert "_SHOAL_TRACKER_COMPLETE" in shoal_tracker("completion", "bash").stdout
 
 
+@pytest.mark.slow
 def test_a_configuration_file(tmp_path: Path) -> None:
     config = tmp_path / "tracker.toml"
     config.write_text(f'data = "{tmp_path / "data"}"\nlisten = "127.0.0.1:0"\ninsecure-http = true\n')
