@@ -7,7 +7,6 @@ stopped through its shutdown trigger: cancelling it would cut answers off and sk
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from ssl import SSLError
 from typing import Any
 
 import trio
@@ -108,6 +107,11 @@ async def run_server(
 ) -> None:
     """Serve until `stop` is set; reports the real address when ready. `Problem` when it can't listen there."""
     check_listen(listen)
+    config = _config(listen)
+    try:
+        config.create_ssl_context()
+    except OSError as error:
+        raise Problem(f"the certificate or its key can't be used: {error.strerror or error}") from None
     app = _Adapted(tracker.app)
 
     async def stopping() -> None:
@@ -119,13 +123,9 @@ async def run_server(
     try:
         async with trio.open_nursery() as nursery:
             addresses: list[str] = await nursery.start(
-                lambda task_status: serve(
-                    app, _config(listen), shutdown_trigger=stopping, task_status=task_status, mode="asgi"
-                )
+                lambda task_status: serve(app, config, shutdown_trigger=stopping, task_status=task_status, mode="asgi")
             )
             task_status.started(addresses[0])
-    except* SSLError as group:
-        raise Problem(f"the certificate or its key can't be used: {_first(group)}") from None
     except* OSError as group:
         raise Problem(f"can't listen on {listen.host}:{listen.port}: {_first(group)}") from None
 
