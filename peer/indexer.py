@@ -146,6 +146,8 @@ class Indexer:
                 self._problems.report((*names, entry.name), KIND, reason, "it is left alone")
                 continue
             row = known.get(entry.name)
+            if row is not None and row.node in claimed:
+                row = None  # it has just been found under another name
             if row is not None and row.kind == _KINDS[entry.stat.kind]:
                 self._refresh(names, row, entry)
                 claimed.add(row.node)

@@ -293,6 +293,18 @@ async def test_two_files_change_names(folder: SyncFolder) -> None:
     assert folder.row("h").print.size == len(b"another")
 
 
+async def test_a_file_and_a_directory_change_names(folder: SyncFolder) -> None:
+    """Found by the simulation: the file was found under the directory's name, and then given up under its own."""
+    await filled(folder)
+    file, directory = folder.node("h"), folder.node("d")
+    folder.hand.move("h", "x")
+    folder.hand.move("d", "h")
+    folder.hand.move("x", "d")
+    await folder.indexer.scan([()])
+    assert (folder.node("d"), folder.node("h")) == (file, directory)
+    assert folder.paths() == {"d", "h", "h/e", "h/e/f", "h/g", "empty"}
+
+
 # What can't be seen is not gone --------------------
 
 
