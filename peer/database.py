@@ -7,7 +7,7 @@ microseconds; nothing here waits for a network or holds a transaction open while
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from protocol.errors import DatabaseTooNew, Problem
@@ -184,14 +184,20 @@ def open_database(path: str) -> Database:
     """
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            connection.close()
-            raise DatabaseTooNew(f"{path} was written by a newer Shoal (schema {version}); upgrade this one")
-        if version == 0:
-            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        with ExitStack() as on_failure:
+            on_failure.callback(connection.close)
+            _prepare(connection, path)
+            on_failure.pop_all()
     except sqlite3.Error as error:
         raise Problem(f"the database {path} can't be opened: {error}") from error
     return Database(connection)
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise DatabaseTooNew(f"{path} was written by a newer Shoal (schema {version}); upgrade this one")
+    if version == 0:
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")

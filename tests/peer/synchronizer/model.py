@@ -12,8 +12,9 @@ it: what is left there must be in the folder at the end.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from peer.database import Database
 from peer.synchronizer.conflicts import conflict_name
 from peer.synchronizer.planner import plan
 from peer.synchronizer.slices import Slice
@@ -39,10 +40,11 @@ from peer.synchronizer.steps import (
     Wait,
     aside_name,
 )
+from peer.tree_store import TreeStore
 from peer.trees import Content, Fingerprint, Local, Remote, Synced
 from protocol import commits
 from protocol.commits import DIRECTORY, FILE, SYMLINK, Create, Delete, Move, Operation, Place, Write
-from protocol.identifiers import ID_LENGTH, ROOT, NameToken, NodeId, PlaceMark, VersionId
+from protocol.identifiers import ID_LENGTH, ROOT, NameToken, NodeId, PlaceMark, VersionId, WorkspaceId
 from tracker.metadata import rules
 
 NAMES = ("a", "b", "c", "d")
@@ -686,3 +688,92 @@ class There(Person):
         row = self.world.remote[node]
         mark = PlaceMark(self.world.fresh())
         self._commit(_delete(row, mark))
+
+
+# Cases --------------------
+
+Path: TypeAlias = str
+"""Names with slashes between them, from the top."""
+
+
+class Case(World):
+    """A world to set up by paths. `here` has read all its files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = Here(self, read=True)
+        self.there = There(self)
+
+    def both(self, *paths: Path) -> list[NodeId]:
+        """Files, and directories with a slash at their end, on which all sides agree."""
+        for path in paths:
+            self.new(self.there, path)
+        self.settle(4 * len(paths) + 4)
+        return [self.node(self.there, path) for path in paths]
+
+    def new(self, person: Here | There, path: Path, content: Content | None = None) -> NodeId:
+        """Somebody makes a file, or a directory."""
+        parent, name = self._place(person, path)
+        if path.endswith("/"):
+            person.create(parent, name, DIRECTORY, None)
+        else:
+            person.create(parent, name, FILE, content or self.new_content())
+        return self.node(person, path)
+
+    def move(self, person: Here | There, path: Path, to: Path) -> None:
+        person.move(self.node(person, path), *self._place(person, to))
+
+    def edit(self, person: Here | There, path: Path, content: Content | None = None) -> None:
+        person.write(self.node(person, path), content or self.new_content())
+
+    def delete(self, person: Here | There, path: Path) -> None:
+        person.delete(self.node(person, path))
+
+    def node(self, person: Here | There, path: Path) -> NodeId:
+        """The node at a path, as that person sees it."""
+        node = ROOT
+        for name in path.strip("/").split("/") if path.strip("/") else ():
+            found = person.at(node, name)
+            assert found is not None, f"no {path}"
+            node = found
+        return node
+
+    def _place(self, person: Here | There, path: Path) -> tuple[NodeId, str]:
+        above, _, name = path.rstrip("/").rpartition("/")
+        return self.node(person, above), name
+
+    def why(self, node: NodeId) -> str:
+        """What a node waits for."""
+        step = self.steps()[node]
+        assert isinstance(step, Wait)
+        return step.why
+
+    def end(self) -> list[str]:
+        """Work until all agree; the paths that there are then."""
+        self.settle(rounds(self))
+        self.check_agreed()
+        return sorted("/".join(path) for path in self.paths())
+
+
+def rounds(world: World) -> int:
+    """In how many rounds everything must have come to rest."""
+    return 4 * len(world.local.keys() | world.remote.keys()) + 10
+
+
+def store_of(database: Database, world: World) -> TreeStore:
+    """The world's three trees, in a workspace of their own."""
+    number = database.row("SELECT count(DISTINCT workspace) FROM dirty")[0] + 1
+    store = TreeStore(database, WorkspaceId(identifier(number)))
+    with database.transaction():
+        store.mark_dirty(ROOT)
+        for local in world.local.values():
+            store.put_local(local)
+        for remote in world.remote.values():
+            store.put_remote(remote)
+        for synced in world.synced.values():
+            store.put_synced(synced)
+        for version, content in world.versions.items():
+            row = (store.workspace, version, b"", b"", b"", b"", content.digest, content.mtime_ns)
+            marks = (content.executable, content.private)
+            database.run("INSERT INTO versions VALUES (?,?,?,?,?,?,?,?,?,?)", *row, *marks)
+    return store

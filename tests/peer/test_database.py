@@ -1,0 +1,99 @@
+"""The client metadata database: its version, its transactions."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.database import SCHEMA_VERSION, Database, open_database
+from protocol.errors import DatabaseTooNew, Problem
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    opened = open_database(":memory:")
+    yield opened
+    opened.close()
+
+
+def settings(database: Database) -> dict[str, bytes]:
+    return dict(database.rows("SELECT key, value FROM settings"))
+
+
+def test_what_was_stored_is_there_the_next_time(tmp_path: Path) -> None:
+    path = str(tmp_path / "peer.db")
+    database = open_database(path)
+    database.set_setting("key", b"value")
+    database.close()
+    database = open_database(path)
+    assert database.get_setting("key") == b"value"
+    assert database.get_setting("other") is None
+    assert database.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    assert database.rows("PRAGMA journal_mode") == [("wal",)]
+    database.close()
+
+
+def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "peer.db"
+    open_database(str(path)).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseTooNew, match=rf"peer\.db was written by a newer Shoal \(schema {SCHEMA_VERSION + 1}\)"):
+        open_database(str(path))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["text", "directory", "missing folder"])
+def test_what_is_no_database(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "peer.db"
+    if damage == "text":
+        path.write_bytes(b"this is no database at all, " * 100)
+    elif damage == "directory":
+        path.mkdir()
+    else:
+        path = tmp_path / "missing" / "peer.db"
+    with pytest.raises(Problem, match="can't be opened"):
+        open_database(str(path))
+
+
+def test_a_half_made_schema_is_made_whole(tmp_path: Path) -> None:
+    """Killed while it was being made: nothing of it is there."""
+    path = str(tmp_path / "peer.db")
+    connection = sqlite3.connect(path)
+    connection.executescript("BEGIN; CREATE TABLE settings (key TEXT PRIMARY KEY);")
+    connection.close()
+    database = open_database(path)
+    database.set_setting("key", b"value")
+    database.close()
+
+
+def test_a_transaction_is_all_or_nothing(database: Database) -> None:
+    with database.transaction():
+        database.set_setting("kept", b"1")
+    with pytest.raises(KeyError), database.transaction():
+        database.set_setting("lost", b"1")
+        raise KeyError
+    assert settings(database) == {"kept": b"1"}
+
+
+def test_an_inner_transaction_is_part_of_the_outer(database: Database) -> None:
+    with pytest.raises(KeyError), database.transaction():
+        with database.transaction():
+            database.set_setting("inner", b"1")
+        raise KeyError
+    assert settings(database) == {}
+    with database.transaction():
+        database.set_setting("after", b"1")
+    assert settings(database) == {"after": b"1"}
+
+
+def test_any_number_of_keys(database: Database) -> None:
+    keys = [bytes([number >> 8, number & 255]) for number in range(1300)]
+    database.run_many("INSERT INTO outbox VALUES (?,?,?)", [(b"w", key, b"") for key in keys])
+    sql = "SELECT id FROM outbox WHERE workspace = ? AND id IN (??)"
+    assert sorted(row[0] for row in database.rows_in(sql, b"w", [*keys, b"none such"])) == keys
+    assert list(database.rows_in(sql, b"w", [])) == []
+    assert list(database.rows_in(sql, b"another", keys)) == []

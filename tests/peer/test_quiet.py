@@ -1,0 +1,99 @@
+"""When a changed file may be read (design §7, "Publishing")."""
+
+from dataclasses import replace
+
+import pytest
+
+from peer.quiet import LONG, LONGEST, SHORT, SMALL, Quiet
+from peer.trees import Fingerprint
+from protocol.identifiers import NodeId
+
+NODE, OTHER = NodeId(b"n" * 16), NodeId(b"o" * 16)
+SECOND = 1_000_000_000
+
+
+def look(size: int, *, inode: int = 1, mtime_ns: int = 5 * SECOND, after_ns: int = 0) -> Fingerprint:
+    """A file written to at `mtime_ns`, whose inode changed `after_ns` later."""
+    return Fingerprint(1, inode, size, mtime_ns, mtime_ns + after_ns, 0o644)
+
+
+def test_what_nobody_saw_change_may_be_read_at_once() -> None:
+    assert Quiet().due(NODE, 100.0) == 0
+
+
+def test_a_small_file_is_read_soon() -> None:
+    quiet = Quiet()
+    quiet.changed(NODE, look(SMALL), 100.0)
+    assert quiet.due(NODE, 100.0) == pytest.approx(SHORT)
+    assert quiet.due(NODE, 100.0 + SHORT / 2) == pytest.approx(SHORT / 2)
+    assert quiet.due(NODE, 100.0 + SHORT) == pytest.approx(0)
+    assert quiet.due(NODE, 200.0) == 0
+    assert quiet.due(OTHER, 100.0) == 0
+
+
+def test_a_large_file_that_is_being_written_is_read_later() -> None:
+    quiet = Quiet()
+    quiet.changed(NODE, look(SMALL + 1), 100.0)
+    assert quiet.due(NODE, 100.0) == pytest.approx(LONG)
+
+
+def test_a_large_file_that_arrived_whole_is_read_soon() -> None:
+    """It was renamed or linked to where it is, after it had been written."""
+    quiet = Quiet()
+    quiet.changed(NODE, look(SMALL + 1, after_ns=SECOND), 100.0)
+    assert quiet.due(NODE, 100.0) == pytest.approx(SHORT)
+
+
+def test_growing_doubles_the_pause_up_to_a_bound() -> None:
+    quiet, time, pauses = Quiet(), 100.0, []
+    for step in range(8):
+        quiet.changed(NODE, look(SMALL + step + 1, mtime_ns=step), time)
+        pauses.append(quiet.due(NODE, time))
+        time += 0.1
+    assert pauses == pytest.approx([LONG, 2 * LONG, 4 * LONG, 8 * LONG, *[LONGEST] * 4])
+
+
+def test_a_small_file_that_grows_is_no_longer_read_soon() -> None:
+    quiet = Quiet()
+    quiet.changed(NODE, look(10), 100.0)
+    quiet.changed(NODE, look(20), 100.01)
+    assert quiet.due(NODE, 100.01) == pytest.approx(LONG)
+
+
+def test_a_file_that_shrinks_is_being_written_too() -> None:
+    quiet = Quiet()
+    quiet.changed(NODE, look(20), 100.0)
+    quiet.changed(NODE, look(0), 100.01)
+    assert quiet.due(NODE, 100.01) == pytest.approx(LONG)
+
+
+def test_looking_again_at_the_same_file_changes_nothing() -> None:
+    quiet = Quiet()
+    quiet.changed(NODE, look(SMALL + 1), 100.0)
+    quiet.changed(NODE, look(SMALL + 1), 100.4)
+    assert quiet.due(NODE, 100.4) == pytest.approx(LONG - 0.4)
+
+
+def test_saved_anew_by_rename_is_whole() -> None:
+    """Another size, but another inode as well: nobody goes on writing to it."""
+    quiet = Quiet()
+    quiet.changed(NODE, look(10), 100.0)
+    quiet.changed(NODE, look(20, inode=2), 100.01)
+    assert quiet.due(NODE, 100.01) == pytest.approx(SHORT)
+
+
+def test_written_in_place_with_its_size_kept() -> None:
+    quiet = Quiet()
+    quiet.changed(NODE, look(10), 100.0)
+    quiet.changed(NODE, replace(look(10), mtime_ns=6 * SECOND, ctime_ns=6 * SECOND), 100.01)
+    assert quiet.due(NODE, 100.01) == pytest.approx(SHORT)
+
+
+def test_after_it_was_read_the_next_change_starts_anew() -> None:
+    quiet = Quiet()
+    for size in (10, 20, 30, 40):
+        quiet.changed(NODE, look(size), 100.0)
+    quiet.read(NODE)
+    assert quiet.due(NODE, 100.0) == 0
+    quiet.changed(NODE, look(50), 100.0)
+    assert quiet.due(NODE, 100.0) == pytest.approx(SHORT)
