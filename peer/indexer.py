@@ -22,6 +22,7 @@ from protocol.commits import DIRECTORY, FILE, SYMLINK
 from protocol.errors import Malformed, WrongRoot
 from protocol.hashing import digest
 from protocol.identifiers import MAX_FILE_SIZE, MAX_LINK_BYTES, NodeId, new_id
+from protocol.manifests import MAX_MTIME_NS
 from protocol.names import check_name
 from protocol.ports import Machine
 
@@ -249,6 +250,8 @@ def _unfit(entry: Seen, device: int) -> str | None:
         return "its name is not valid UTF-8"
     if entry.stat.device != device:
         return "another file system is mounted here"
+    if entry.stat.kind is not EntryKind.DIRECTORY and abs(entry.stat.mtime_ns) > MAX_MTIME_NS:
+        return "its modification time is before 1824 or after 2116"
     if entry.link is not None:
         try:
             if not 0 < len(entry.link.encode()) <= MAX_LINK_BYTES:

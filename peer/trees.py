@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from peer.ports import Stat
 from protocol.identifiers import NodeId, PlaceMark, VersionId
+from protocol.manifests import MAX_MTIME_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,9 @@ class Fingerprint:
 
 
 def fingerprint(stat: Stat) -> Fingerprint:
-    """The part of a Stat that is kept."""
-    return Fingerprint(stat.device, stat.inode, stat.size, stat.mtime_ns, stat.ctime_ns, stat.mode)
+    """The part of a Stat that is kept. Disks know times that neither SQLite nor a manifest can hold."""
+    mtime_ns = max(-MAX_MTIME_NS, min(stat.mtime_ns, MAX_MTIME_NS))
+    return Fingerprint(stat.device, stat.inode, stat.size, mtime_ns, stat.ctime_ns, stat.mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from protocol.commits import DIRECTORY, FILE, SYMLINK
 from protocol.errors import WrongRoot
 from protocol.hashing import digest
 from protocol.identifiers import MAX_FILE_SIZE
+from protocol.manifests import MAX_MTIME_NS
 from tests.peer.folders import RealHand, SyncFolder, sync_folder
 
 
@@ -501,6 +502,23 @@ async def test_a_file_that_is_too_large(linux: SyncFolder, tmp_path: Path) -> No
     assert not linux.row("large").blocked
     assert linux.problems() == {}
     assert linux.store.unread_files() == [node]
+
+
+async def test_times_that_can_not_be_kept(folder: SyncFolder) -> None:
+    """Disks know the year 2400 and beyond; SQLite ends with 2262, a manifest with 2116."""
+    await filled(folder)
+    folder.hand.write("new", b"")
+    for path, mtime_ns in (("h", 1 << 63), ("new", MAX_MTIME_NS + 1), ("d", 1 << 63), ("d/g", MAX_MTIME_NS)):
+        folder.hand.touch(path, mtime_ns)
+    await folder.indexer.scan_everything()
+    assert folder.paths() == ALL
+    assert folder.problems() == dict.fromkeys(("h", "new"), "its modification time is before 1824 or after 2116")
+    assert folder.row("d/g").print.mtime_ns == MAX_MTIME_NS
+    for path in ("h", "new"):
+        folder.hand.touch(path, 1)
+    await folder.indexer.scan_everything()
+    assert folder.paths() == ALL | {"new"}
+    assert folder.problems() == {}
 
 
 async def test_shoals_own_folder(folder: SyncFolder) -> None:
