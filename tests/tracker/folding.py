@@ -43,8 +43,8 @@ class Follower:
         if entry.record is not None:
             for node, version in entry.record.durable:
                 self.nodes[node].durable = version
-            for node, version, head in entry.record.withdrawn:
-                if node in self.nodes and self.nodes[node].head in (version, head):
+            for node, _, head in entry.record.withdrawn:
+                if node in self.nodes:  # it may know an older head than the one withdrawn
                     self.nodes[node].head = head
 
     def _fold_operation(self, operation: Operation, announced: set[VersionId]) -> None:
