@@ -339,6 +339,8 @@ def _directory(credentials: Credentials, info: WorkspaceInfo) -> dict[DeviceId, 
         raise Malformed("the tracker names a member twice")
     if roles.get(credentials.user) != info.role:
         raise Malformed("the tracker names a workspace in which you have another role, or none")
+    if info.home and len(roles) > 1:
+        raise BadSignature("the tracker names somebody else as a member of your home")
     devices: dict[DeviceId, CertifiedDevice] = {}
     for member in info.members:
         if member.user == credentials.user and member.identity_key != credentials.identity_key:

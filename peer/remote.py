@@ -287,14 +287,16 @@ class RemoteTree:
         self._store.put_remote(Remote(node, parent, name, kind, mark, folded.version, None, folded.durable))
 
     def _begin_anew(self, fold: Fold) -> None:
-        """A snapshot replaces all. What it lacks is agreed on no longer: it counts as new here, never as deleted. A
-        commit on its way stays: its answer, or asking once more, says what became of it."""
-        for table in ("remote", "synced"):
-            rows = self._database.rows(f"SELECT node FROM {table} WHERE workspace = ?", self._workspace)
-            for (node,) in rows:
-                if node not in fold.nodes or table == "remote":
-                    self._database.run(f"DELETE FROM {table} WHERE workspace = ? AND node = ?", self._workspace, node)
-                    self._store.mark_dirty(node)
+        """A snapshot replaces all; it is taken when the tracker's history isn't the one known here, so it may be older
+        than what is here. What was agreed on differently is agreed on no longer: it counts as new on both sides, and
+        is merged, never deleted or replaced. A commit on its way stays: its answer says what became of it."""
+        agreed = "SELECT node, version FROM synced WHERE workspace = ?"
+        for node, version in self._database.rows(agreed, self._workspace):
+            folded = fold.nodes.get(node)
+            if folded is None or folded.deleted or folded.version != version:
+                self._store.drop_synced(node)
+        for (node,) in self._database.rows("SELECT node FROM remote WHERE workspace = ?", self._workspace):
+            self._store.drop_remote(node)
 
     def _take_back(self, node: NodeId, version: VersionId, head: VersionId | None) -> None:
         """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on."""

@@ -103,7 +103,7 @@ def open_folder(disk: Disk, root: SyncRoot) -> Iterator[Folder]:
         if marker is None or marker.id != root.id:
             raise WrongRoot(
                 f"the folder {root.path} is not the one that was synced here: its .shoal/root is missing or another's. "
-                "Nothing was deleted. Put the folder back, or sync into a new one"
+                "Nothing was deleted. Put the folder back, or log out, log in and run with a new one"
             )
         folder.device = disk.stat_open(top).device
         yield folder

@@ -10,8 +10,9 @@ import trio
 
 from peer.peer import Peer
 from peer.problems import PathProblem
-from peer.synchronizer.steps import Step, Wait
+from peer.synchronizer.steps import Read, SendWrite, Step, Wait
 from peer.synchronizer.synchronizer import is_coming
+from peer.trees import Remote
 from protocol.commits import DIRECTORY
 from protocol.errors import Problem, Usage
 from protocol.identifiers import NodeId
@@ -79,7 +80,7 @@ def state_of(peer: Peer) -> tuple[str, str]:
     stuck = stuck_problem(peer)
     if stuck is not None:
         return "error", stuck
-    return "syncing", f"{context.store.dirty_count()} paths to go"
+    return "syncing", f"{_paths(context.store.dirty_count())} to go"
 
 
 def is_settled(peer: Peer) -> bool:
@@ -96,10 +97,14 @@ def stuck_problem(peer: Peer) -> str | None:
         return None
     dirty = [node for _, node in context.store.dirty_after(0, context.store.dirty_count())]
     rows = context.store.locals(dirty)
-    stuck = sum(node in context.postponed or (node in rows and rows[node].blocked) for node in dirty)
+    stuck = sum(node in context.stuck or (node in rows and rows[node].blocked) for node in dirty)
     if not dirty or stuck < len(dirty):
         return None
-    return f"{len(dirty)} path{'s' if len(dirty) > 1 else ''} can't be synced: see the problems"
+    return f"{_paths(len(dirty))} can't be synced: see the problems"
+
+
+def _paths(count: int) -> str:
+    return "1 path" if count == 1 else f"{count} paths"
 
 
 async def wait_for(peer: Peer, what: str) -> None:
@@ -166,7 +171,7 @@ def _explain_node(peer: Peer, node: NodeId) -> list[str]:
         version = versions.get(remote.version)
         author = "this device" if version and version.author == peer.context.device else "another device"
         lines.append(f"version:        {remote.version.hex()} by {author}")
-        lines.append(f"in the cloud:   {'yes' if remote.available else 'not yet: keep the device that has it on'}")
+        lines.append(f"in the cloud:   {_in_the_cloud(remote, step)}")
     if local is not None and synced is not None and synced.version is not None:
         held = versions.get(synced.version)
         own = held is not None and held.author == peer.context.device
@@ -176,6 +181,14 @@ def _explain_node(peer: Peer, node: NodeId) -> list[str]:
 
 def _unread(local: Any) -> bool:
     return local.content is None and local.kind != DIRECTORY
+
+
+def _in_the_cloud(remote: Remote, step: Step | None) -> str:
+    if not remote.available:
+        return "not yet: keep the device that has it on"
+    if isinstance(step, Read | SendWrite):
+        return "the version before; the latest change is still to be sent"
+    return "yes"
 
 
 def _pending(step: Step | None) -> str:

@@ -206,7 +206,7 @@ class Backoff:
     LONGEST (Brooker, "Exponential Backoff And Jitter", AWS 2015).
     """
 
-    FIRST, LONGEST = 0.5, 60.0  # seconds
+    FIRST, LONGEST = 0.5, 32.0  # seconds
 
     def __init__(self, random_bytes: RandomBytes) -> None:
         self._random_bytes = random_bytes

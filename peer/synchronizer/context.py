@@ -1,5 +1,6 @@
 """What the parts of the synchronizer share: the ports, the stores, and a few notes they leave each other."""
 
+import errno
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ from protocol.ports import Machine
 log = logging.getLogger(__name__)
 POSTPONED = 15.0
 """Seconds until a step that the disk or the tracker refused is tried again."""
+COMING_AND_GOING = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
+"""Refusals that mean that somebody else is at work on the same path."""
+SOON, QUIET_TRIES = 0.5, 5
+"""After those, seconds until the next try, and how many of them nobody is told of."""
 
 
 @dataclass
@@ -64,6 +69,10 @@ class Context:
     transfer: Transfer = field(default_factory=Transfer)
     to_look_at: set[Names] = field(default_factory=set)
     """Directories that turned out not to be as LOCAL says."""
+    stuck: set[NodeId] = field(default_factory=set)
+    """Nodes that can't be synced as things are, each with a problem that says why."""
+    stumbles: Counter[NodeId] = field(default_factory=Counter)
+    """How often in a row the disk refused a node's step."""
     look_at_all: bool = True
     """The whole folder is to be looked at."""
     postponed: dict[NodeId, float] = field(default_factory=dict)
@@ -77,8 +86,24 @@ class Context:
         self.wake.set()
 
     def postpone(self, node: NodeId) -> None:
-        """Leave a node alone for a while."""
+        """Leave a node alone for a while; its problem has been reported."""
         self.postponed[node] = trio.current_time() + POSTPONED
+        self.stuck.add(node)
+
+    def stumble(self, node: NodeId, error: OSError) -> bool:
+        """Note that the disk refused a step of a node; True when a person should hear of it. What comes and goes under
+        our hands is tried again soon, a few times, before that."""
+        self.stumbles[node] += 1
+        if error.errno in COMING_AND_GOING and self.stumbles[node] <= QUIET_TRIES:
+            self.postponed[node] = trio.current_time() + SOON
+            return False
+        self.postpone(node)
+        return True
+
+    def clean(self, node: NodeId) -> None:
+        """The trees agree on a node: whatever kept them from it is over."""
+        self.stumbles.pop(node, None)
+        self.stuck.discard(node)
 
     def renew(self, node: NodeId) -> None:
         """Give a local node a fresh id and no past: it goes on as a new node."""

@@ -68,9 +68,9 @@ class Reading:
         context, row = self._context, wanted.row
         path = (*wanted.parent, row.name)
         if isinstance(result, OSError):
-            reason = (result.strerror or str(result)).lower()
-            context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
-            context.postpone(row.node)
+            if context.stumble(row.node, result):
+                reason = (result.strerror or str(result)).lower()
+                context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
             context.look_again(wanted.parent)
             return False
         if result is None or context.store.local(row.node) != row:

@@ -232,6 +232,7 @@ class Synchronizer:
         now = trio.current_time()
         waiting = {node: due - now for node, due in self._context.postponed.items() if due > now}
         self._context.postponed = {node: now + pause for node, pause in waiting.items()}
+        self._context.stuck &= waiting.keys()
         free = [node for node in nodes if node not in self.progress.fetching and node not in waiting]
         pause = min(waiting.values(), default=float("inf"))
         if not free:
@@ -256,6 +257,9 @@ class Synchronizer:
 
     def _clear_problems(self, steps: Iterable[Step]) -> None:
         context = self._context
+        for step in steps:
+            if isinstance(step, Clean):
+                context.clean(step.node)
         if context.problems.any():
             for step in steps:
                 path = context.store.path(step.node) if isinstance(step, Clean) else None
@@ -324,7 +328,7 @@ class Synchronizer:
             pause = quiet
         if not sends:
             return False, pause
-        accepted, behind = await self._sending.send(sends)
+        accepted, behind = await self._sending.send(sends, view.remote)
         if accepted:
             self.uploads_wanted.set()
         if behind:

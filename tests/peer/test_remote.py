@@ -320,3 +320,18 @@ def test_a_deleted_node_leaves_remote_and_stays_agreed_on(desk: Desk) -> None:
 
 def test_the_first_cursor_is_the_start_of_the_chain(desk: Desk) -> None:
     assert desk.remote.cursor() == (None, 0, first_chain_hash(desk.keys.workspace))
+
+
+def test_a_tracker_that_was_restored_from_a_backup_replaces_nothing_newer(desk: Desk) -> None:
+    create = desk.file("report", b"one")
+    assert create.content is not None
+    first = entry(desk.commit(create), 1)
+    desk.take(first)
+    write = Write(node=create.node, base=create.content.version, content=desk.content(create.node, b"two"))
+    desk.take(entry(desk.commit(write), 2))
+    desk.store.agree(create.node)
+    desk.take(first, snapshot=True)
+    remote = desk.store.remote(create.node)
+    assert remote is not None
+    assert remote.version == create.content.version
+    assert desk.store.synced(create.node) is None, "what is here counts as an edit, and is kept beside"
