@@ -213,10 +213,9 @@ class RemoteTree:
             if version == folded.version or self._known(fold, version):
                 folded.durable = version
         for node, version, head in record.withdrawn:
-            folded = self._folded(fold, node)
-            if folded.version == version:
-                folded.version = folded.durable = head
-                folded.deleted = folded.deleted or head is None
+            folded = self._folded(fold, node)  # it may know an older head than the one withdrawn
+            folded.version = folded.durable = head
+            folded.deleted = folded.deleted or head is None
             fold.withdrawn.append((node, version, head))
 
     def _known(self, fold: Fold, version: VersionId) -> bool:

@@ -270,6 +270,9 @@ def altered_sealing_key(reply: LoginReply) -> LoginReply:
     return replace(reply, sealing_keys=(replace(key, wrapped=flipped(key.wrapped)),))
 
 
+OWN_HOME = replace(INFO, home=True, role=OWNER, grant=grant_by(LAPTOP, LAPTOP_KEY), members=(as_owner(ANN_MEMBER),))
+
+
 LOGIN_LIES: dict[str, Callable[[LoginReply], LoginReply]] = {
     "another identity": lambda reply: replace(reply, identity_key=MALLORY.public),
     "another wrapping": lambda reply: replace(reply, identity_by_password=flipped(reply.identity_by_password)),
@@ -401,6 +404,7 @@ LIES: dict[str, WorkspaceInfo] = {
     "an unknown signer": replace(INFO, grant=grant_by(DeviceId(b"?" * 16), MALLORY)),
     "a signer who may not grant": replace(INFO, grant=grant_by(LAPTOP, LAPTOP_KEY)),
     "a home that another granted": replace(INFO, home=True),
+    "a stranger in a home": replace(OWN_HOME, members=(as_owner(ANN_MEMBER), BOB_MEMBER)),
     "sealed to a key we don't have": replace(INFO, grant=grant_by(PHONE, PHONE_KEY, key_number=2)),
     "sealed to another's key": replace(
         INFO, grant=grant_by(PHONE, PHONE_KEY, recipient_key=ExchangeKey(b"o" * 32).public)
@@ -432,6 +436,10 @@ LIES: dict[str, WorkspaceInfo] = {
 def test_a_lie_about_a_workspace_is_refused(lie: str) -> None:
     with pytest.raises((BadSignature, CannotOpen, Malformed)):
         opened(LIES[lie])
+
+
+def test_a_home_of_its_own_user_only_opens() -> None:
+    assert opened(OWN_HOME).home
 
 
 def test_a_workspace_named_twice_is_refused() -> None:
