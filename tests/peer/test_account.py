@@ -270,9 +270,6 @@ def altered_sealing_key(reply: LoginReply) -> LoginReply:
     return replace(reply, sealing_keys=(replace(key, wrapped=flipped(key.wrapped)),))
 
 
-OWN_HOME = replace(INFO, home=True, role=OWNER, grant=grant_by(LAPTOP, LAPTOP_KEY), members=(as_owner(ANN_MEMBER),))
-
-
 LOGIN_LIES: dict[str, Callable[[LoginReply], LoginReply]] = {
     "another identity": lambda reply: replace(reply, identity_key=MALLORY.public),
     "another wrapping": lambda reply: replace(reply, identity_by_password=flipped(reply.identity_by_password)),
@@ -390,6 +387,8 @@ def with_device(member: Member, made: Certificate) -> Member:
 def as_owner(member: Member) -> Member:
     return replace(member, role=OWNER)
 
+
+OWN_HOME = replace(INFO, home=True, role=OWNER, grant=grant_by(LAPTOP, LAPTOP_KEY), members=(as_owner(ANN_MEMBER),))
 
 LIES: dict[str, WorkspaceInfo] = {
     "altered keys": replace(INFO, grant=replace(BY_BOB, sealed=flipped(BY_BOB.sealed))),
