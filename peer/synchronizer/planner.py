@@ -151,14 +151,14 @@ class _Planner:
         if local.content is None:
             return Read(node)
         if synced.content is None or not local.content.same_bytes(synced.content):
-            return Renew(node)  # 4.1
+            return _kept(local)  # 4.1
         return RemoveLocal(node)  # 4.3
 
     def _deleted_directory(self, local: Local) -> Step:
         node = local.node
         fates = {self._fate_here(child) for child in self.view.local_children(node)}
         if "stays" in fates:  # 4.2
-            return SetAside(node, renew=True) if local.name == aside_name(node) else Renew(node)
+            return _kept(local)
         if "waits" not in fates:  # 4.3
             return RemoveLocal(node)
         return StepAside(node) if self._steps_aside(node) else Wait(node, "what is inside goes first")
@@ -335,6 +335,11 @@ class _Planner:
         if self._will(holder, SendDelete, SendMove):
             return send  # 10.2
         return Wait(local.node, "its name is taken there")
+
+
+def _kept(local: Local) -> Step:
+    """Worth keeping though deleted there; one that has stepped aside must not keep the name it has for a moment."""
+    return SetAside(local.node, renew=True) if local.name == aside_name(local.node) else Renew(local.node)
 
 
 def _moved(remote: Remote, synced: Synced) -> bool:

@@ -5,7 +5,7 @@ leads to a second commit. Its files are on the disk for good before it names the
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from peer.chunker import Staged
@@ -14,7 +14,7 @@ from peer.root import open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.steps import Send, SendCreate, SendDelete, SendMove
 from peer.tracker_client import DeviceClient
-from peer.trees import Local
+from peer.trees import Local, Remote
 from protocol.api import COMMIT, CommitRefusal, CommitReply, FailedOperation
 from protocol.codec import decode, encode
 from protocol.commits import (
@@ -101,11 +101,15 @@ class Sending:
         self._remote = remote
         self._signing_key = signing_key
 
-    async def send(self, steps: Iterable[Send]) -> tuple[bool, bool]:
-        """Send steps as commits. Returns whether any was accepted, and whether REMOTE has to be brought up to date, as
-        others have changed it too. Raises `Unreachable`; what was on its way is settled by `resend`."""
+    async def send(self, steps: Iterable[Send], planned: Mapping[NodeId, Remote]) -> tuple[bool, bool]:
+        """Send steps as commits. `planned` is REMOTE as it was when they were planned: a step on a node that others
+        have changed since is left out, as it would be made on a state that nobody here has merged.
+
+        Returns whether any was accepted, and whether REMOTE has to be brought up to date, as others have changed it
+        too. Raises `Unreachable`; what was on its way is settled by `resend`.
+        """
         accepted, behind = False, False
-        for draft in self._drafts(steps):
+        for draft in self._drafts(steps, planned):
             await self._make_durable()
             for _ in range(ATTEMPTS):
                 if not draft.operations:
@@ -134,10 +138,10 @@ class Sending:
 
     # Making
 
-    def _drafts(self, steps: Iterable[Send]) -> Iterator[_Draft]:
+    def _drafts(self, steps: Iterable[Send], planned: Mapping[NodeId, Remote]) -> Iterator[_Draft]:
         draft = _Draft()
         for step in steps:
-            made = self._operation(step)
+            made = self._operation(step, planned.get(step.node))
             if made is None:
                 continue
             draft.add(step.node, *made)
@@ -147,10 +151,12 @@ class Sending:
         if draft.operations:
             yield draft
 
-    def _operation(self, step: Send) -> tuple[Operation, tuple[SealedRun, ...]] | None:
+    def _operation(self, step: Send, planned: Remote | None) -> tuple[Operation, tuple[SealedRun, ...]] | None:
         """The operation that a step asks for, and the runs it names; None when the ground has shifted."""
         node, store = step.node, self._context.store
         local, remote = store.local(node), store.remote(node)
+        if _marks(remote) != _marks(planned):
+            return None
         if isinstance(step, SendDelete):
             return None if remote is None else (self._delete(node, remote.place, remote.version), ())
         if local is None:
@@ -297,6 +303,10 @@ class Sending:
         log.debug("refused: %s", failed.reason)
         if failed.reason in PERSONAL:
             self._report(draft.nodes[failed.index], *PERSONAL[failed.reason])
+        elif failed.reason == "node-exists" and failed.state is not None and failed.state.deleted:
+            # Taken over from the tracker and deleted there before it was agreed on, or its only version was withdrawn:
+            # an id doesn't return, so what is here goes on as a new node.
+            self._context.renew(draft.nodes[failed.index])
 
     def _report(self, node: NodeId, reason: str, advice: str) -> None:
         path = self._context.store.path(node) or self._context.store.remote_path(node)
@@ -307,6 +317,10 @@ class Sending:
         self._context.store.database.run(
             "DELETE FROM outbox WHERE workspace = ? AND id = ?", commit.workspace, commit.id
         )
+
+
+def _marks(remote: Remote | None) -> tuple[PlaceMark, VersionId | None] | None:
+    return None if remote is None else (remote.place, remote.version)
 
 
 def _file_manifest(staged: Staged, runs: tuple[SealedRun, ...]) -> Manifest:

@@ -177,17 +177,17 @@ class World:
         self.versions[version] = content
         return commits.Content(version=version, manifest=b"")
 
-    def commit(self, operations: list[Operation]) -> set[int]:
-        """Have the tracker judge a commit; the indices of what fails, nothing changed then."""
+    def commit(self, operations: list[Operation]) -> dict[int, str]:
+        """Have the tracker judge a commit; why each of what fails does, nothing changed then."""
         self._revision += 1
         verdict = rules.judge(operations, self._before(operations))
         if verdict.failures:
-            return set(verdict.failures)
+            return verdict.failures
         self._tracker |= verdict.nodes
         for node in verdict.nodes.values():
             self._marks |= {node.place, node.version or b""}
             self._show(node)
-        return set()
+        return {}
 
     def _before(self, operations: list[Operation]) -> rules.Before:
         alive = [node for node in self._tracker.values() if not node.deleted]
@@ -360,17 +360,27 @@ class World:
 
     def _send(self, steps: Sequence[Step]) -> bool:
         """One commit, sent again without what was refused."""
+        renewed = False
         for _ in range(3):
             made = [(step, operation) for step in steps if (operation := self._operation(step)) is not None]
             if not made:
-                return False
+                return renewed
             failed = self.commit([operation for _, operation in made])
             if not failed:
                 for _, operation in made:
                     self._accept(operation)
                 return True
+            for index, reason in failed.items():
+                renewed = self._settle_failure(made[index][0].node, reason) or renewed
             steps = [step for index, (step, _) in enumerate(made) if index not in failed]
-        return False
+        return renewed
+
+    def _settle_failure(self, node: NodeId, reason: str) -> bool:
+        if reason != "node-exists" or not self._tracker[node].deleted:
+            return False
+        self.rename_local_node(node, NodeId(self.fresh()))
+        self.drop_synced(node)
+        return True
 
     def _operation(self, step: Step) -> Operation | None:
         node, local, remote = step.node, self.local.get(step.node), self.remote.get(step.node)

@@ -355,6 +355,16 @@ def test_6_3_what_turns_out_to_be_worth_keeping_gets_its_own_name_again(case: Ca
     assert case.end() == ["d", "d (conflicted copy, here, 1970-01-01)", "d (conflicted copy, here, 1970-01-01)/new"]
 
 
+def test_6_3_an_edit_of_what_has_stepped_aside_and_is_deleted_there(case: Case) -> None:
+    one, other = case.both("a", "b")
+    case.there.swap(one, other)
+    case.turn()
+    case.here.write(min(one, other), case.new_content())
+    case.there.delete(min(one, other))
+    assert case.steps()[min(one, other)] == SetAside(min(one, other), renew=True)
+    assert case.end() == ["a", "a (conflicted copy, here, 1970-01-01)"]
+
+
 def test_6_3_outer_and_inner_folder_change_places_there(case: Case) -> None:
     outer, inner = case.both("a/", "a/b/")
     case.move(case.there, "a/b", "x")
@@ -541,6 +551,15 @@ def test_10_1_new_files_of_one_name_with_the_same_bytes_become_one(case: Case) -
     assert case.steps()[ours] == Adopt(ours, theirs)
     assert case.end() == ["a"]
     assert set(case.remote) == {theirs}
+
+
+def test_10_1_what_was_taken_over_and_then_deleted_there(case: Case) -> None:
+    """Before it was agreed on; the id can't be used again, but what is here is not lost."""
+    case.new(case.here, "a", case.pooled_content(1))
+    case.new(case.there, "a", case.pooled_content(1))
+    case.turn()
+    case.delete(case.there, "a")
+    assert case.end() == ["a"]
 
 
 def test_10_2_the_other_is_moved_away_here(case: Case) -> None:
