@@ -37,6 +37,8 @@ from protocol.signing import SigningKey
 
 log = logging.getLogger(__name__)
 FILE_THREADS = 4
+ASK_AGAIN = 15.0
+"""Seconds after an upload until the tracker is asked what it still lacks, if anything is not in the cloud by then."""
 SWEEP = 15.0
 """Seconds between looks at `.shoal/outgoing`."""
 FOLDER_SETTING, ROOT_SETTING, COUNTERS_SETTING = "folder", "root", "counters"
@@ -189,15 +191,19 @@ class Peer:
         self.synchronizer.uploads_wanted.set()
 
     async def _upload(self) -> None:
-        synchronizer = self.synchronizer
+        synchronizer, patience = self.synchronizer, float("inf")
         while True:
-            await synchronizer.uploads_wanted.wait()
-            synchronizer.uploads_wanted = trio.Event()
+            with trio.move_on_after(patience) as waiting:
+                await synchronizer.uploads_wanted.wait()
+            synchronizer.uploads_wanted, patience = trio.Event(), float("inf")
             if synchronizer.progress.paused or not synchronizer.progress.online:
                 continue
             try:
+                if waiting.cancelled_caught:
+                    await self.uploads.ask_what_is_missing()
                 await self.uploads.drain()
                 self.uploads.failure = None
+                patience = ASK_AGAIN if self.uploads.unfinished else float("inf")
             except* Unreachable:
                 synchronizer.disconnected()
                 synchronizer.lost.set()

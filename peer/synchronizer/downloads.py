@@ -19,18 +19,18 @@ from peer.root import Folder, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.replacing import Changed, Placed, Target, dress, put_in_place
+from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
 from peer.trees import Local, Remote, Synced
 from peer.version_store import Version, content_of
-from protocol.api import RUNS, ChunksRequest, RunsRequest
+from protocol.api import ChunksRequest
 from protocol.chunks import OVERHEAD, ChunkRef, open_chunk
 from protocol.commits import SYMLINK
-from protocol.errors import CannotOpen, Malformed
+from protocol.errors import CannotOpen, Malformed, WrongRoot
 from protocol.failpoints import failpoint
-from protocol.identifiers import MAX_REQUEST_CHUNKS, PACK_TARGET, ChunkId, NodeId, RunId
+from protocol.identifiers import MAX_REQUEST_CHUNKS, PACK_TARGET, ChunkId, NodeId
 from protocol.packs import read_index
-from protocol.runs import run_id
 
 KIND = "fetch"
 """The kind of problem this module reports."""
@@ -40,7 +40,6 @@ PARALLEL = 3
 """Requests under way at once for one group."""
 ONE_BY_ONE = 8
 """Up to this many files are fsynced one by one; more share one barrier for the whole file system."""
-RUNS_AT_ONCE = 500
 
 
 class Piece(NamedTuple):
@@ -62,6 +61,7 @@ class Job:
     base: dict[ChunkId, Piece]
     conflict: str
     failure: Exception | None = None
+    placed: bool = False
     to_come: int = 0  # bytes still to be fetched
 
     @property
@@ -88,19 +88,10 @@ class Downloads:
         """What to fetch, in groups that are carried out one by one or side by side. Asks the tracker for runs that are
         not here."""
         versions = {step.node: self._context.versions.get(step.version) for step in steps}
-        await self._fetch_runs([run for version in versions.values() if version for run in version.runs])
+        runs = [run for version in versions.values() if version for run in version.runs]
+        await fetch_runs(self._context, self._client, runs)
         jobs = [job for node, version in versions.items() if version and (job := self._job(node, version))]
         return list(_grouped(jobs))
-
-    async def _fetch_runs(self, runs: list[RunId]) -> None:
-        missing = self._context.versions.missing_runs(runs)
-        for start in range(0, len(missing), RUNS_AT_ONCE):
-            request = RunsRequest(
-                workspace=self._context.keys.workspace, runs=tuple(missing[start : start + RUNS_AT_ONCE])
-            )
-            reply = await self._client.call(RUNS, request)
-            with self._context.store.database.transaction():
-                self._context.versions.put_runs((run_id(body), body) for body in reply.bodies)
 
     def _job(self, node: NodeId, version: Version) -> Job | None:
         context, store = self._context, self._context.store
@@ -131,13 +122,27 @@ class Downloads:
 
     async def carry_out(self, jobs: list[Job]) -> None:
         """Fetch, assemble and place one group. Raises `Unreachable`; whatever else fails is a problem of one path."""
-        await self._assemble(jobs)
-        await self._in_thread(lambda folder: _finish(folder, jobs))
-        failpoint("peer.temp.synced")
-        async with self._context.turn:
-            await self._place([job for job in jobs if job.failure is None])
+        try:
+            await self._assemble(jobs)
+            await self._in_thread(lambda folder: _finish(folder, jobs))
+            failpoint("peer.temp.synced")
+            async with self._context.turn:
+                await self._place([job for job in jobs if job.failure is None])
+        finally:
+            await self._tidy([job for job in jobs if not job.placed])
         for job in jobs:
             self._settle_failure(job)
+
+    async def _tidy(self, jobs: list[Job]) -> None:
+        """Leave nothing of these in `.shoal/temp`: the next attempt may be at another version."""
+
+        def work(folder: Folder) -> None:
+            for job in jobs:
+                _discard(folder, job.temp)
+
+        if jobs:
+            with suppress(OSError, WrongRoot):  # what can't be removed now is at the next start
+                await self._in_thread(work)
 
     async def _assemble(self, jobs: list[Job]) -> None:
         await self._in_thread(lambda folder: _begin(folder, jobs, self._context))
@@ -198,6 +203,7 @@ class Downloads:
             for job in wanted:
                 try:
                     placed.append((job, put_in_place(folder, job.temp, job.target, job.conflict)))
+                    job.placed = True
                 except (OSError, Changed) as error:
                     job.failure = error
                 folder.trim()

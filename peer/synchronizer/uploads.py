@@ -11,6 +11,7 @@ import trio
 
 from peer.root import Names, open_folder
 from peer.synchronizer.context import Context
+from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
 from peer.version_store import Upload
 from protocol.api import MISSING, MissingRequest
@@ -47,13 +48,22 @@ class Uploads:
         """Why the last upload failed, when it wasn't for want of a connection."""
 
     async def ask_what_is_missing(self) -> None:
-        """After a start or a lost answer: which chunks of the versions this device announced does the tracker lack?"""
+        """After a start, a lost answer, or a chunk that couldn't be had: which chunks of the versions this device
+        announced does the tracker lack?"""
         context = self._context
         versions = context.versions.own_announced(context.device)
         for start in range(0, len(versions), VERSIONS_AT_ONCE):
             part = tuple(versions[start : start + VERSIONS_AT_ONCE])
             reply = await self._client.call(MISSING, MissingRequest(workspace=context.keys.workspace, versions=part))
+            known = [version for id_ in part if (version := context.versions.get(id_)) is not None]
+            await fetch_runs(context, self._client, [run for version in known for run in version.runs])
             self._want(part, set(reply.chunks))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a version of this device is not in the cloud yet. Its chunks may be out of reach for the moment:
+        files are moved, and disks fail."""
+        return bool(self._context.versions.own_announced(self._context.device))
 
     def _want(self, versions: tuple[VersionId, ...], missing: set[ChunkId]) -> None:
         context = self._context
