@@ -57,7 +57,8 @@ class Indexer:
         self._quiet = quiet
         self._limiter = limiter
         self._turn = turn
-        self._unlisted: set[Names] = set()  # folders that couldn't be listed; tried again whenever theirs is looked at
+        self.unlisted: set[Names] = set()
+        """Folders that couldn't be listed; tried again whenever theirs is looked at."""
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
 
@@ -107,7 +108,7 @@ class Indexer:
                     yield from self._former_folders(entry.stat)
                 directory = entry.stat.kind is EntryKind.DIRECTORY and _unfit(entry, seen.device) is None
                 inside = (*names, entry.name)
-                if directory and (deep or inside in self._unlisted or not _is_as_known(row, entry.stat)):
+                if directory and (deep or inside in self.unlisted or not _is_as_known(row, entry.stat)):
                     yield inside
 
     def _former_folders(self, stat: Stat) -> Iterator[Names]:
@@ -133,7 +134,7 @@ class Indexer:
         for names in paths:
             if names in nodes:
                 self._disappearances(nodes[names], seen.listings[names])
-        self._unlisted -= seen.listings.keys()
+        self.unlisted -= seen.listings.keys()
         for names, error in seen.failed.items():
             self._report_failure(names, error)
 
@@ -219,9 +220,9 @@ class Indexer:
 
     def _report_failure(self, names: Names, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            self._unlisted.discard(names)
+            self.unlisted.discard(names)
         else:
-            self._unlisted.add(names)
+            self.unlisted.add(names)
             reason = f"the folder can't be listed: {(error.strerror or str(error)).lower()}"
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
 

@@ -5,6 +5,7 @@ everything from time to time, as events can be lost.
 """
 
 import logging
+from collections.abc import Iterable
 
 import trio
 
@@ -18,6 +19,8 @@ SECOND_LOOK = 1.0
 """Seconds after which a directory that was new is looked at once more: files made in it before it was watched."""
 EVERYTHING = 600.0
 """Seconds between looks at the whole folder."""
+SHUT = 60.0
+"""Seconds after which a directory that couldn't be listed is tried again."""
 RETRY = 5.0
 """Seconds until a folder that can't be watched is tried again."""
 
@@ -74,6 +77,11 @@ class Watcher:
         due = trio.current_time() + SECOND_LOOK
         for names in directories:
             self._new[names] = due
+
+    def found_shut(self, directories: Iterable[Names]) -> None:
+        """These directories could not be listed. Nobody tells when they can be, unless their permissions change."""
+        for names in directories:
+            self._new.setdefault(names[:-1], trio.current_time() + SHUT)
 
     def second_looks(self) -> float:
         """Ask for the second looks that are due; returns the seconds until the next one."""

@@ -12,6 +12,7 @@ import trio
 
 from peer.indexer import Indexer
 from peer.merging import MergeCount, count_merge
+from peer.root import Names
 from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads, Job
 from peer.synchronizer.loading import load_slice
@@ -179,19 +180,24 @@ class Synchronizer:
         pause = self._watcher.second_looks()
         while context.look_at_all or context.to_look_at:
             directories, context.to_look_at = context.to_look_at, set()
-            if context.look_at_all:
-                self.progress.scanning = True
-                context.look_at_all = False
-                try:
-                    await self._indexer.scan_everything()
-                except BaseException:
-                    context.look_at_all = True
-                    raise
-                self.progress.scanning = False
-            else:
-                self._watcher.found_new(await self._indexer.scan(directories))
-                pause = min(pause, self._watcher.second_looks())
-        return pause
+            everything, context.look_at_all = context.look_at_all, False
+            try:
+                await self._look_at(None if everything else directories)
+            except BaseException:
+                context.look_at_all |= everything
+                context.to_look_at |= directories
+                raise
+        return min(pause, self._watcher.second_looks())
+
+    async def _look_at(self, directories: set[Names] | None) -> None:
+        """Look at these directories, or with None at everything."""
+        if directories is None:
+            self.progress.scanning = True
+            await self._indexer.scan_everything()
+            self.progress.scanning = False
+        else:
+            self._watcher.found_new(await self._indexer.scan(directories))
+        self._watcher.found_shut(self._indexer.unlisted)
 
     # Planning and carrying out
 
