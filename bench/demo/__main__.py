@@ -46,6 +46,8 @@ async def demonstrate(scale: Scale, keep: bool, screen: Screen) -> int:
         async def listen() -> None:
             nonlocal code
             async for number in signals:
+                if code == 0:
+                    screen.say("interrupted: stopping")
                 code = 128 + number
                 nursery.cancel_scope.cancel()
 
@@ -54,7 +56,7 @@ async def demonstrate(scale: Scale, keep: bool, screen: Screen) -> int:
             code = await _attempt(scale, keep, screen)
             nursery.cancel_scope.cancel()
     if code > 128:
-        screen.say("interrupted: everything is stopped and removed", "bold")
+        screen.say("everything is stopped and removed", "bold")
     return code
 
 

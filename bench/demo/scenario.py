@@ -151,7 +151,7 @@ class Scenario:
             self._screen.say(f"  shoal status on the {device.name}: {said}", "green")
         with self._screen.busy("checking the tracker"):
             found = await self.tracker.check()
-        self._screen.say(f"  shoal-tracker check: clean, {found}", "green")
+        self._screen.say(f"  shoal-tracker check: clean: {found.removeprefix('checked ')}", "green")
 
     async def _phase(
         self,
