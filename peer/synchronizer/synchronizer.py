@@ -205,6 +205,7 @@ class Synchronizer:
         if self.progress.online and self._unsettled:
             if await self._sending.resend():
                 self.behind.set()
+                self.uploads_wanted.set()  # an answer may have come only now, and named missing chunks
             self._unsettled = False
         if self.announce_merge is not None:
             await self._count_merge(self.announce_merge)
