@@ -113,8 +113,14 @@ CREATE TABLE problems (
 """
 
 
+def _problem(error: sqlite3.OperationalError) -> Problem:
+    """What SQLite can't do for want of space, or because the disk fails: the machine's problem, which may pass."""
+    return Problem(f"the client database can't be used: {error}")
+
+
 class Database:
-    """One connection, with explicit transactions that nest."""
+    """One connection, with explicit transactions that nest. Its methods raise `Problem` when the disk is full or
+    fails."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Take over a connection in autocommit mode whose schema is current; `open_database` makes one."""
@@ -127,33 +133,42 @@ class Database:
         if self._depth:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         self._depth += 1
         try:
             yield
+            self._execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # after some errors SQLite has rolled back by itself
+                self._connection.execute("ROLLBACK")
             raise
-        else:
-            self._connection.execute("COMMIT")
         finally:
             self._depth -= 1
 
+    def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            raise _problem(error) from error
+
     def rows(self, sql: str, *parameters: Any) -> list[Any]:
         """All rows of a query."""
-        return self._connection.execute(sql, parameters).fetchall()
+        return self._execute(sql, parameters).fetchall()
 
     def row(self, sql: str, *parameters: Any) -> Any:
         """The first row of a query, or None."""
-        return self._connection.execute(sql, parameters).fetchone()
+        return self._execute(sql, parameters).fetchone()
 
     def run(self, sql: str, *parameters: Any) -> int:
         """Carry out a statement; returns how many rows it changed."""
-        return self._connection.execute(sql, parameters).rowcount
+        return self._execute(sql, parameters).rowcount
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Carry out a statement once for each row of parameters."""
-        self._connection.executemany(sql, parameters)
+        try:
+            self._connection.executemany(sql, parameters)
+        except sqlite3.OperationalError as error:
+            raise _problem(error) from error
 
     def rows_in(self, sql: str, workspace: bytes, keys: Iterable[bytes]) -> Iterator[Any]:
         """A query with `workspace = ? AND ... IN (??)`, for any number of keys, a few hundred at a time."""
@@ -161,7 +176,7 @@ class Database:
         for start in range(0, len(pending), 500):
             part = pending[start : start + 500]
             marks = ",".join("?" * len(part))
-            yield from self._connection.execute(sql.replace("??", marks), (workspace, *part))
+            yield from self._execute(sql.replace("??", marks), (workspace, *part))
 
     def get_setting(self, key: str) -> bytes | None:
         """One of the few single values."""

@@ -30,7 +30,7 @@ from peer.tree_store import TreeStore
 from peer.version_store import VersionStore
 from peer.watcher import Watcher
 from protocol.api import WORKSPACES, Empty, WorkspacesReply
-from protocol.errors import Malformed, Refused, ShoalError, Unreachable, Usage, WrongRoot
+from protocol.errors import Malformed, Problem, Refused, ShoalError, Unreachable, Usage, WrongRoot
 from protocol.identifiers import DeviceId
 from protocol.ports import Machine
 from protocol.signing import SigningKey
@@ -217,7 +217,7 @@ class Peer:
         while True:
             try:
                 await self._outgoing.sweep()
-            except (WrongRoot, OSError) as error:
+            except (Problem, OSError) as error:
                 log.info("not swept: %s", error)
             await trio.sleep(SWEEP)
 

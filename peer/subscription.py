@@ -17,7 +17,7 @@ from peer.synchronizer.pulling import Pulling
 from peer.synchronizer.synchronizer import Synchronizer
 from peer.tracker_client import Backoff, DeviceClient
 from protocol.deltas import decode_delta
-from protocol.errors import BadSignature, Code, Malformed, Refused, Unreachable
+from protocol.errors import BadSignature, Code, Malformed, Problem, Refused, Unreachable
 from protocol.notices import CatchUp, Changed, Subscribe, decode_notice, encode_notice
 from protocol.ports import Machine
 
@@ -91,7 +91,7 @@ class Subscription:
                 nursery.start_soon(self._catch_up)
                 await self._synchronizer.lost.wait()
                 nursery.cancel_scope.cancel()
-        except* (Unreachable, Malformed, BadSignature, Refused) as group:
+        except* (Unreachable, Malformed, BadSignature, Refused, Problem) as group:
             self._failed(group.exceptions[0])
 
     def _failed(self, error: BaseException) -> None:

@@ -12,7 +12,7 @@ import trio
 from peer.ports import FolderEvents
 from peer.root import Names
 from peer.synchronizer.context import Context
-from protocol.errors import WatchLimit
+from protocol.errors import Problem, WatchLimit
 
 log = logging.getLogger(__name__)
 SECOND_LOOK = 1.0
@@ -50,8 +50,8 @@ class Watcher:
                 if self.limit is None:
                     log.error("%s", error)
                 self.limit = str(error)
-            except OSError as error:
-                log.warning("the folder can't be watched: %s", error.strerror)
+            except (OSError, Problem) as error:
+                log.warning("the folder can't be watched: %s", error)
             await trio.sleep(RETRY)
 
     async def look_regularly(self) -> None:

@@ -163,8 +163,12 @@ class Synchronizer:
             self.lost.set()
         except OSError as error:
             self._fail(Problem(f"the folder can't be used: {(error.strerror or str(error)).lower()}"))
+        except Problem as error:  # the client database: it may lack what was last done to the disk
+            self._fail(error)
+            self._context.look_at_all = self._unsettled = True
         except (Malformed, BadSignature, Refused) as error:
             self._fail(error)
+            self._unsettled = True
         return ERROR_RETRY
 
     def _fail(self, error: ShoalError) -> None:
@@ -313,7 +317,7 @@ class Synchronizer:
             log.info("%s", error.exceptions[0])
             self.disconnected()
             self.lost.set()
-        except* (WrongRoot, Refused, Malformed) as error:
+        except* (Problem, Refused, Malformed) as error:
             log.warning("%s", error.exceptions[0])
             for job in group:
                 self._context.postpone(job.remote.node)

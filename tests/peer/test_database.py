@@ -97,3 +97,29 @@ def test_any_number_of_keys(database: Database) -> None:
     assert sorted(row[0] for row in database.rows_in(sql, b"w", [*keys, b"none such"])) == keys
     assert list(database.rows_in(sql, b"w", [])) == []
     assert list(database.rows_in(sql, b"another", keys)) == []
+
+
+def test_a_transaction_that_cannot_end_is_undone_and_stands_in_nobodys_way(database: Database) -> None:
+    database.run("PRAGMA foreign_keys = ON")
+    database.run("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+    database.run("CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError), database.transaction():
+        database.set_setting("lost", b"1")
+        database.run("INSERT INTO children VALUES (1)")
+    with database.transaction():
+        database.set_setting("after", b"1")
+    assert settings(database) == {"after": b"1"}
+
+
+def test_a_full_disk_is_a_problem_that_passes(tmp_path: Path) -> None:
+    database = open_database(str(tmp_path / "peer.db"))
+    (pages,) = database.row("PRAGMA page_count")
+    database.row(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(Problem, match="the client database can't be used: database or disk is full"):
+        with database.transaction():
+            database.set_setting("lost", bytes(1 << 20))
+    database.row(f"PRAGMA max_page_count = {pages + 1000}")
+    with database.transaction():
+        database.set_setting("kept", bytes(1 << 20))
+    assert list(settings(database)) == ["kept"]
+    database.close()
