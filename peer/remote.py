@@ -127,7 +127,8 @@ class RemoteTree:
         self._problems = problems
         self.keys = keys
         self._workspace: WorkspaceId = keys.workspace
-        self._own: tuple[TrackerEpoch | None, int] = (None, 0)
+        self.own: tuple[TrackerEpoch | None, int] = (None, 0)
+        """The newest commit of this device that is shown: the tracker's epoch and the revision."""
 
     # The cursor
 
@@ -251,17 +252,19 @@ class RemoteTree:
                     self._take_operation(fold, entry.commit, decode_operation(item), set(delta.announced))
         in_order = delta.since == cursor.revision and delta.tracker_epoch == cursor.tracker_epoch
         self.show(fold, delta if in_order else None)
-        self._own = (delta.tracker_epoch, delta.through)
+        self.own = (delta.tracker_epoch, delta.through)
 
     def is_stale(self, delta: Delta) -> bool:
         """Whether a delta ends before a commit of this device that is shown already: it would take that back."""
-        epoch, revision = self._own
+        epoch, revision = self.own
         return delta.tracker_epoch == epoch and delta.through < revision
 
     def show(self, fold: Fold, last: Delta | None) -> None:
         """Make the fold REMOTE, and move the cursor to the end of the `last` page, in one transaction."""
         with self._database.transaction():
+            before = {node: row for node in fold.unusable if (row := self._store.remote(node)) is not None}
             if fold.snapshot:
+                self.own = (None, 0)
                 self._begin_anew(fold)
             for version in fold.versions.values():
                 self._versions.put(version)
@@ -269,6 +272,8 @@ class RemoteTree:
                 self._store.drop_remote(node)
             for node, folded in fold.nodes.items():
                 self._show_node(node, folded, fold.unusable)
+            for node, row in before.items():
+                self._show_unusable(node, row, fold)
             for withdrawn in fold.withdrawn:
                 self._take_back(*withdrawn)
             for node in fold.nodes:
@@ -276,6 +281,18 @@ class RemoteTree:
             self._report(fold)
             if last is not None:
                 self._advance(last)
+
+    def _show_unusable(self, node: NodeId, row: Remote, fold: Fold) -> None:
+        """A node of which something new can't be used keeps what it had: without a row it would count as deleted.
+        Where another has taken over its name, it counts as new here instead."""
+        folded = fold.nodes.get(node)
+        if folded is None or folded.deleted:
+            return
+        place = folded.place or _Located(row.parent, row.name, row.kind, row.place)
+        if self._store.remote_at(place.parent, place.name) is None:
+            self._store.put_remote(Remote(node, *place, row.version, None, row.durable))
+        else:
+            self._store.drop_synced(node)
 
     def _show_node(self, node: NodeId, folded: _Folded, unusable: Container[NodeId]) -> None:
         if folded.deleted or node in unusable:

@@ -41,13 +41,22 @@ class Pulling:
         """Ask for everything after the cursor. Raises `Unreachable`."""
         async with self._lock:
             try:
-                await self._pull(snapshot=self._remote.cursor().tracker_epoch is None)
+                if self._remote.cursor().tracker_epoch is None:
+                    await self._pull_snapshot()
+                else:
+                    await self._pull(snapshot=False)
             except (NeedsSnapshot, Refused) as error:
                 if isinstance(error, Refused) and error.code is not Code.CURSOR_UNKNOWN:
                     raise
                 log.warning("merging with the tracker from a full snapshot: %s", error)
-                await self._pull(snapshot=True)
+                await self._pull_snapshot()
         self._context.wake.set()
+
+    async def _pull_snapshot(self) -> None:
+        try:
+            await self._pull(snapshot=True)
+        except NeedsSnapshot as error:
+            raise Malformed(f"the tracker's snapshot doesn't fit together: {error}") from None
 
     async def take(self, data: Delta) -> bool:
         """Take in a delta that came with a notification. False when it doesn't follow on what is here."""
@@ -55,14 +64,14 @@ class Pulling:
             cursor = self._remote.cursor()
             if data.since != cursor.revision or data.tracker_epoch != cursor.tracker_epoch or data.head != data.through:
                 return data.through <= cursor.revision
-            if self._remote.is_stale(data):
-                return False
             fold = Fold(snapshot=False)
             try:
                 await self._take_page(fold, data)
+                if self._remote.is_stale(data):
+                    return False
+                self._show(fold, [data])
             except NeedsSnapshot:
                 return False
-            self._show(fold, [data])
         self._context.wake.set()
         return True
 
@@ -77,6 +86,7 @@ class Pulling:
                 hash=cursor.hash,
             )
         for _ in range(MAX_PAGES):
+            known = self._remote.own
             page = await self._client.call(DELTA, request)
             if page.since != request.revision or page.workspace != self._context.keys.workspace:
                 raise Malformed("the tracker sent another delta than was asked for")
@@ -84,8 +94,13 @@ class Pulling:
                 raise NeedsSnapshot("the tracker's database is not the one from before")
             await self._take_page(fold, page)
             pages.append(page)
-            if page.through >= page.head and not self._remote.is_stale(page):
-                break
+            if page.through >= page.head:
+                if not self._remote.is_stale(page):
+                    break
+                if self._remote.own == known:  # it was answered before this was asked, and isn't there
+                    if not snapshot:
+                        raise NeedsSnapshot("the tracker has lost a commit of this device")
+                    break
             request = DeltaRequest(
                 workspace=page.workspace, revision=page.through, tracker_epoch=page.tracker_epoch, hash=page.hash
             )

@@ -335,3 +335,42 @@ def test_a_tracker_that_was_restored_from_a_backup_replaces_nothing_newer(desk: 
     assert remote is not None
     assert remote.version == create.content.version
     assert desk.store.synced(create.node) is None, "what is here counts as an edit, and is kept beside"
+
+
+def test_what_cannot_be_used_does_not_count_as_deleted(desk: Desk) -> None:
+    kept, good = desk.file("kept"), desk.file("good")
+    desk.take(entry(desk.commit(kept, good), 1))
+    desk.store.agree(kept.node)
+    assert kept.content is not None
+    assert good.content is not None
+    write = Write(
+        node=kept.node, base=kept.content.version, content=replace(good.content, version=VersionId(b"v" * 16))
+    )
+    desk.take(entry(desk.commit(write), 2))
+    row = desk.store.remote(kept.node)
+    assert row is not None
+    assert row.version == kept.content.version
+    assert len(desk.problems.all()) == 1
+
+
+def test_a_node_that_cannot_be_used_is_left_as_it_was_by_a_snapshot_too(desk: Desk) -> None:
+    kept, other = desk.file("kept"), desk.file("other")
+    desk.take(entry(desk.commit(kept, other), 1))
+    desk.store.agree(kept.node)
+    moved = Move(node=kept.node, base=kept.place.mark, place=replace(other.place, name=kept.place.name), kind=FILE)
+    desk.take(entry(desk.commit(replace(kept, content=other.content), other), 1), snapshot=True)
+    assert desk.names() == {"kept", "other"}
+    desk.take(entry(desk.commit(moved), 2))
+    assert desk.names() == {"kept", "other"}
+
+
+def test_a_node_that_cannot_be_used_and_whose_name_is_taken_counts_as_new(desk: Desk) -> None:
+    kept = desk.file("kept")
+    desk.take(entry(desk.commit(kept), 1))
+    desk.store.agree(kept.node)
+    taker, moved = desk.file("kept"), desk.place(kept.node, "elsewhere")
+    unusable = Move(node=kept.node, base=kept.place.mark, place=replace(moved, name=taker.place.name), kind=FILE)
+    desk.take(entry(desk.commit(unusable, taker), 2))
+    assert desk.store.remote(kept.node) is None
+    assert desk.store.synced(kept.node) is None
+    assert desk.names() == {"kept"}
