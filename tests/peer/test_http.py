@@ -18,6 +18,7 @@ from wsproto.events import AcceptConnection, BytesMessage, Event, Ping, Pong, Re
 from peer.ports import Response
 from peer.system import websocket
 from peer.system.http import HttpTransport
+from protocol.api import PROTOCOL_RANGE
 from protocol.errors import Malformed, TooLarge, Unreachable, Usage
 
 Handler = Callable[[trio.SocketStream], Awaitable[None]]
@@ -137,7 +138,7 @@ async def test_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     headers = dict(request.headers)
     assert (request.method, request.target, body) == (b"POST", b"/base/v1/x", b"question")
     assert headers[b"authorization"] == b"Bearer tok"
-    assert headers[b"shoal-protocol"] == b"1"
+    assert headers[b"shoal-protocol"] == PROTOCOL_RANGE.encode()
     assert headers[b"content-type"] == b"application/cbor"
     assert headers[b"accept-encoding"] == b"identity"
 
@@ -300,7 +301,7 @@ def notifying(handler: Callable[[trio_websocket.WebSocketConnection], Awaitable[
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(nursery, stream, max_message_size=4_000_000)
             assert dict(request.headers)[b"authorization"] == b"Bearer tok"
-            assert dict(request.headers)[b"shoal-protocol"] == b"1"
+            assert dict(request.headers)[b"shoal-protocol"] == PROTOCOL_RANGE.encode()
             assert request.path == "/base/v1/notifications"
             async with await request.accept() as connection:
                 await handler(connection)
