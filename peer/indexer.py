@@ -59,6 +59,8 @@ class Indexer:
         self._turn = turn
         self.unlisted: set[Names] = set()
         """Folders that couldn't be listed; tried again whenever theirs is looked at."""
+        self.unseen: set[Names] = set()
+        """Entries that couldn't be looked at, in folders that could be listed."""
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
 
@@ -133,7 +135,11 @@ class Indexer:
                     nodes[(*names, name)] = child
         for names in paths:
             if names in nodes:
-                self._disappearances(nodes[names], seen.listings[names])
+                self._disappearances(nodes[names], names, seen)
+        self.unseen = {path for path in self.unseen if path[:-1] not in seen.listings} | seen.unseen.keys()
+        for path, error in seen.unseen.items():
+            reason = f"it can't be looked at: {(error.strerror or str(error)).lower()}"
+            self._problems.report(path, KIND, reason, "it is left alone, and not taken as deleted; it is tried again")
         self.unlisted -= seen.listings.keys()
         for names, error in seen.failed.items():
             self._report_failure(names, error)
@@ -191,7 +197,7 @@ class Indexer:
     def _left(self, row: Local, seen: Look) -> bool:
         path = self._store.path(row.parent)
         listing = None if path is None else seen.listings.get(path)
-        if listing is None:
+        if path is None or listing is None or (*path, row.name) in seen.unseen:
             return False
         # What has its name and kind now goes on as the node, also with another inode: it was saved anew.
         return all(entry.name != row.name or _KINDS.get(entry.stat.kind) != row.kind for entry in listing)
@@ -210,11 +216,11 @@ class Indexer:
         if kind == FILE:
             self._quiet.changed(node, fingerprint(stat), trio.current_time())
 
-    def _disappearances(self, parent: NodeId, listing: list[Seen]) -> None:
-        there = {entry.name: entry.stat.kind for entry in listing}
+    def _disappearances(self, parent: NodeId, names: Names, seen: Look) -> None:
+        there = {entry.name: entry.stat.kind for entry in seen.listings[names]}
         for name, row in self._store.local_children(parent).items():
             kind = there.get(name)
-            if kind is None or (kind is EntryKind.OTHER):
+            if (kind is None and (*names, name) not in seen.unseen) or kind is EntryKind.OTHER:
                 self._store.set_gone(row.node)
                 self.vanished_at = trio.current_time()
 

@@ -20,11 +20,13 @@ class Seen:
 @dataclass(slots=True)
 class Look:
     """What a look at some directories found. A directory that couldn't be listed is in `failed`, never an empty
-    list: no file is gone because a look failed (law 2). `device` is the root's."""
+    list: no file is gone because a look failed (law 2). Nor is a single entry that couldn't be looked at, such as a
+    mount whose other end is away: it is in `unseen`. `device` is the root's."""
 
     device: int = 0
     listings: dict[Names, list[Seen]] = field(default_factory=dict)
     failed: dict[Names, OSError] = field(default_factory=dict)
+    unseen: dict[Names, OSError] = field(default_factory=dict)
 
 
 def look(folder: Folder, directories: Iterable[Names]) -> Look:
@@ -32,7 +34,8 @@ def look(folder: Folder, directories: Iterable[Names]) -> Look:
     found = Look(folder.device)
     for names in directories:
         try:
-            found.listings[names] = _list(folder, names)
+            found.listings[names], unseen = _list(folder, names)
+            found.unseen |= unseen
         except OSError as error:
             found.failed[names] = error
         folder.trim()
@@ -44,11 +47,14 @@ def merge(into: Look, more: Look) -> None:
     into.device = more.device
     into.listings |= more.listings
     into.failed |= more.failed
+    into.unseen |= more.unseen
 
 
-def _list(folder: Folder, names: Names) -> list[Seen]:
+def _list(folder: Folder, names: Names) -> tuple[list[Seen], dict[Names, OSError]]:
+    """What is in a directory, and what couldn't be looked at. If that is all, it is the directory's own failure."""
     disk, directory = folder.disk, folder.directory(names)
-    out = []
+    out: list[Seen] = []
+    unseen: dict[Names, OSError] = {}
     for name in sorted(disk.scan(directory)):
         if not names and name == RESERVED:
             continue
@@ -57,5 +63,10 @@ def _list(folder: Folder, names: Names) -> list[Seen]:
             link = disk.read_link(directory, name) if stat.kind is EntryKind.SYMLINK else None
         except FileNotFoundError:
             continue  # gone since the listing
-        out.append(Seen(name, stat, link))
-    return out
+        except OSError as error:
+            unseen[*names, name] = error
+        else:
+            out.append(Seen(name, stat, link))
+    if unseen and not out:
+        raise next(iter(unseen.values()))
+    return out, unseen

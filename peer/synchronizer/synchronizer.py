@@ -19,6 +19,7 @@ from peer.synchronizer.loading import load_slice
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.planner import plan
 from peer.synchronizer.reading import Reading
+from peer.synchronizer.recovery import recover_placed
 from peer.synchronizer.sending import Sending
 from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
@@ -201,7 +202,7 @@ class Synchronizer:
             self.progress.scanning = False
         else:
             self._watcher.found_new(await self._indexer.scan(directories))
-        self._watcher.found_shut(self._indexer.unlisted)
+        self._watcher.found_shut(self._indexer.unlisted | self._indexer.unseen)
 
     # Planning and carrying out
 
@@ -215,6 +216,7 @@ class Synchronizer:
             await self._count_merge(self.announce_merge)
         pause, position, progressed = float("inf"), 0, False
         while True:
+            recover_placed(self._context.store, self.progress.fetching)
             batch = self._context.store.dirty_after(position, BATCH)
             if not batch:
                 if not progressed:

@@ -344,9 +344,26 @@ async def test_an_unreadable_directory(simulated: SyncFolder, code: int) -> None
 
 async def test_an_entry_that_can_not_be_looked_at(simulated: SyncFolder) -> None:
     await filled(simulated)
-    refuse(simulated, "stat", "d/e", errno.EIO)
+    refuse(simulated, "stat", "d/e", errno.ENOTCONN)  # as a mount whose other end is away
+    simulated.hand.write("d/new", b"new")
+    simulated.hand.remove("d/g")
+    await simulated.indexer.scan_everything()
+    assert simulated.paths() == ALL - {"d/g"} | {"d/new"}  # law 15: what is beside it is looked at as ever
+    assert "it can't be looked at" in simulated.problems()["d/e"]
+    assert simulated.indexer.unseen == {("d", "e")}
+    simulated.simulated.before_call = None
+    await simulated.indexer.scan([("d",)])
+    assert simulated.paths() == ALL - {"d/g"} | {"d/new"}
+    assert simulated.problems() == {}
+    assert simulated.indexer.unseen == set()
+
+
+async def test_a_folder_in_which_nothing_can_be_looked_at(simulated: SyncFolder) -> None:
+    await filled(simulated)
+    refuse(simulated, "stat", "d/e/f", errno.EACCES)  # all there is in it: the folder itself can't be entered
     await simulated.indexer.scan_everything()
     assert simulated.paths() == ALL
+    assert "the folder can't be listed" in simulated.problems()["d/e"]
 
 
 async def test_a_folder_that_can_not_be_listed_at_all(simulated: SyncFolder) -> None:
