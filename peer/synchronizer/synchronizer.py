@@ -247,9 +247,8 @@ class Synchronizer:
         self._context.postponed = {node: now + pause for node, pause in waiting.items()}
         self._context.stuck &= waiting.keys()
         free = [node for node in nodes if node not in self.progress.fetching and node not in waiting]
-        pause = min(waiting.values(), default=float("inf"))
         if not free:
-            return False, pause
+            return False, min(waiting.values(), default=float("inf"))
         store = self._context.store
         with store.database.transaction():
             view = load_slice(store, free)
@@ -266,7 +265,8 @@ class Synchronizer:
             await self._fetch([step for step in steps if isinstance(step, Fetch)], nursery)
             sent, held = await self._send(view, steps)
             progressed, later = progressed or sent, min(later, held)
-        return progressed or read, min(pause, later)
+        now = trio.current_time()
+        return progressed or read, min([later, *(due - now for due in self._context.postponed.values())])
 
     def _clear_problems(self, steps: Iterable[Step]) -> None:
         context = self._context
