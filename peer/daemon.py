@@ -11,7 +11,7 @@ from peer.home import Home
 from peer.peer import Peer, Place, Ports, start_peer
 from peer.status import explain, status_of, wait_for
 from peer.system.disk import LinuxDisk
-from peer.system.events import WatchfilesEvents
+from peer.system.events import InotifyEvents
 from peer.system.http import HttpTransport
 from peer.system.network import address_towards
 from protocol.errors import Usage
@@ -34,7 +34,7 @@ async def run_daemon(
         return await machine.offload(lambda: address_towards(tracker.url), network)
 
     transport = HttpTransport(tracker.url, ca_file=tracker.ca_file, insecure_http=tracker.insecure_http)
-    ports = Ports(machine, LinuxDisk(), WatchfilesEvents(), transport, local_address)
+    ports = Ports(machine, LinuxDisk(), InotifyEvents(), transport, local_address)
     place = Place(home.path, folder, database, home.cached_workspaces, home.cache_workspaces)
     try:
         async with transport, trio.open_nursery() as nursery:

@@ -18,7 +18,7 @@ MAX_LOG_BYTES = 5 << 20
 OLD_LOGS = 4
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _DATE = "%Y-%m-%dT%H:%M:%S%z"
-_TALKATIVE = ("asyncio", "h11", "httpcore", "httpx", "trio-websocket", "watchfiles", "wsproto")
+_TALKATIVE = ("asyncio", "h11", "httpcore", "httpx", "trio-websocket", "wsproto")
 
 
 class OneLine(logging.Formatter):

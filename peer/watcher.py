@@ -39,10 +39,11 @@ class Watcher:
 
     async def run(self) -> None:
         """Watch until cancelled, through folders that vanish and come back."""
+        told = ""
         while True:
             try:
                 async with self._events.watch(self._context.root.path) as changes:
-                    self.limit = None
+                    self.limit, told = None, ""
                     self.look_at_everything()
                     async for paths in changes:
                         self._note(paths)
@@ -51,7 +52,9 @@ class Watcher:
                     log.error("%s", error)
                 self.limit = str(error)
             except (OSError, Problem) as error:
-                log.warning("the folder can't be watched: %s", error)
+                if told != str(error):
+                    log.warning("the folder can't be watched: %s", error)
+                told = str(error)
             await trio.sleep(RETRY)
 
     async def look_regularly(self) -> None:

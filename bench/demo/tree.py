@@ -119,6 +119,8 @@ LINKS = {
     "dangling": "nowhere/at all",
     "to a directory": "../empty",
     "absolute": "/etc/hostname",
+    "up and out": "../../../../..",
+    "out to a directory": "/usr",
     "to itself": "to itself",
     "odd": "two\nlines ->\t文件",
 }
