@@ -171,11 +171,18 @@ class LocalSteps:
             self._store.rename_local_node(node, fresh)
             self._store.drop_synced(node)
             self._store.put_local(replace(row, node=fresh, name=name))
+        try:
+            print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
+        except (Changed, OSError) as error:
+            self._store.put_local(replace(row, node=fresh))  # as far as is known, it still has its old name
+            self._context.look_again(path)
+            if isinstance(error, OSError):
+                self.report(fresh, error)
+            return False
         self._context.log_conflict(path, row.name, name)
-        print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
         current = self._store.local(fresh)
         if current is not None and current.print == row.print:
-            same = (print_.size, print_.mtime_ns) == (row.print.size, row.print.mtime_ns)
+            same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
             self._store.put_local(replace(current, print=print_, content=current.content if same else None))
         return True
 
