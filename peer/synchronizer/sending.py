@@ -29,6 +29,7 @@ from protocol.commits import (
     Place,
     Write,
     decode_commit,
+    decode_operation,
     encode_operation,
     sign_commit,
 )
@@ -123,6 +124,12 @@ class Sending:
                     draft = draft.without(self._settle_refusal(commit, draft, refusal))
                     behind = True
         return accepted, behind
+
+    def unanswered(self) -> set[NodeId]:
+        """The nodes of commits whose answer never came: what they are agreed on is not known until it has."""
+        sql = "SELECT body FROM outbox WHERE workspace = ?"
+        rows = self._context.store.database.rows(sql, self._context.store.workspace)
+        return {decode_operation(data).node for (body,) in rows for data in decode_commit(body).operations}
 
     async def resend(self) -> bool:
         """Ask again about commits whose answer never came. Returns whether REMOTE has to be brought up to date."""

@@ -1,7 +1,8 @@
 """The synchronizer: looks at what changed, plans, carries out, until the three trees agree; then waits to be woken.
 
 One task plans and sends, so decisions never race each other. Fetching runs beside it, a few groups at a time; nodes
-that are being fetched are left out of planning until their group is done.
+that are being fetched are left out of planning until their group is done, and nodes of a commit without an answer until
+that has come.
 """
 
 import logging
@@ -160,6 +161,7 @@ class Synchronizer:
             self._context.look_at_all = True
         except Unreachable as error:
             log.info("%s", error)
+            self._unsettled = True
             self.disconnected()
             self.lost.set()
         except OSError as error:
@@ -246,7 +248,8 @@ class Synchronizer:
         waiting = {node: due - now for node, due in self._context.postponed.items() if due > now}
         self._context.postponed = {node: now + pause for node, pause in waiting.items()}
         self._context.stuck &= waiting.keys()
-        free = [node for node in nodes if node not in self.progress.fetching and node not in waiting]
+        busy = self.progress.fetching | waiting.keys() | self._sending.unanswered()
+        free = [node for node in nodes if node not in busy]
         if not free:
             return False, min(waiting.values(), default=float("inf"))
         store = self._context.store

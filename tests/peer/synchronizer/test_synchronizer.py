@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from peer.ports import FolderEvents
+from peer.remote import RemoteTree
 from peer.synchronizer.context import POSTPONED
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.local_steps import LocalSteps
@@ -18,12 +19,14 @@ from peer.synchronizer.reading import Reading
 from peer.synchronizer.sending import Sending
 from peer.synchronizer.synchronizer import Synchronizer
 from peer.tracker_client import DeviceClient
-from peer.trees import Remote
+from peer.trees import Remote, Synced
 from peer.version_store import Version
 from peer.watcher import Watcher
-from protocol.commits import DIRECTORY, FILE
-from protocol.identifiers import ROOT, DeviceId, NodeId, PlaceMark, VersionId
+from protocol.codec import encode
+from protocol.commits import DIRECTORY, FILE, Content, Write, encode_operation, sign_commit
+from protocol.identifiers import ROOT, CommitHash, CommitId, DeviceId, NodeId, PlaceMark, VersionId
 from protocol.manifests import Manifest
+from protocol.signing import SigningKey
 from tests.peer.folders import SyncFolder, sync_folder
 
 
@@ -43,7 +46,7 @@ def offline(folder: SyncFolder) -> Synchronizer:
         reading=Reading(context),
         local_steps=steps,
         downloads=Downloads(context, cast(DeviceClient, None), steps),
-        sending=cast(Sending, None),
+        sending=Sending(context, cast(DeviceClient, None), cast(RemoteTree, None), SigningKey(bytes(32))),
     )
     synchronizer.progress.ready = True
     return synchronizer
@@ -76,12 +79,55 @@ async def test_a_step_that_the_disk_refused_is_tried_again_though_nothing_happen
         nursery.cancel_scope.cancel()
 
 
-def file_there(folder: SyncFolder, name: str, data: bytes) -> None:
-    node, mark = NodeId(b"there".ljust(16, b"\0")), PlaceMark(bytes(16))
-    version = VersionId(b"version".ljust(16, b"\0"))
+THERE = NodeId(b"there".ljust(16, b"\0"))
+
+
+def file_there(folder: SyncFolder, name: str, data: bytes, node: NodeId = THERE) -> VersionId:
+    """The tracker has a file with this content; returns its version."""
+    version = VersionId(data.ljust(16, b"\0"))
     manifest = Manifest(size=len(data), mtime_ns=1, inline=data)
     folder.context.versions.put(Version(version, node, DeviceId(bytes(16)), manifest, ()))
-    folder.store.put_remote(Remote(node, ROOT, name, FILE, mark, version, None, version))
+    folder.store.put_remote(Remote(node, ROOT, name, FILE, PlaceMark(bytes(16)), version, None, version))
+    return version
+
+
+def write_on_its_way(folder: SyncFolder, node: NodeId, base: VersionId) -> None:
+    """A write was sent, and its answer lost."""
+    write = Write(node=node, base=base, content=Content(version=VersionId(b"own".ljust(16, b"\0")), manifest=b"sealed"))
+    commit = sign_commit(
+        workspace=folder.context.keys.workspace,
+        device=folder.context.device,
+        epoch=1,
+        commit=CommitId(bytes(16)),
+        seen=CommitHash(bytes(32)),
+        operations=(encode_operation(write),),
+        runs=(),
+        signing_key=SigningKey(bytes(32)),
+    )
+    folder.store.database.run("INSERT INTO outbox VALUES (?,?,?)", commit.workspace, commit.id, encode(commit))
+
+
+async def test_a_write_without_an_answer_is_not_taken_for_a_conflict(
+    folder: SyncFolder, autojump_clock: MockClock
+) -> None:
+    """The answer was lost, and another device has gone on from that write before this one hears of it: its REMOTE is
+    then a version whose base it doesn't know to be agreed on."""
+    folder.hand.write("f", b"mine")
+    await folder.indexer.scan_everything()
+    node = folder.node("f")
+    base = file_there(folder, "f", b"base", node)
+    folder.store.put_synced(Synced(node, ROOT, "f", FILE, PlaceMark(bytes(16)), base, None))
+    write_on_its_way(folder, node, base)
+    file_there(folder, "f", b"made on mine", node)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(offline(folder).run)
+        await trio.sleep(100)
+        assert folder.hand.names() == ["f"]
+        folder.store.database.run("DELETE FROM outbox")  # refused, so it is one after all
+        folder.context.wake.set()
+        await trio.sleep(100)
+        assert folder.hand.names() == ["f (conflicted copy, laptop, 2023-11-14)"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_name_that_cannot_be_cleared_stays_known_by_the_name_it_has(
