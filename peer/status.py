@@ -23,9 +23,7 @@ STATES = ("starting", "scanning", "syncing", "synced", "paused", "offline", "hel
 def status_of(peer: Peer) -> dict[str, Any]:
     """The answer to `status`, as design §9 lays it out."""
     state, detail = state_of(peer)
-    context, progress = peer.context, peer.synchronizer.progress
-    coming = sum(1 for node, step in progress.steps.items() if is_coming(step) and node not in progress.fetching)
-    coming += len(progress.fetching)
+    context, coming = peer.context, _coming(peer)
     counters = context.counters
     return {
         "state": state,
@@ -47,6 +45,18 @@ def status_of(peer: Peer) -> dict[str, Any]:
         "progress": {"done_bytes": context.transfer.done, "total_bytes": context.transfer.goal},
         "problems": [_problem(problem) for problem in _problems(peer)],
     }
+
+
+_ONLY_THERE = """SELECT count(*) FROM dirty d CROSS JOIN remote r ON r.workspace = d.workspace AND r.node = d.node
+    LEFT JOIN local l ON l.workspace = d.workspace AND l.node = d.node AND NOT l.gone
+    WHERE d.workspace = ? AND l.node IS NULL"""
+
+
+def _coming(peer: Peer) -> int:
+    """How many nodes the tracker has something new of: those not here at all, and those here whose step says so."""
+    store, steps = peer.context.store, peer.synchronizer.progress.steps
+    changing = store.locals(node for node, step in steps.items() if is_coming(step))
+    return len(changing) + int(store.database.row(_ONLY_THERE, store.workspace)[0])
 
 
 def _problem(problem: PathProblem) -> dict[str, str]:

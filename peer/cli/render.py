@@ -43,7 +43,8 @@ def headline(status: Status) -> str:
     if state == "synced":
         waiting = sum(workspace["not_durable"] for workspace in status["workspaces"])
         if waiting == 0:
-            return "synced, in the cloud"
+            left_out = len(status["problems"])
+            return "synced, in the cloud" + (f", but for {counted(left_out, 'problem')}" if left_out else "")
         return f"synced on your LAN, {counted(waiting, 'file')} not in the cloud yet: keep this device on"
     return f"{state}: {detail}" if detail and detail != state else state
 
