@@ -43,6 +43,12 @@ class Quiet:
             pause = SHORT
         self._watched[node] = _Watched(now, pause, time + pause)
 
+    def disturbed(self, node: NodeId, known: Fingerprint, time: float) -> None:
+        """A file turned out not to be as known when it was read. If a look finds no change, it is left for a while."""
+        before = self._watched.get(node)
+        pause = LONG if before is None else max(LONG, before.pause)
+        self._watched[node] = _Watched(known, SHORT if before is None else before.pause, time + pause)
+
     def due(self, node: NodeId, time: float) -> float:
         """Seconds until the file may be read; 0 when it may be now."""
         watched = self._watched.get(node)

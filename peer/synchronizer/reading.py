@@ -73,14 +73,17 @@ class Reading:
                 context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
             context.look_again(wanted.parent)
             return False
-        if result is None or context.store.local(row.node) != row:
+        # Only as it was when it became quiet: a kernel's clock ticks every few milliseconds, and what is written in the
+        # tick in which a file was read can't be told from what was read.
+        if result is None or result[1] != row.print or context.store.local(row.node) != row:
+            context.quiet.disturbed(row.node, row.print, trio.current_time())
             context.look_again(wanted.parent)
             return False
-        staged, print_ = result
+        staged = result[0]
         context.problems.clear(path, KIND)
         context.quiet.read(row.node)
         context.versions.stage(row.node, staged)
-        context.store.put_local(replace(row, content=staged.content, print=print_))
+        context.store.put_local(replace(row, content=staged.content))
         return True
 
 

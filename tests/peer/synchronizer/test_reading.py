@@ -1,0 +1,40 @@
+"""Files are read as they were when they became quiet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from peer.quiet import LONG, SHORT
+from peer.synchronizer.reading import Reading
+from protocol.hashing import digest
+from tests.peer.folders import SyncFolder, sync_folder
+
+
+@pytest.fixture(params=["linux", "simulated"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncFolder]:
+    with sync_folder(request.param, tmp_path) as opened:
+        yield opened
+
+
+async def test_a_file_that_changed_since_it_was_looked_at_is_looked_at_first(
+    folder: SyncFolder, mock_clock: MockClock
+) -> None:
+    """A further change in the same tick of the kernel's clock would look just like the one that was read."""
+    reading = Reading(folder.context)
+    folder.hand.write("f", b"first")
+    await folder.indexer.scan_everything()
+    mock_clock.jump(SHORT)
+    folder.hand.write("f", b"other")
+    folder.hand.touch("f", 1)
+    assert await reading.read([folder.node("f")]) == (False, float("inf"))
+    assert (await reading.read([folder.node("f")]))[1] == pytest.approx(LONG)  # no busy loop until then
+    assert folder.row("f").content is None
+    assert folder.context.to_look_at == {()}
+    await folder.indexer.scan([()])
+    mock_clock.jump(SHORT)
+    assert await reading.read([folder.node("f")]) == (True, float("inf"))
+    content = folder.row("f").content
+    assert content is not None
+    assert content.digest == digest(b"other")
