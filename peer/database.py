@@ -63,7 +63,16 @@ CREATE TABLE dirty (
     UNIQUE (workspace, node)
 );
 
--- Opened manifests of the versions that REMOTE and SYNCED name.
+-- What SYNCED will say of files that are just being put in place. A row that is here after a crash tells a file that
+-- Shoal had put there already from an edit of the user's.
+CREATE TABLE placing (
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    parent BLOB NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+    place BLOB NOT NULL, version BLOB NOT NULL,
+    PRIMARY KEY (workspace, node)
+) WITHOUT ROWID;
+
+-- Opened manifests of the versions that REMOTE, SYNCED and `placing` name.
 CREATE TABLE versions (
     workspace BLOB NOT NULL, version BLOB NOT NULL, node BLOB NOT NULL,
     author BLOB NOT NULL, manifest BLOB NOT NULL, runs BLOB NOT NULL,

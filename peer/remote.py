@@ -306,6 +306,7 @@ class RemoteTree:
         """A snapshot replaces all; it is taken when the tracker's history isn't the one known here, so it may be older
         than what is here. What was agreed on differently is agreed on no longer: it counts as new on both sides, and
         is merged, never deleted or replaced. A commit on its way stays: its answer says what became of it."""
+        self._store.drop_all_placing()
         agreed = "SELECT node, version FROM synced WHERE workspace = ?"
         for node, version in self._database.rows(agreed, self._workspace):
             folded = fold.nodes.get(node)

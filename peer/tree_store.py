@@ -260,6 +260,29 @@ class TreeStore:
         self.database.run("DELETE FROM synced WHERE workspace = ? AND node = ?", self.workspace, node)
         self.mark_dirty(node)
 
+    # Files being put in place --------------------
+
+    def put_placing(self, rows: Iterable[Synced]) -> None:
+        """SYNCED will say this as soon as these files are in place."""
+        self.database.run_many(
+            "INSERT OR REPLACE INTO placing VALUES (?,?,?,?,?,?,?)",
+            [(self.workspace, r.node, r.parent, r.name, r.kind, r.place, r.version) for r in rows],
+        )
+
+    def drop_placing(self, nodes: Iterable[NodeId]) -> None:
+        """These files are in place, or will not be."""
+        self.database.run_many(
+            "DELETE FROM placing WHERE workspace = ? AND node = ?", [(self.workspace, node) for node in nodes]
+        )
+
+    def drop_all_placing(self) -> None:
+        """No file that was on its way counts any more."""
+        self.database.run("DELETE FROM placing WHERE workspace = ?", self.workspace)
+
+    def placing(self) -> list[Synced]:
+        """The files that are being put in place, or were when a crash came."""
+        return [_synced(row) for row in self.database.rows(_SYNCED.replace("synced s", "placing s"), self.workspace)]
+
     # Dirty nodes --------------------
 
     def mark_dirty(self, node: NodeId) -> None:

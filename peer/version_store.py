@@ -89,12 +89,13 @@ class VersionStore:
         return self._database.row(sql, self._workspace, content) is not None
 
     def drop_unused(self, node: NodeId) -> None:
-        """Forget the node's versions that neither REMOTE nor SYNCED name."""
+        """Forget the node's versions that nothing names: REMOTE, SYNCED, or a file on its way into place."""
         self._database.run(
             """DELETE FROM versions WHERE workspace = ?1 AND node = ?2
                AND version NOT IN (SELECT version FROM synced WHERE workspace = ?1 AND node = ?2 AND version NOT NULL)
                AND version NOT IN (SELECT version FROM remote WHERE workspace = ?1 AND node = ?2 AND version NOT NULL)
                AND version NOT IN (SELECT durable FROM remote WHERE workspace = ?1 AND node = ?2 AND durable NOT NULL)
+               AND version NOT IN (SELECT version FROM placing WHERE workspace = ?1 AND node = ?2)
             """,
             self._workspace,
             node,

@@ -208,37 +208,44 @@ class Downloads:
                     job.failure = error
                 folder.trim()
 
+        store = self._context.store
+        with store.database.transaction():
+            for job in wanted:
+                self._context.versions.put(job.version)  # REMOTE may have gone on meanwhile and forgotten it
+            store.put_placing(_agreed(job) for job in wanted)
         try:
             await self._in_thread(work)
         finally:
-            self._record(placed)
+            with store.database.transaction():
+                self._record(placed)
+                store.drop_placing(job.remote.node for job in wanted)
+        if placed:
+            failpoint("peer.synced.advanced")
 
     def _still_wanted(self, job: Job) -> bool:
         """The tracker may have moved or deleted it meanwhile, or something may have happened to it here."""
         store, node = self._context.store, job.remote.node
         remote = store.remote(node)
         same = remote is not None and (remote.parent, remote.name) == (job.remote.parent, job.remote.name)
-        if not same or store.path(job.remote.parent) != job.target.parent or store.local(node) != job.replaced:
+        at_home = store.path(job.remote.parent) == job.target.parent and store.local(node) == job.replaced
+        there = store.local_at(job.remote.parent, job.remote.name)  # LOCAL knows of one node at most under a name
+        if not same or not at_home or (there is not None and there.node != node):
             job.failure = Changed("the trees have moved on")
         return job.failure is None
 
     def _record(self, placed: list[tuple[Job, Placed]]) -> None:
         context, store = self._context, self._context.store
-        with store.database.transaction():
-            for job, result in placed:
-                remote, content = job.remote, content_of(job.version.manifest)
-                if job.replaced is not None and result.outgoing is not None:
-                    context.remember_outgoing(result.outgoing, job.replaced)
-                store.put_local(Local(remote.node, remote.parent, remote.name, remote.kind, content, result.print))
-                store.put_synced(
-                    Synced(remote.node, remote.parent, remote.name, remote.kind, remote.place, job.version.id, None)
-                )
-                context.versions.unstage(remote.node)
-                if result.kept is not None:
-                    context.log_conflict(job.target.parent, remote.name, result.kept)
-                    context.look_again(job.target.parent)
-        if placed:
-            failpoint("peer.synced.advanced")
+        for job, result in placed:
+            remote, content = job.remote, content_of(job.version.manifest)
+            if job.replaced is not None and result.outgoing is not None:
+                context.remember_outgoing(result.outgoing, job.replaced)
+            parent = store.find(job.target.parent) or remote.parent  # it may have a new id since
+            store.put_local(Local(remote.node, parent, remote.name, remote.kind, content, result.print))
+            store.put_synced(_agreed(job))
+            context.versions.unstage(remote.node)
+            if result.kept is not None:
+                context.log_conflict(job.target.parent, remote.name, result.kept)
+                context.look_again(job.target.parent)
 
     def _settle_failure(self, job: Job) -> None:
         context, node = self._context, job.remote.node
@@ -250,6 +257,11 @@ class Downloads:
             self._local_steps.report(node, job.failure)
         else:
             self._report(job.remote, str(job.failure))
+
+
+def _agreed(job: Job) -> Synced:
+    remote = job.remote
+    return Synced(remote.node, remote.parent, remote.name, remote.kind, remote.place, job.version.id, None)
 
 
 def _pieces(refs: Iterable[ChunkRef]) -> Iterator[Piece]:
