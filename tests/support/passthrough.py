@@ -1,4 +1,4 @@
-"""Shoal without sealing, to show that the search for leaks finds them: `python -m tests.support.passthrough PROGRAM ...`.
+"""Shoal without sealing, to show that the search for leaks works: `python -m tests.support.passthrough PROGRAM ...`.
 
 The cipher is the one place through which everything sealed goes. Here it is replaced with one that only pads, before
 the program (`peer` or `tracker`) begins; lengths stay what they are.
