@@ -1,0 +1,74 @@
+"""What happens here while a file is on its way into place."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from peer.synchronizer.downloads import Downloads
+from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.replacing import Changed
+from peer.synchronizer.steps import Fetch
+from peer.tracker_client import DeviceClient
+from peer.trees import Remote
+from peer.version_store import Version
+from protocol.commits import FILE
+from protocol.identifiers import ROOT, DeviceId, NodeId, PlaceMark, VersionId
+from protocol.manifests import Manifest
+from tests.peer.folders import SyncFolder, sync_folder
+
+NODE, VERSION = NodeId(b"node".ljust(16, b"\0")), VersionId(b"version".ljust(16, b"\0"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[SyncFolder]:
+    with sync_folder("simulated", tmp_path) as opened:
+        yield opened
+
+
+def downloads(folder: SyncFolder) -> Downloads:
+    return Downloads(folder.context, cast(DeviceClient, None), LocalSteps(folder.context))
+
+
+def file_there(folder: SyncFolder, name: str, parent: NodeId = ROOT) -> Fetch:
+    """The tracker has a small file, which needs no chunk."""
+    manifest = Manifest(size=6, mtime_ns=1, inline=b"theirs")
+    folder.context.versions.put(Version(VERSION, NODE, DeviceId(bytes(16)), manifest, ()))
+    folder.store.put_remote(Remote(NODE, parent, name, FILE, PlaceMark(bytes(16)), VERSION, None, VERSION))
+    return Fetch(NODE, VERSION)
+
+
+async def test_a_name_that_came_and_went_meanwhile_never_has_two_nodes(folder: SyncFolder) -> None:
+    """Of two, the next look would see only one; the other would stay for ever."""
+    fetching = downloads(folder)
+    (group,) = await fetching.groups([file_there(folder, "f")])
+    folder.hand.write("f", b"mine")
+    await folder.indexer.scan_everything()
+    folder.hand.remove("f")
+    await fetching.carry_out(group)
+    assert isinstance(group[0].failure, Changed)
+    assert folder.context.to_look_at == {()}
+    await folder.indexer.scan_everything()
+    assert folder.paths() == set()
+    (group,) = await fetching.groups([Fetch(NODE, VERSION)])
+    await fetching.carry_out(group)
+    assert folder.hand.read("f") == b"theirs"
+    assert folder.paths() == {"f"}
+
+
+async def test_a_folder_that_becomes_a_new_node_meanwhile_keeps_what_is_put_into_it(folder: SyncFolder) -> None:
+    folder.hand.mkdir("d")
+    await folder.indexer.scan_everything()
+    directory, fetching = folder.node("d"), downloads(folder)
+    (group,) = await fetching.groups([file_there(folder, "f", directory)])
+
+    def before(method: str, _: tuple[Any, ...]) -> None:
+        if method == "rename" and folder.store.local(directory) is not None:
+            folder.context.renew(directory)
+
+    folder.simulated.before_call = before
+    await fetching.carry_out(group)
+    assert folder.node("d") != directory
+    assert folder.node("d/f") == NODE
+    assert folder.paths() == {"d", "d/f"}
