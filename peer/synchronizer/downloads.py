@@ -288,15 +288,19 @@ def _grouped(jobs: list[Job]) -> Iterator[list[Job]]:
 
 
 def _requests(wanted: list[tuple[Job, Piece]]) -> Iterator[list[tuple[Job, Piece]]]:
-    request: list[tuple[Job, Piece]] = []
-    size = 0
+    """Cut into requests of about PACK_TARGET bytes. A chunk that several files have is asked for once."""
+    users: dict[ChunkId, list[tuple[Job, Piece]]] = {}
     for job, piece in wanted:
-        length = piece.ref.length + OVERHEAD
-        if request and (size + length > PACK_TARGET or len(request) >= MAX_REQUEST_CHUNKS):
+        users.setdefault(piece.ref.id, []).append((job, piece))
+    request: list[tuple[Job, Piece]] = []
+    chunks = size = 0
+    for pieces in users.values():
+        length = pieces[0][1].ref.length + OVERHEAD
+        if request and (size + length > PACK_TARGET or chunks >= MAX_REQUEST_CHUNKS):
             yield request
-            request, size = [], 0
-        request.append((job, piece))
-        size += length
+            request, chunks, size = [], 0, 0
+        request.extend(pieces)
+        chunks, size = chunks + 1, size + length
     if request:
         yield request
 
