@@ -163,6 +163,7 @@ class Indexer:
                 continue
             if row is not None:
                 self._store.set_gone(row.node)
+                self.vanished_at = trio.current_time()
             node = self._appeared(parent, names, entry, seen, claimed)
             claimed.add(node)
             yield entry.name, node

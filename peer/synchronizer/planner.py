@@ -32,7 +32,7 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
         10.3 the other is new there or was moved there: ours takes a conflict name
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
@@ -66,7 +66,7 @@ def plan(view: Slice) -> list[Step]:
     """One step for each dirty node, in an order in which they can be carried out one after the other."""
     planner = _Planner(view)
     steps = {node: planner.decide(node) for node in view.dirty}
-    return _ground(view, sorted(steps.values(), key=lambda step: _rank(view, step)))
+    return ground(view, sorted(steps.values(), key=lambda step: _rank(view, step)))
 
 
 class _Planner:
@@ -77,7 +77,7 @@ class _Planner:
         self.decided: dict[NodeId, Step] = {}
         self.open: set[NodeId] = set()
         # What open nodes become if all that they hang on comes true. One commit may hold it all, so those who hang on
-        # each other hope for each other, and `_ground` drops them together where one can't.
+        # each other hope for each other, and `ground` drops them together where one can't.
         self.hopes: dict[NodeId, type[Step]] = {}
 
     def decide(self, node: NodeId) -> Step:
@@ -409,7 +409,7 @@ def _depth(path: Iterable[NodeId]) -> int:
     return sum(1 for _ in path)
 
 
-def _ground(view: Slice, steps: list[Step]) -> list[Step]:
+def ground(view: Slice, steps: Sequence[Step]) -> list[Step]:
     """Let steps wait whose condition is a step of a node that isn't planned this time."""
     planned = {step.node: step for step in steps}
     while groundless := [step.node for step in planned.values() if not _grounded(view, planned, step)]:

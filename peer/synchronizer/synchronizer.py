@@ -18,7 +18,7 @@ from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads, Job
 from peer.synchronizer.loading import load_slice
 from peer.synchronizer.local_steps import LocalSteps
-from peer.synchronizer.planner import plan
+from peer.synchronizer.planner import ground, plan
 from peer.synchronizer.reading import Reading
 from peer.synchronizer.recovery import recover_placed
 from peer.synchronizer.sending import Sending
@@ -339,8 +339,8 @@ class Synchronizer:
         quiet = self._indexer.vanished_at + DELETE_QUIET - trio.current_time()
         pause = float("inf")
         if quiet > 0 and any(isinstance(step, SendDelete) for step in sends):
-            held = {step.node for step in sends if isinstance(step, SendDelete)}
-            sends = [step for step in sends if step.node not in held and _holder(view, step) not in held]
+            others = [step for step in sends if not isinstance(step, SendDelete)]
+            sends = [step for step in ground(view, others) if isinstance(step, _SENDS)]
             pause = quiet
         if not sends:
             return False, pause
@@ -358,14 +358,6 @@ def _first(group: BaseExceptionGroup[OSError]) -> OSError:
         error = error.exceptions[0]
     assert isinstance(error, OSError)
     return error
-
-
-def _holder(view: Slice, step: Step) -> NodeId | None:
-    """Which other node has, at the tracker, the name that a step is about to take."""
-    local = view.local.get(step.node)
-    if local is None or not isinstance(step, SendCreate | SendMove):
-        return None
-    return view.remote_at(local.parent, local.name)
 
 
 def is_coming(step: Step) -> bool:

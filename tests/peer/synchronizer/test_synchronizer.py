@@ -17,7 +17,8 @@ from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.reading import Reading
 from peer.synchronizer.sending import Sending
-from peer.synchronizer.synchronizer import Synchronizer
+from peer.synchronizer.steps import Send
+from peer.synchronizer.synchronizer import DELETE_QUIET, Synchronizer
 from peer.tracker_client import DeviceClient
 from peer.trees import Remote, Synced
 from peer.version_store import Version
@@ -154,4 +155,47 @@ async def test_a_name_that_cannot_be_cleared_stays_known_by_the_name_it_has(
         await trio.sleep(POSTPONED)
         assert folder.hand.names() == ["f (conflicted copy, laptop, 2023-11-14)"]
         assert folder.paths() == set(folder.hand.names())
+        nursery.cancel_scope.cancel()
+
+
+class Sent:
+    """In place of Sending: notes what would be sent."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, list[str], int]] = []
+
+    def unanswered(self) -> set[NodeId]:
+        return set()
+
+    async def resend(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async def send(self, steps: list[Send], _: object) -> tuple[bool, bool]:
+        await trio.lowlevel.checkpoint()
+        self.steps.append((trio.current_time(), sorted({type(step).__name__ for step in steps}), len(steps)))
+        return False, False
+
+
+async def test_what_needs_a_name_that_a_held_delete_frees_waits_with_all_that_is_in_it(
+    folder: SyncFolder, autojump_clock: MockClock
+) -> None:
+    """Or it is sent without its folder, and refused, again and again."""
+    folder.hand.write("d", b"a file")
+    await folder.indexer.scan_everything()
+    node = folder.node("d")
+    base = file_there(folder, "d", b"a file", node)
+    folder.store.put_synced(Synced(node, ROOT, "d", FILE, PlaceMark(bytes(16)), base, None))
+    folder.hand.remove("d")
+    folder.hand.mkdir("d")
+    folder.hand.write("d/f", b"new")
+    sent, synchronizer = Sent(), offline(folder)
+    synchronizer._sending = cast(Sending, sent)
+    synchronizer.progress.online = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(synchronizer.run)
+        await trio.sleep(DELETE_QUIET - 0.1)
+        assert sent.steps == []
+        await trio.sleep(1)
+        assert {(*kinds, count) for _, kinds, count in sent.steps} == {("SendCreate", "SendDelete", 3)}
         nursery.cancel_scope.cancel()
