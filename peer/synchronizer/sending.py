@@ -59,6 +59,8 @@ COMMIT_TARGET = 900_000
 """Bytes of operations and runs in one commit, leaving room for its frame."""
 ATTEMPTS = 3
 """How often what is left of a refused commit is sent again before planning anew."""
+UNEXPLAINED = 5
+"""How often in a row the same may be refused on the same ground before it is left for a while."""
 PERSONAL = {
     "quota": ("your plan's storage is full", "delete something or take a larger plan; it is tried again"),
     "too-large": ("it is larger than the plan allows", "make it smaller, or move it out of the folder"),
@@ -101,6 +103,7 @@ class Sending:
         self._client = client
         self._remote = remote
         self._signing_key = signing_key
+        self._refusals: dict[NodeId, tuple[object, int]] = {}  # why, on what ground, and how often in a row
 
     async def send(self, steps: Iterable[Send], planned: Mapping[NodeId, Remote]) -> tuple[bool, bool]:
         """Send steps as commits. `planned` is REMOTE as it was when they were planned: a step on a node that others
@@ -119,6 +122,8 @@ class Sending:
                 try:
                     behind = await self._send(commit) or behind
                     accepted = True
+                    for node in draft.nodes:
+                        self._refusals.pop(node, None)
                     break
                 except Refused as refusal:
                     draft = draft.without(self._settle_refusal(commit, draft, refusal))
@@ -314,6 +319,18 @@ class Sending:
             # Taken over from the tracker and deleted there before it was agreed on, or its only version was withdrawn:
             # an id doesn't return, so what is here goes on as a new node.
             self._context.renew(draft.nodes[failed.index])
+        else:
+            self._note_refusal(draft.nodes[failed.index], failed.reason)
+
+    def _note_refusal(self, node: NodeId, reason: str) -> None:
+        """As a rule REMOTE explains a refusal as soon as it is up to date. What it doesn't explain, such as a name held
+        by something that can't be opened here, would be sent again at once, without end."""
+        ground = reason, _marks(self._context.store.remote(node))
+        before, count = self._refusals.get(node, (ground, 0))
+        count = count + 1 if before == ground else 1
+        self._refusals[node] = ground, count
+        if count >= UNEXPLAINED:
+            self._report(node, f"the tracker refuses it: {reason}", "it is tried again")
 
     def _report(self, node: NodeId, reason: str, advice: str) -> None:
         path = self._context.store.path(node) or self._context.store.remote_path(node)
