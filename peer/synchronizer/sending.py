@@ -36,6 +36,7 @@ from protocol.commits import (
 from protocol.deltas import Delta
 from protocol.errors import Code, Refused
 from protocol.failpoints import failpoint
+from protocol.hashing import digest
 from protocol.identifiers import (
     ID_LENGTH,
     MAX_COMMIT_OPERATIONS,
@@ -224,10 +225,13 @@ class Sending:
             return None
         try:
             with open_folder(context.disk, context.root) as folder:
-                return context.disk.read_link(folder.directory(parent), local.name)
+                link = context.disk.read_link(folder.directory(parent), local.name)
         except OSError:
-            context.look_again(parent)
+            link = None
+        if link is None or local.content is None or digest(link.encode("utf-8", "replace")) != local.content.digest:
+            context.look_again(parent)  # gone, or another link, perhaps one that can't be sent
             return None
+        return link
 
     def _read_again(self, local: Local) -> None:
         """What the chunker made of it is no longer kept: forget that the content is known."""

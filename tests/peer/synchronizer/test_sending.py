@@ -49,3 +49,16 @@ async def test_a_refusal_that_remote_does_not_explain_is_not_asked_for_without_e
     assert node in folder.context.postponed
     assert folder.problems() == {"d": "the tracker refuses it: name-taken"}
     assert sending.unanswered() == set()
+
+
+async def test_a_link_that_has_changed_is_looked_at_again(folder: SyncFolder) -> None:
+    """Its new text may be one that can't be sent at all."""
+    tracker = Refusing()
+    sending = Sending(folder.context, cast(DeviceClient, tracker), cast(RemoteTree, tracker), SigningKey(bytes(32)))
+    folder.hand.link_to("here", "link")
+    await folder.indexer.scan_everything()
+    node = folder.node("link")
+    folder.hand.remove("link")
+    folder.hand.link_to("\udcff", "link")
+    assert await sending.send([SendCreate(node)], {}) == (False, False)
+    assert folder.context.to_look_at == {()}
