@@ -9,7 +9,7 @@ from typing import TypeVar
 from peer.problems import Problems
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.conflicts import conflict_name
-from peer.synchronizer.context import COMING_AND_GOING, Context
+from peer.synchronizer.context import Context
 from peer.synchronizer.replacing import Changed, Target, move, set_attributes, take_away
 from peer.synchronizer.steps import (
     MakeDirectory,
@@ -78,9 +78,9 @@ class LocalSteps:
         return await self._remove(step.node)
 
     def report(self, node: NodeId, error: OSError) -> None:
-        """The disk refused: a problem of the node's path, tried again later."""
-        if error.errno in COMING_AND_GOING:
-            self._look_again(node)
+        """The disk refused: a problem of the node's path, tried again later. What was done before it refused, say the
+        rename before an fsync, is only to be found by looking."""
+        self._look_again(node)
         if not self._context.stumble(node, error):
             return
         path = self._store.remote_path(node) or self._store.path(node) or (f"node {node.hex()}",)

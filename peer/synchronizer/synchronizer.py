@@ -263,7 +263,10 @@ class Synchronizer:
         read, later = await self._reading.read([step.node for step in steps if isinstance(step, Read)])
         for step in steps:
             if isinstance(step, _LOCAL):
-                progressed = await self._local_steps.carry_out(step) or progressed
+                done = await self._local_steps.carry_out(step)
+                progressed = done or progressed
+                if done and isinstance(step, MakeDirectory):
+                    self._watcher.found_new(self._places(step.node))
         if self.progress.online:
             await self._fetch([step for step in steps if isinstance(step, Fetch)], nursery)
             sent, held = await self._send(view, steps)
@@ -283,6 +286,10 @@ class Synchronizer:
                     context.problems.settled(path)
             if context.store.dirty_count() == 0:
                 context.problems.settled()
+
+    def _places(self, node: NodeId) -> set[Names]:
+        path = self._context.store.path(node)
+        return set() if path is None else {path}
 
     def _note(self, steps: list[Step]) -> None:
         for step in steps:
