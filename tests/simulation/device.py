@@ -15,9 +15,11 @@ import trio
 from peer.database import Database, open_database
 from peer.home import Credentials
 from peer.peer import Peer, Place, Ports, start_peer
+from peer.ports import Descriptor
 from peer.status import is_settled, state_of
 from protocol.api import WorkspacesReply
 from protocol.errors import Problem
+from protocol.names import RESERVED
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.events import EventFaults, SimulatedEvents
 from tests.simulation.inodes import failure
@@ -74,7 +76,8 @@ class CrashingDatabase(Database):
 
 
 class SimulatedDevice:
-    """`meddle` is called before each system call of the peer's: somebody may act there."""
+    """`meddle` is called before each system call of the peer's: somebody may act there. `removing` is told the path of
+    each file that the peer takes off the folder."""
 
     def __init__(
         self,
@@ -84,7 +87,8 @@ class SimulatedDevice:
         host: TrackerHost,
         weather: Weather,
         log: EventLog,
-        meddle: Callable[[str], None],
+        meddle: Callable[[str, str, tuple[Any, ...]], None],
+        removing: Callable[[str, str], None],
     ) -> None:
         self.name = name
         self.trouble = Trouble()
@@ -100,6 +104,7 @@ class SimulatedDevice:
         self._weather = weather
         self._log = log
         self._meddle = meddle
+        self._removing = removing
         self._rng = Random(f"{seed}/trouble")
         self._lives = 0
         self._life = Life(dead=True)
@@ -190,11 +195,22 @@ class SimulatedDevice:
         self._life.check()
         if name != "close":
             self._log.note(self.name, f"{name}({', '.join(brief(each) for each in arguments)})")
-            self._meddle(self.name)
+            self._meddle(self.name, name, arguments)
             self._perhaps_crash()
             if name in _FAILING_CALLS and self._rng.random() < self.trouble.io_errors:
                 self._log.note(self.name, "meets an I/O error")
                 raise failure(errno.EIO)
+            if name == "rename":
+                self._watch_removals(*arguments)
+
+    def _watch_removals(self, source: Descriptor, name: str, target: Descriptor, _: str) -> None:
+        """Say so when something goes from the folder to `.shoal/outgoing`."""
+        path, room = self.disk.path(source, name), self.disk.path(target)
+        shoals_own = f"{FOLDER}/{RESERVED}/".lstrip("/")
+        if path is None or room is None:
+            return
+        if f"{room}/".startswith(shoals_own) and not path.startswith(shoals_own):
+            self._removing(self.name, path.removeprefix(FOLDER.lstrip("/") + "/"))
 
     # Reports
 

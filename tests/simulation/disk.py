@@ -74,6 +74,11 @@ class SimulatedDisk:
         for descriptor in self.descriptors:
             self._release(descriptor)
 
+    def path(self, directory: Descriptor, name: str = "") -> str | None:
+        """Where `name` in an open directory is, from the root of the file system; None in a directory that is gone."""
+        inode = self._inode(directory)
+        return self.volume.path(inode, name) if all(above.places for above in inode.ancestors()) else None
+
     # The port
 
     @_port_call

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import trio
 from blake3 import blake3
 
-from tests.simulation.user import Entry
+from tests.simulation.user import Entry, User
 
 Tree: TypeAlias = Mapping[str, Entry]
 
@@ -39,6 +39,8 @@ class Oracle:
     """Contents that a user wrote over or removed, seeing them."""
     names: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
+    verdict: Violation | None = None
+    """Of what happened on the way."""
 
     def save(self, who: str, path: str, content: bytes) -> None:
         """A user made a file hold this."""
@@ -57,8 +59,19 @@ class Oracle:
 
     # Judging
 
+    def judge_removal(self, what: str, user: User, others: Iterable[User], path: str) -> None:
+        """A peer is about to take a file off its folder. Nobody removed what still stands, as it is, under the same
+        path elsewhere (law 2)."""
+        content = _content(user, path)
+        if content is None or _hash(content) in self.superseded:
+            return
+        if any(_content(other, path) == content for other in others):
+            self.verdict = self.verdict or Violation("absent is not deleted", f"{_when()} {what}, nobody else did")
+
     def judge(self, trees: Mapping[str, Tree]) -> None:
         """Raise the first `Violation`."""
+        if self.verdict is not None:
+            raise self.verdict
         (one, first), *others = trees.items()
         for other, tree in others:
             self._judge_equal(one, first, other, tree)
@@ -111,6 +124,13 @@ def _comparable(entry: Entry | None) -> object:
         _, content, mtime_ns, mode = entry
         return "file", content, mtime_ns, bool(mode & _OWNER_EXECUTES), not mode & _OTHERS
     return entry
+
+
+def _content(user: User, path: str) -> bytes | None:
+    try:
+        return user.read(path)
+    except OSError:
+        return None
 
 
 def _hash(content: bytes) -> bytes:

@@ -46,11 +46,13 @@ class Person:
         self._oracle = oracle
         self._log = log
         self._count = 0
+        self._hint: str | None = None
         self._unfinished: list[_Unfinished] = []
         self._discarded: list[Inode] = []
 
-    def act(self) -> None:
-        """Do something, or finish something."""
+    def act(self, hint: str | None = None) -> None:
+        """Do something, or finish something. More often than not to something called `hint`, if there is any."""
+        self._hint = hint if self._rng.random() < 0.7 else None
         now = trio.current_time()
         due = [each for each in self._unfinished if each.due <= now]
         if due or (self._unfinished and self._rng.random() < 0.3):
@@ -98,11 +100,15 @@ class Person:
         paths = [path for path, entry in self._tree().items() if entry[0] in kinds]
         if not paths:
             raise OSError(errno.ENOENT, "nothing there")
-        return self._rng.choice(paths)
+        return self._rng.choice([path for path in paths if path.rpartition("/")[2] == self._hint] or paths)
 
     def _anywhere(self, names: tuple[str, ...]) -> str:
         """A path that may be taken or not, in a directory that is there."""
-        above = [path for path, entry in self._tree().items() if entry[0] == "directory"]
+        tree = self._tree()
+        hinted = [path for path in tree if path.rpartition("/")[2] == self._hint]
+        if hinted:
+            return self._rng.choice(hinted)
+        above = [path for path, entry in tree.items() if entry[0] == "directory"]
         parent = self._rng.choice(["", "", *(path for path in above if path.count("/") < MAX_DEPTH - 1)])
         if self._rng.random() < 0.05:
             names = NAMES + DIRECTORIES

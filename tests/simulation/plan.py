@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from random import Random
 
+CRITICAL = ("exchange", "rename", "unlink", "remove_directory")
+"""Calls before which an edit is most unwelcome."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -12,6 +15,7 @@ class Plan:
     pause: float  # between two of them, on average
     inline_actions: int  # at most so many more, each between two system calls of a peer
     inline_chance: float
+    inline_calls: tuple[str, ...]  # between which calls; all if empty
     second_device_after: float
     prefilled: int  # actions on each side before any peer runs
     refused: float
@@ -39,6 +43,7 @@ def plan_of(seed: int) -> Plan:
         pause=rng.choice((0.05, 0.5, 3.0)),
         inline_actions=rng.choice((0, 5, 15)),
         inline_chance=rng.choice((0.002, 0.01, 0.05)),
+        inline_calls=rng.choice(((), (), CRITICAL)),
         second_device_after=sometimes(0.3, rng.uniform(0.0, 10.0)),
         prefilled=rng.choice((0, 0, 0, 6)),
         refused=sometimes(0.4, 0.05),

@@ -1,4 +1,8 @@
-"""Run simulations by hand: `python -m tests.simulation.run --seed N [--log]`, or `--seeds FROM TO` for many."""
+"""Run simulations by hand.
+
+python -m tests.simulation.run --seed N [--log]          one seed, with every event
+python -m tests.simulation.run --seeds FROM TO [--all]   many, the last one left out; the bad ones, or all, in a line
+"""
 
 import argparse
 import sys
@@ -8,43 +12,49 @@ from tests.simulation.world import Outcome, simulate
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, help="one seed")
-    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FROM", "TO"), help="many, the last one left out")
+    """Exit 1 when a seed failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--seed", type=int)
+    which.add_argument("--seeds", type=int, nargs=2, metavar=("FROM", "TO"))
     parser.add_argument("--log", action="store_true", help="print every event")
+    parser.add_argument("--all", action="store_true", help="report good seeds too")
     options = parser.parse_args()
-    seeds = range(*options.seeds) if options.seeds else [options.seed or 0]
-    failed = 0
+    if options.seed is not None:
+        outcome = simulate(options.seed, echo=options.log)
+        print(summary(outcome))
+        return int(outcome.violation is not None)
+    started, failed = time.monotonic(), 0
+    seeds = range(*options.seeds)
     for seed in seeds:
-        started = time.monotonic()
-        try:
-            outcome = simulate(seed, keep=options.log, echo=options.log)
-        except BaseExceptionGroup as group:
-            failed += 1
-            print(f"seed {seed}: a program failed: {first_of(group)!r}")
-            if options.seed is not None:
-                raise
-            continue
-        failed += outcome.violation is not None
-        if outcome.violation is not None or options.seed is not None:
-            print(summary(outcome), f"({time.monotonic() - started:.2f} s)")
-    if options.seeds:
-        print(f"{failed} of {len(seeds)} failed")
-    return 1 if failed else 0
+        good, text = _attempt(seed)
+        failed += not good
+        if options.all or not good:
+            print(text, flush=True)
+    print(f"{failed} of {len(seeds)} failed", file=sys.stderr)
+    print(f"{(time.monotonic() - started) / max(1, len(seeds)):.2f} s a seed", file=sys.stderr)
+    return int(failed > 0)
 
 
-def first_of(group: BaseException) -> BaseException:
-    """The first exception that is no group."""
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
+def _attempt(seed: int) -> tuple[bool, str]:
+    try:
+        outcome = simulate(seed)
+    except BaseExceptionGroup as group:
+        return False, f"seed {seed}: a program failed: {_first(group)!r}"
+    return outcome.violation is None, summary(outcome)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def summary(outcome: Outcome) -> str:
     """One line, or the violation."""
     if outcome.violation is not None:
         return f"seed {outcome.seed}: {outcome.violation}"
-    return f"seed {outcome.seed}: good, {outcome.events} events, hash {outcome.hash[:16]}"
+    return f"seed {outcome.seed}: good, {outcome.events} events, hash {outcome.hash}"
 
 
 if __name__ == "__main__":

@@ -103,7 +103,9 @@ class World:
         kept = prepared()
         self.host = TrackerHost(simulated_machine(f"{seed}/tracker"), engine_of(kept.database), log)
         self.devices = {
-            name: SimulatedDevice(name, f"{seed}/{name}", credentials, self.host, self._weather, log, self._meddle)
+            name: SimulatedDevice(
+                name, f"{seed}/{name}", credentials, self.host, self._weather, log, self._meddle, self._removing
+            )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }
         self.people = {
@@ -131,12 +133,21 @@ class World:
 
     # Drama
 
-    def _meddle(self, at: str) -> None:
-        """Between two system calls of a peer."""
-        if self._inline_left and self._rng.random() < self.plan.inline_chance:
+    def _meddle(self, at: str, call: str, arguments: tuple[Any, ...]) -> None:
+        """Between two system calls of a peer, the second of which is this."""
+        if not self._inline_left or (self.plan.inline_calls and call not in self.plan.inline_calls):
+            return
+        if self._rng.random() < self.plan.inline_chance * (10 if self.plan.inline_calls else 1):
             self._inline_left -= 1
             others = [name for name in self.people if name != at]
-            self.people[at if self._rng.random() < 0.75 else self._rng.choice(others)].act()
+            person = self.people[at if self._rng.random() < 0.75 else self._rng.choice(others)]
+            names = [argument for argument in arguments if isinstance(argument, str)]
+            person.act(names[-1] if names else None)
+
+    def _removing(self, at: str, path: str) -> None:
+        """A peer takes a file off its folder: somebody must have removed or moved it."""
+        elsewhere = [device.disk.user for name, device in self.devices.items() if name != at]
+        self.oracle.judge_removal(f"{at} removes {path}", self.devices[at].disk.user, elsewhere, f"{FOLDER}/{path}")
 
     async def _drama(self, nursery: trio.Nursery) -> None:
         plan = self.plan
