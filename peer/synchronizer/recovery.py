@@ -13,22 +13,27 @@ from protocol.commits import FILE
 from protocol.identifiers import NodeId
 
 
-def recover_placed(store: TreeStore, fetching: Container[NodeId]) -> None:
-    """Settle all notes but those of the nodes being fetched now. A file that has to be read first is left until it is.
+def recover_placed(store: TreeStore, fetching: Container[NodeId], postponed: Container[NodeId]) -> set[NodeId]:
+    """Settle all notes but those of the nodes being fetched now. Returns the nodes to leave alone for the moment: what
+    stands at their place has to be read first. LOCAL must be as the disk is.
 
-    LOCAL must be as the disk is: look at the folder before.
+    What can't be read, and so is `postponed`, holds nothing up.
     """
     notes = [note for note in store.placing() if note.node not in fetching]
+    unsettled: set[NodeId] = set()
     if not notes:
-        return
+        return unsettled
     with store.database.transaction():
         for note in notes:
             local = store.local_at(note.parent, note.name)
-            if local is not None and _is_unread(local):
+            if local is not None and _is_unread(local) and local.node not in postponed:
+                if local.node != note.node:
+                    unsettled.add(note.node)
                 continue
             if local is not None and _is_it(local, note):
                 _agree(store, local, note)
             store.drop_placing([note.node])
+    return unsettled
 
 
 def _is_unread(local: Local) -> bool:

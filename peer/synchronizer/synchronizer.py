@@ -218,7 +218,6 @@ class Synchronizer:
             await self._count_merge(self.announce_merge)
         pause, position, progressed = float("inf"), 0, False
         while True:
-            recover_placed(self._context.store, self.progress.fetching)
             batch = self._context.store.dirty_after(position, BATCH)
             if not batch:
                 if not progressed:
@@ -249,6 +248,7 @@ class Synchronizer:
         self._context.postponed = {node: now + pause for node, pause in waiting.items()}
         self._context.stuck &= waiting.keys()
         busy = self.progress.fetching | waiting.keys() | self._sending.unanswered()
+        busy |= recover_placed(self._context.store, self.progress.fetching, waiting)
         free = [node for node in nodes if node not in busy]
         if not free:
             return False, min(waiting.values(), default=float("inf"))

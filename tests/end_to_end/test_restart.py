@@ -150,6 +150,30 @@ async def test_a_device_dies(team: Trio, failpoint: str) -> None:
     await team.converged()
 
 
+async def test_what_was_in_place_but_not_recorded_moves_on(team: Trio) -> None:
+    """Neither what SYNCED says nor what REMOTE says is on the disk then, and yet nobody has edited anything."""
+    one, two = team.one, team.two
+    for name in ("renamed", "deleted", "edited"):
+        team.write(one, f"old, {name} after", b"before")
+    await settled(one, two)
+    two.kill()
+    for age in ("old", "new"):
+        for name in ("renamed", "deleted", "edited"):
+            team.write(one, f"{age}, {name} after", f"{age}, first version".encode())
+    await one.wait()
+    await two.start(failpoint="peer.swap.done:6")
+    await two.died_at_failpoint()
+    for age in ("old", "new"):
+        (one.folder / f"{age}, renamed after").rename(one.folder / f"{age}, by its new name")
+        team.expected[f"{age}, by its new name"] = team.expected.pop(f"{age}, renamed after")
+        (one.folder / f"{age}, deleted after").unlink()
+        del team.expected[f"{age}, deleted after"]
+        team.write(one, f"{age}, edited after", f"{age}, second version".encode())
+    await one.wait()
+    await two.start()
+    await team.converged()
+
+
 @pytest.mark.parametrize("failpoint", [name for name in tracker.failpoints.FAILPOINTS if "signup" not in name])
 async def test_the_tracker_dies(team: Trio, failpoint: str) -> None:
     team.tracker.kill()
