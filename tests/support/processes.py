@@ -266,7 +266,7 @@ class DeviceProgram(Program):
         return subprocess.run(
             [sys.executable, *self.module, "--home", str(self.home_path), *arguments],
             capture_output=True,
-            env=environment(SHOAL_PASSWORD=PASSWORD, **variables),
+            env=environment(**{"SHOAL_PASSWORD": PASSWORD, **variables}),
             cwd=CHECKOUT,
             text=True,
             timeout=timeout,
