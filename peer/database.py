@@ -122,9 +122,21 @@ CREATE TABLE problems (
 """
 
 
-def _problem(error: sqlite3.OperationalError) -> Problem:
-    """What SQLite can't do for want of space, or because the disk fails: the machine's problem, which may pass."""
-    return Problem(f"the client database can't be used: {error}")
+REMEDY = "stop Shoal, remove peer.db and the files beside it that begin so, and start again: nothing is lost"
+"""What to do about a database that is no database any more."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what SQLite can't do into a `Problem`: for want of space, because the disk fails, or because of damage."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Problem(f"the client database can't be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # a defect of ours
+        raise Problem(f"the client database is damaged ({error}): {REMEDY}") from error
 
 
 class Database:
@@ -155,18 +167,18 @@ class Database:
             self._depth -= 1
 
     def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        try:
+        with _told():
             return self._connection.execute(sql, parameters)
-        except sqlite3.OperationalError as error:
-            raise _problem(error) from error
 
     def rows(self, sql: str, *parameters: Any) -> list[Any]:
         """All rows of a query."""
-        return self._execute(sql, parameters).fetchall()
+        with _told():
+            return self._connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, *parameters: Any) -> Any:
         """The first row of a query, or None."""
-        return self._execute(sql, parameters).fetchone()
+        with _told():
+            return self._connection.execute(sql, parameters).fetchone()
 
     def run(self, sql: str, *parameters: Any) -> int:
         """Carry out a statement; returns how many rows it changed."""
@@ -174,10 +186,8 @@ class Database:
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Carry out a statement once for each row of parameters."""
-        try:
+        with _told():
             self._connection.executemany(sql, parameters)
-        except sqlite3.OperationalError as error:
-            raise _problem(error) from error
 
     def rows_in(self, sql: str, workspace: bytes, keys: Iterable[bytes]) -> Iterator[Any]:
         """A query with `workspace = ? AND ... IN (??)`, for any number of keys, a few hundred at a time."""
@@ -185,7 +195,9 @@ class Database:
         for start in range(0, len(pending), 500):
             part = pending[start : start + 500]
             marks = ",".join("?" * len(part))
-            yield from self._execute(sql.replace("??", marks), (workspace, *part))
+            with _told():
+                found = self._connection.execute(sql.replace("??", marks), (workspace, *part)).fetchall()
+            yield from found
 
     def get_setting(self, key: str) -> bytes | None:
         """One of the few single values."""
@@ -212,8 +224,10 @@ def open_database(path: str) -> Database:
             on_failure.callback(connection.close)
             _prepare(connection, path)
             on_failure.pop_all()
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         raise Problem(f"the database {path} can't be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise Problem(f"the database {path} can't be opened ({error}): {REMEDY}") from error
     return Database(connection)
 
 

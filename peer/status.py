@@ -10,6 +10,7 @@ import trio
 
 from peer.peer import Peer
 from peer.problems import PathProblem
+from peer.synchronizer.context import POSTPONED
 from peer.synchronizer.steps import Read, SendWrite, Step, Wait
 from peer.synchronizer.synchronizer import is_coming
 from peer.trees import Remote
@@ -17,6 +18,8 @@ from protocol.commits import DIRECTORY
 from protocol.errors import Problem, Usage
 from protocol.identifiers import NodeId
 
+GRACE = POSTPONED + 5.0
+"""Seconds of error after which a wait is given up: until then what was refused is tried again at least once."""
 STATES = ("starting", "scanning", "syncing", "synced", "paused", "offline", "held", "error")
 
 
@@ -118,19 +121,26 @@ def _paths(count: int) -> str:
 
 
 async def wait_for(peer: Peer, what: str) -> None:
-    """Return once the peer is "synced" or "durable"; `Problem` when that can't come about by itself.
+    """Return once the peer is "synced" or "durable"; `Problem` when it isn't going to be by itself: it is paused, or in
+    error, and for longer than GRACE where it tries again by itself.
 
     Said of what was on the disk when asked: news of a change may still be on its way, so the folder is looked at first.
     """
     if what not in ("synced", "durable"):
         raise Usage(f"there is no waiting for {what!r}")
     peer.synchronizer.look_at_everything()
+    well = trio.current_time()
     while True:
         settled = peer.synchronizer.progress.settled
         if is_settled(peer) and (what == "synced" or peer.context.store.not_durable_count() == 0):
             return
         state, detail = state_of(peer)
-        if state in ("error", "paused"):
+        tries_again = peer.synchronizer.progress.error is not None or bool(peer.context.stuck)
+        if state != "error":
+            well = trio.current_time()
+        elif not tries_again or trio.current_time() - well > GRACE:
+            raise Problem(f"{state}: {detail}")
+        if state == "paused":
             raise Problem(f"{state}: {detail}")
         with trio.move_on_after(1.0):
             await settled.wait()

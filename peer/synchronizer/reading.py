@@ -68,7 +68,7 @@ class Reading:
         context, row = self._context, wanted.row
         path = (*wanted.parent, row.name)
         if isinstance(result, OSError):
-            if context.stumble(row.node, result):
+            if not isinstance(result, FileNotFoundError) and context.stumble(row.node, result):
                 reason = (result.strerror or str(result)).lower()
                 context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
             context.look_again(wanted.parent)

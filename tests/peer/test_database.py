@@ -123,3 +123,20 @@ def test_a_full_disk_is_a_problem_that_passes(tmp_path: Path) -> None:
         database.set_setting("kept", bytes(1 << 20))
     assert list(settings(database)) == ["kept"]
     database.close()
+
+
+def test_damage_inside_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "peer.db"
+    database = open_database(str(path))
+    for number in range(2000):
+        database.set_setting(f"key {number}", bytes(100))
+    database.close()
+    data = bytearray(path.read_bytes())
+    data[8192:-4096] = b"\xa5" * (len(data) - 4096 - 8192)
+    path.write_bytes(data)
+    with pytest.raises(Problem, match="malformed.*remove peer.db"):
+        damaged = open_database(str(path))
+        try:
+            damaged.rows("SELECT * FROM settings ORDER BY key")
+        finally:
+            damaged.close()
