@@ -134,7 +134,7 @@ def test_damage_inside_is_told_with_what_to_do(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[8192:-4096] = b"\xa5" * (len(data) - 4096 - 8192)
     path.write_bytes(data)
-    with pytest.raises(Problem, match="malformed.*remove peer.db"):
+    with pytest.raises(Problem, match=r"malformed.*remove peer\.db"):
         damaged = open_database(str(path))
         try:
             damaged.rows("SELECT * FROM settings ORDER BY key")
