@@ -247,6 +247,7 @@ class LocalSteps:
         return True
 
     def _gone(self, node: NodeId) -> None:
+        self._store.set_gone(node)  # with whatever LOCAL still had in it
         self._store.drop_local(node)
         self._store.drop_synced(node)
 
