@@ -2,7 +2,7 @@
 
 import errno
 import logging
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 import trio
@@ -26,6 +26,10 @@ COMING_AND_GOING = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
 """Refusals that mean that somebody else is at work on the same path."""
 SOON, QUIET_TRIES = 0.5, 5
 """After those, seconds until the next try, and how many of them nobody is told of."""
+
+FOLLOWED = 60.0
+"""Seconds for which news that come under a moved folder's old path are followed to the new one."""
+MOVES = 1000
 
 
 @dataclass
@@ -69,6 +73,8 @@ class Context:
     transfer: Transfer = field(default_factory=Transfer)
     to_look_at: set[Names] = field(default_factory=set)
     """Directories that turned out not to be as LOCAL says."""
+    moves: deque[tuple[Names, Names, float]] = field(default_factory=lambda: deque(maxlen=MOVES))
+    """Folders that Shoal moved: old path, new path, when by `trio.current_time()`; the oldest are forgotten."""
     stuck: set[NodeId] = field(default_factory=set)
     """Nodes that can't be synced as things are, each with a problem that says why."""
     stumbles: Counter[NodeId] = field(default_factory=Counter)
@@ -84,6 +90,18 @@ class Context:
         """Scan a directory before planning goes on."""
         self.to_look_at.add(directory)
         self.wake.set()
+
+    def folder_moved(self, old: Names, new: Names) -> None:
+        """Shoal itself has moved a folder. News of a change in it may still come under the old path."""
+        self.moves.append((old, new, trio.current_time()))
+
+    def followed(self, directories: set[Names]) -> set[Names]:
+        """These directories, and where those are now that were in a folder moved a moment ago."""
+        out = set(directories)
+        for old, new, when in self.moves:
+            if trio.current_time() - when < FOLLOWED:
+                out |= {new + names[len(old) :] for names in out if names[: len(old)] == old}
+        return out
 
     def postpone(self, node: NodeId) -> None:
         """Leave a node alone for a while; its problem has been reported."""

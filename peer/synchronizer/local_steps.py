@@ -136,12 +136,18 @@ class LocalSteps:
 
     async def _rename(self, row: Local, path: Names, parent: NodeId, name: str) -> None:
         source = self._target(row)
-        print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
+        print_ = await self._move_on_disk(row, source, path, name)
         same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
         keep = row.kind == DIRECTORY or same
         moved = replace(row, parent=parent, name=name, print=print_, content=row.content if keep else None)
         with self._store.database.transaction():
             self._store.put_local(moved)
+
+    async def _move_on_disk(self, row: Local, source: Target, path: Names, name: str) -> Fingerprint:
+        print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
+        if row.kind == DIRECTORY:
+            self._context.folder_moved((*source.parent, source.name), (*path, name))
+        return print_
 
     # Stepping aside
 
@@ -172,7 +178,7 @@ class LocalSteps:
             self._store.drop_synced(node)
             self._store.put_local(replace(row, node=fresh, name=name))
         try:
-            print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
+            print_ = await self._move_on_disk(row, source, path, name)
         except (Changed, OSError) as error:
             self._store.put_local(replace(row, node=fresh))  # as far as is known, it still has its old name
             self._context.look_again(path)

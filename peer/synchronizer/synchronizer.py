@@ -186,7 +186,7 @@ class Synchronizer:
         context = self._context
         pause = self._watcher.second_looks()
         while context.look_at_all or context.to_look_at:
-            directories, context.to_look_at = context.to_look_at, set()
+            directories, context.to_look_at = context.followed(context.to_look_at), set()
             everything, context.look_at_all = context.look_at_all, False
             try:
                 await self._look_at(None if everything else directories)

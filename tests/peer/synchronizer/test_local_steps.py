@@ -53,3 +53,16 @@ async def test_a_move_that_was_made_and_not_fsynced_is_looked_for(folder: SyncFo
     assert folder.context.to_look_at == {(), ("e",)}
     await folder.indexer.scan(folder.context.to_look_at)
     assert folder.store.path(NodeId(node)) == ("e", "d")
+
+
+async def test_news_under_the_old_path_of_a_moved_folder_are_followed(folder: SyncFolder) -> None:
+    """Found by the simulation: an edit just before the move was not seen until the next look at everything."""
+    folder.hand.mkdir("d")
+    folder.hand.mkdir("d/e")
+    await folder.indexer.scan_everything()
+    for old, new in (("d", "x"), ("x", "y")):
+        node = folder.node(old)
+        folder.store.put_remote(Remote(node, ROOT, new, DIRECTORY, PlaceMark(bytes(16)), None, None, None))
+        assert await LocalSteps(folder.context).carry_out(MoveLocal(node))
+    followed = folder.context.followed({("d", "e"), ("dd",)})
+    assert followed == {("d", "e"), ("x", "e"), ("y", "e"), ("dd",)}
