@@ -30,7 +30,7 @@ from tests.simulation.network import SimulatedTransport, TrackerHost, Weather
 FOLDER = "/Shoal"
 _DOWN = 5.0
 """Seconds from a crash to the next start, at most."""
-_FAILING_CALLS = ("scan", "read_at", "write_at", "fsync", "sync_file_system")
+_SAFE_CALLS = ("close", "space")
 
 
 class Crashed(BaseException):
@@ -197,7 +197,7 @@ class SimulatedDevice:
             self._log.note(self.name, f"{name}({', '.join(brief(each) for each in arguments)})")
             self._meddle(self.name, name, arguments)
             self._perhaps_crash()
-            if name in _FAILING_CALLS and self._rng.random() < self.trouble.io_errors:
+            if name not in _SAFE_CALLS and self._rng.random() < self.trouble.io_errors:
                 self._log.note(self.name, "meets an I/O error")
                 raise failure(errno.EIO)
             if name == "rename":

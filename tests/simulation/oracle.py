@@ -104,6 +104,11 @@ class Oracle:
                 raise Violation("nothing is invented", f"nobody gave the name of {path}")
 
 
+def equal(one: Tree, other: Tree) -> bool:
+    """Whether two folders hold the same."""
+    return one.keys() == other.keys() and all(_comparable(one[path]) == _comparable(other[path]) for path in one)
+
+
 def describe(entry: Entry | None) -> str:
     """An entry, short."""
     if entry is None:
@@ -111,11 +116,6 @@ def describe(entry: Entry | None) -> str:
     if entry[0] == "file":
         return f"a file {_hash(entry[1]).hex()[:8]} of {len(entry[1])} bytes, mode {entry[3]:o}, time {entry[2]}"
     return f"a symlink to {entry[1]!r}" if entry[0] == "symlink" else f"a {entry[0]}"
-
-
-def is_conflict(path: str) -> bool:
-    """Whether a path has a conflict name in it."""
-    return _CONFLICT.search(path) is not None
 
 
 def _comparable(entry: Entry | None) -> object:

@@ -1,10 +1,12 @@
 """What happens in a simulation: drawn from its seed before it begins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 CRITICAL = ("exchange", "rename", "unlink", "remove_directory")
 """Calls before which an edit is most unwelcome."""
+
+_TAKING_TURNS = 0.15
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,18 @@ class Plan:
     io_error_chance: float
     lost_events: float
     repeated_events: float
+    taking_turns: bool  # nobody acts before everybody has seen what the last one did
 
 
 def plan_of(seed: int) -> Plan:
     """What happens under this seed."""
     rng = Random(f"{seed}/plan")
+    if Random(f"{seed}/turns").random() < _TAKING_TURNS:
+        return replace(_draw(rng), actions=rng.randrange(5, 12), inline_actions=0, prefilled=0, taking_turns=True)
+    return _draw(rng)
+
+
+def _draw(rng: Random) -> Plan:
 
     def sometimes(chance: float, value: float) -> float:
         return value if rng.random() < chance else 0.0
@@ -57,4 +66,5 @@ def plan_of(seed: int) -> Plan:
         io_error_chance=sometimes(0.3, rng.choice((0.002, 0.02))),
         lost_events=sometimes(0.25, rng.choice((0.05, 0.5))),
         repeated_events=sometimes(0.25, 0.1),
+        taking_turns=False,
     )
