@@ -1,0 +1,29 @@
+"""Which tests `make quick` leaves out: those that start programs, and the long searches. `make test` runs them all."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SLOW = (
+    "bench",
+    "end_to_end",
+    "peer/synchronizer/test_planner.py",
+    "peer/synchronizer/test_replacing.py",
+    "peer/test_account.py",
+    "peer/test_cli.py",
+    "peer/test_disk.py",
+    "simulation/test_smoke.py",
+    "tracker/test_app.py",
+    "tracker/test_cli.py",
+    "tracker/test_end_to_end.py",
+    "tracker/test_notifications.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes its time."""
+    places = [TESTS / place for place in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker(pytest.mark.slow)
