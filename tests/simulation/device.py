@@ -55,6 +55,7 @@ class Trouble:
     """What may befall a device at any of its calls."""
 
     io_errors: float = 0.0
+    io_error_calls: tuple[str, ...] = ()  # any if empty
     crashes: int = 0
     crash_chance: float = 0.0
 
@@ -197,11 +198,15 @@ class SimulatedDevice:
             self._log.note(self.name, f"{name}({', '.join(brief(each) for each in arguments)})")
             self._meddle(self.name, name, arguments)
             self._perhaps_crash()
-            if name not in _SAFE_CALLS and self._rng.random() < self.trouble.io_errors:
+            if self._may_fail(name) and self._rng.random() < self.trouble.io_errors:
                 self._log.note(self.name, "meets an I/O error")
                 raise failure(errno.EIO)
             if name == "rename":
                 self._watch_removals(*arguments)
+
+    def _may_fail(self, name: str) -> bool:
+        calls = self.trouble.io_error_calls
+        return name in calls if calls else name not in _SAFE_CALLS
 
     def _watch_removals(self, source: Descriptor, name: str, target: Descriptor, _: str) -> None:
         """Say so when something goes from the folder to `.shoal/outgoing`."""

@@ -29,6 +29,7 @@ class Plan:
     crashes: int
     crash_chance: float
     io_error_chance: float
+    io_error_calls: tuple[str, ...]  # which calls; any if empty
     lost_events: float
     repeated_events: float
     taking_turns: bool  # nobody acts before everybody has seen what the last one did
@@ -64,6 +65,7 @@ def _draw(rng: Random) -> Plan:
         crashes=int(sometimes(0.5, rng.randrange(1, 4))),
         crash_chance=rng.choice((0.002, 0.01, 0.05)),
         io_error_chance=sometimes(0.3, rng.choice((0.002, 0.02))),
+        io_error_calls=(),
         lost_events=sometimes(0.25, rng.choice((0.05, 0.5))),
         repeated_events=sometimes(0.25, 0.1),
         taking_turns=False,

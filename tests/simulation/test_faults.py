@@ -24,7 +24,8 @@ LIMIT = 200
 
 def busy(seed: int) -> Plan:
     """Many edits just before what a peer does to the folder."""
-    return replace(plan_of(seed), actions=20, pause=0.5, inline_actions=15, inline_chance=0.03, inline_calls=CRITICAL)
+    plan = replace(plan_of(seed), taking_turns=False, actions=20, pause=0.5)
+    return replace(plan, inline_actions=15, inline_chance=0.03, inline_calls=CRITICAL)
 
 
 def crashing(seed: int) -> Plan:
@@ -33,8 +34,9 @@ def crashing(seed: int) -> Plan:
 
 
 def failing(seed: int) -> Plan:
-    """Disks that fail now and then, and people who leave what is there alone for a while."""
-    return replace(plan_of(seed), actions=10, pause=3.0, io_error_chance=0.05)
+    """Folders that can't be listed now and then, and people who leave what is there alone for a while."""
+    plan = replace(plan_of(seed), taking_turns=False, actions=10, pause=3.0)
+    return replace(plan, io_error_chance=0.05, io_error_calls=("scan",))
 
 
 def caught(plan: Callable[[int], Plan], first: int) -> tuple[int, Violation]:
@@ -98,15 +100,15 @@ def a_failed_scan_is_empty(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_check_before_the_swap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    violation = is_caught(monkeypatch, no_check_before_the_swap, busy, first=2)
+    violation = is_caught(monkeypatch, no_check_before_the_swap, busy, first=1)
     assert violation.rule == "nothing is lost"
 
 
 def test_synced_before_the_swap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    violation = is_caught(monkeypatch, synced_before_the_swap, crashing, first=5)
+    violation = is_caught(monkeypatch, synced_before_the_swap, crashing, first=2)
     assert violation.rule == "nothing is lost"
 
 
 def test_a_failed_scan_taken_as_empty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    violation = is_caught(monkeypatch, a_failed_scan_is_empty, failing, first=5)
+    violation = is_caught(monkeypatch, a_failed_scan_is_empty, failing, first=3)
     assert violation.rule == "absent is not deleted"

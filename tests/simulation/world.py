@@ -174,7 +174,7 @@ class World:
         weather = self._weather
         weather.refused, weather.lost, weather.silent, weather.delay = plan.refused, plan.lost, plan.silent, plan.delay
         for device in self.devices.values():
-            device.trouble = Trouble(plan.io_error_chance, plan.crashes, plan.crash_chance)
+            device.trouble = Trouble(plan.io_error_chance, plan.io_error_calls, plan.crashes, plan.crash_chance)
             device.event_faults.lost, device.event_faults.repeated = plan.lost_events, plan.repeated_events
 
     async def _take_turns(self) -> None:
