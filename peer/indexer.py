@@ -129,7 +129,7 @@ class Indexer:
         for names in paths:
             node = nodes.get(names) or self._store.find(names)
             if node is not None:
-                self._problems.clear_inside(names, KIND)
+                self._forget_trouble(names, seen)
                 nodes[names] = node
                 for name, child in self._appearances(node, names, seen, claimed):
                     nodes[(*names, name)] = child
@@ -143,6 +143,17 @@ class Indexer:
         self.unlisted -= seen.listings.keys()
         for names, error in seen.failed.items():
             self._report_failure(names, error)
+
+    def _forget_trouble(self, names: Names, seen: Look) -> None:
+        """What was wrong in a directory is seen anew; what was wrong in folders that are no longer in it is over."""
+        folders = {entry.name for entry in seen.listings[names] if entry.stat.kind is EntryKind.DIRECTORY}
+        folders |= {path[-1] for path in seen.unseen if path[:-1] == names}
+        self._problems.clear_inside(names, KIND, folders)
+        depth = len(names)
+        for known in (self.unlisted, self.unseen):
+            known.difference_update(
+                [path for path in known if len(path) > depth and path[:depth] == names and path[depth] not in folders]
+            )
 
     def _appearances(
         self, parent: NodeId, names: Names, seen: Look, claimed: set[NodeId]

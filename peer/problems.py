@@ -1,5 +1,6 @@
 """What keeps single paths from being synced: kept until it is over, shown with a reason and advice (laws 9 and 15)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from peer.database import Database
@@ -39,12 +40,14 @@ class Problems:
             "DELETE FROM problems WHERE workspace = ? AND path = ? AND kind = ?", self._workspace, printable(path), kind
         )
 
-    def clear_inside(self, directory: tuple[str, ...], kind: str) -> None:
-        """Problems of this kind right inside a directory are over, unless they are reported again."""
-        prefix = printable((*directory, ""))
+    def clear_inside(self, directory: tuple[str, ...], kind: str, folders: Iterable[str]) -> None:
+        """Problems of this kind right inside a directory are over, unless they are reported again; and those in folders
+        that are not among its `folders` any more."""
+        prefix, kept = printable((*directory, "")), {printable((name,)) for name in folders}
         sql = "SELECT path FROM problems WHERE workspace = ? AND kind = ? AND substr(path, 1, ?) = ?"
         for (path,) in self._database.rows(sql, self._workspace, kind, len(prefix), prefix):
-            if "/" not in path[len(prefix) :]:
+            head, deep, _ = path[len(prefix) :].partition("/")
+            if not deep or head not in kept:
                 self._database.run(
                     "DELETE FROM problems WHERE workspace = ? AND path = ? AND kind = ?", self._workspace, path, kind
                 )

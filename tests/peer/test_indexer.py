@@ -342,6 +342,18 @@ async def test_an_unreadable_directory(simulated: SyncFolder, code: int) -> None
     assert simulated.problems() == {}
 
 
+async def test_an_unreadable_directory_that_went_with_the_one_above(simulated: SyncFolder) -> None:
+    """Found by the simulation: it stayed a problem, and was looked for every minute."""
+    await filled(simulated)
+    refuse(simulated, "scan", "d/e", errno.EIO)
+    await simulated.indexer.scan_everything()
+    assert simulated.indexer.unlisted == {("d", "e")}
+    simulated.hand.remove("d")
+    await simulated.indexer.scan([()])
+    assert simulated.indexer.unlisted == set()
+    assert simulated.problems() == {}
+
+
 async def test_an_entry_that_can_not_be_looked_at(simulated: SyncFolder) -> None:
     await filled(simulated)
     refuse(simulated, "stat", "d/e", errno.ENOTCONN)  # as a mount whose other end is away
