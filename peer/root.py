@@ -105,7 +105,10 @@ def open_folder(disk: Disk, root: SyncRoot) -> Iterator[Folder]:
                 f"the folder {root.path} is not the one that was synced here: its .shoal/root is missing or another's. "
                 "Nothing was deleted. Put the folder back, or log out, log in and run with a new one"
             )
-        folder.device = disk.stat_open(top).device
+        try:
+            folder.device = disk.stat_open(top).device
+        except OSError as error:
+            raise WrongRoot(f"the folder {root.path} can't be looked at: {_reason(error)}") from None
         yield folder
     finally:
         folder.close()

@@ -216,3 +216,19 @@ def test_directories_stay_open_up_to_a_bound(place: Place) -> None:
         folder.trim()
         assert folder._open.keys() == {()}
         assert folder.directory(("d0",))
+
+
+def test_a_disk_that_fails_is_said_in_one_line() -> None:
+    """Found by the simulation: a start on a failing disk ended in a traceback."""
+    place = simulated()
+    root = place.claim()
+
+    def before(method: str, _: tuple[Any, ...]) -> None:
+        if method == "stat_open":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    assert isinstance(place.disk, SimulatedDisk)
+    place.disk.before_call = before
+    with pytest.raises(WrongRoot, match="can't be looked at: input/output error"):
+        place.claim(known=root.id)
+    assert place.disk.descriptors == []
