@@ -39,6 +39,8 @@ class Oracle:
     """Contents that a user wrote over or removed, seeing them."""
     names: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
+    moved: set[bytes] = field(default_factory=set)
+    """Contents that a user gave another place, perhaps the old one again."""
     verdict: Violation | None = None
     """Of what happened on the way."""
 
@@ -57,13 +59,17 @@ class Oracle:
             if entry[0] == "file":
                 self.superseded.setdefault(_hash(entry[1]), f"{_when()} by {who}: {why}")
 
+    def move(self, entries: Iterable[Entry]) -> None:
+        """A user moved these."""
+        self.moved.update(_hash(entry[1]) for entry in entries if entry[0] == "file")
+
     # Judging
 
     def judge_removal(self, what: str, user: User, others: Iterable[User], path: str) -> None:
         """A peer is about to take a file off its folder. Nobody removed what still stands, as it is, under the same
-        path elsewhere (law 2)."""
+        path elsewhere (law 2). What was moved may stand there anew, as another node."""
         content = _content(user, path)
-        if content is None or _hash(content) in self.superseded:
+        if content is None or _hash(content) in self.superseded or _hash(content) in self.moved:
             return
         if any(_content(other, path) == content for other in others):
             self.verdict = self.verdict or Violation("absent is not deleted", f"{_when()} {what}, nobody else did")

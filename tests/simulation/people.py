@@ -170,7 +170,7 @@ class Person:
                 raise OSError(errno.ENOENT, "gone")
             self._refuse(path, "directory")
             self._replaced(path, "saved over")
-            self._user.move(self._full(temporary), self._full(path))
+            self._move(self._full(temporary), self._full(path))
             self._oracle.name(path)
             return f"moves {temporary} over {path}"
 
@@ -217,6 +217,14 @@ class Person:
             parent, _, name = full.rpartition("/")
             self._oracle.supersede(self.name, [self._user.tree(parent)[name]], f"{why} {path}")
 
+    def _move(self, source: str, target: str) -> None:
+        if self._user.exists(source):
+            inode = self._user.find(source)
+            name = source.rpartition("/")[2]
+            below = self._user.tree(source) if inode.is_directory else {}
+            self._oracle.move([*below.values(), self._user.tree(source[: -len(name) - 1])[name]])
+        self._user.move(source, target)
+
     def _refuse(self, path: str, *kinds: str) -> None:
         entry = self._tree().get(path)
         if entry is not None and entry[0] in kinds:
@@ -244,14 +252,14 @@ class Person:
             raise OSError(errno.EINVAL, "the same")
         self._refuse(target, "directory")
         self._replaced(target, f"moved {source} over")
-        self._user.move(self._full(source), self._full(target))
+        self._move(self._full(source), self._full(target))
         self._oracle.name(target)
         return f"moves {source} to {target}"
 
     def _move_directory(self) -> str:
         source, target = self._present("directory"), self._anywhere(DIRECTORIES)
         self._refuse(target, "directory", "file", "symlink", "other")
-        self._user.move(self._full(source), self._full(target))
+        self._move(self._full(source), self._full(target))
         self._oracle.name(target)
         return f"moves {source} to {target}"
 
@@ -291,9 +299,9 @@ class Person:
             raise OSError(errno.EINVAL, "the same")
         between = self._full(one) + "~swap"
         self._oracle.name(one + "~swap")
-        self._user.move(self._full(one), between)
-        self._user.move(self._full(other), self._full(one))
-        self._user.move(between, self._full(other))
+        self._move(self._full(one), between)
+        self._move(self._full(other), self._full(one))
+        self._move(between, self._full(other))
         self._oracle.name(one)
         return f"swaps {one} and {other}"
 
