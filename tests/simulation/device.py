@@ -217,6 +217,17 @@ class SimulatedDevice:
         if f"{room}/".startswith(shoals_own) and not path.startswith(shoals_own):
             self._removing(self.name, path.removeprefix(FOLDER.lstrip("/") + "/"))
 
+    def differences(self) -> list[str]:
+        """Where the three trees are not equal, as "synced" says they are (law 9)."""
+        tree = "SELECT node, parent, name, kind FROM {} WHERE {}"
+        here, there, agreed = (
+            set(self._connection.execute(tree.format(table, condition)))
+            for table, condition in (("local", "NOT gone"), ("remote", "1"), ("synced", "1"))
+        )
+        versions = "SELECT r.node FROM remote r JOIN synced s USING (workspace, node) WHERE r.version IS NOT s.version"
+        apart = sorted(name for _, _, name, _ in (here ^ there) | (there ^ agreed))
+        return apart + [node.hex() for (node,) in self._connection.execute(versions)]
+
     # Reports
 
     def report(self) -> str:

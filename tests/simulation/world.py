@@ -275,6 +275,9 @@ class World:
     def _judge_device(self, device: SimulatedDevice) -> None:
         peer = device.peer
         assert peer is not None
+        differences = device.differences()
+        if differences:
+            raise Violation("synced means that the trees are equal", f"{device.name}: {differences}")
         problems = peer.context.problems.all()
         if problems:
             raise Violation("no problem outlasts its cause", f"{device.name}: {problems}")
