@@ -117,9 +117,10 @@ def cut_file(disk: Disk, descriptor: Descriptor, cut: Cut, seed: int) -> Iterato
         rest = window[chunks[-1].offset :]
 
 
-def assembled_digest(bodies: Iterator[bytes]) -> bytes:
-    """BLAKE3 over a file's content, piece by piece."""
-    hasher = blake3()
-    for body in bodies:
-        hasher.update(body)
+def file_digest(disk: Disk, descriptor: Descriptor) -> bytes:
+    """BLAKE3 of an open file as it lies on the disk; a window of it is held at a time."""
+    hasher, offset = blake3(), 0
+    while data := disk.read_at(descriptor, WINDOW, offset):
+        hasher.update(data)
+        offset += len(data)
     return hasher.digest()

@@ -19,7 +19,7 @@ from peer.scanner import Look, Seen, look, merge
 from peer.tree_store import TreeStore
 from peer.trees import Content, Local, fingerprint
 from protocol.commits import DIRECTORY, FILE, SYMLINK
-from protocol.errors import Malformed, WrongRoot
+from protocol.errors import Malformed, WrongRoot, reason_of
 from protocol.hashing import digest
 from protocol.identifiers import MAX_FILE_SIZE, MAX_LINK_BYTES, NodeId, new_id
 from protocol.manifests import MAX_MTIME_NS
@@ -138,7 +138,7 @@ class Indexer:
                 self._disappearances(nodes[names], names, seen)
         self.unseen = {path for path in self.unseen if path[:-1] not in seen.listings} | seen.unseen.keys()
         for path, error in seen.unseen.items():
-            reason = f"it can't be looked at: {(error.strerror or str(error)).lower()}"
+            reason = f"it can't be looked at: {reason_of(error)}"
             self._problems.report(path, KIND, reason, "it is left alone, and not taken as deleted; it is tried again")
         self.unlisted -= seen.listings.keys()
         for names, error in seen.failed.items():
@@ -241,7 +241,7 @@ class Indexer:
             self.unlisted.discard(names)
         else:
             self.unlisted.add(names)
-            reason = f"the folder can't be listed: {(error.strerror or str(error)).lower()}"
+            reason = f"the folder can't be listed: {reason_of(error)}"
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
 
 

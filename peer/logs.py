@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from logging.handlers import RotatingFileHandler
 
-from protocol.errors import Problem
+from protocol.errors import Problem, reason_of
 
 LEVELS = ("debug", "info", "warning", "error")
 LOG_FILE = "shoal.log"
@@ -52,7 +52,7 @@ def _file_handler(folder: str) -> logging.Handler:
             path, maxBytes=MAX_LOG_BYTES, backupCount=OLD_LOGS, encoding="utf-8", errors="backslashreplace"
         )
     except OSError as failure:
-        raise Problem(f"can't write the log {path}: {(failure.strerror or str(failure)).lower()}") from failure
+        raise Problem(f"can't write the log {path}: {reason_of(failure)}") from failure
 
 
 def _set_level(logger: logging.Logger, level: str, undo: ExitStack) -> None:

@@ -41,7 +41,7 @@ ASK_AGAIN = 15.0
 """Seconds after an upload until the tracker is asked what it still lacks, if anything is not in the cloud by then."""
 SWEEP = 15.0
 """Seconds between looks at `.shoal/outgoing`."""
-FOLDER_SETTING, ROOT_SETTING, COUNTERS_SETTING = "folder", "root", "counters"
+FOLDER_SETTING, ROOT_SETTING = "folder", "root"
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,6 @@ class Problems:
                     "DELETE FROM problems WHERE workspace = ? AND path = ? AND kind = ?", self._workspace, path, kind
                 )
 
-    def clear_kind(self, kind: str) -> None:
-        """All problems of this kind are over, unless they are reported again."""
-        self._database.run("DELETE FROM problems WHERE workspace = ? AND kind = ?", self._workspace, kind)
-
     def settled(self, path: tuple[str, ...] | None = None) -> None:
         """A path, or with None all of them, is as it should be on both sides: what kept it from that is over."""
         sql = f"DELETE FROM problems WHERE workspace = ? AND kind IN {PASSING!r}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from peer.ports import Descriptor, Disk, EntryKind
 from protocol.codec import decode, encode, message, octets, text, unsigned, wire
-from protocol.errors import Malformed, Problem, WrongRoot
+from protocol.errors import Malformed, Problem, WrongRoot, reason_of
 from protocol.identifiers import ID_LENGTH, new_id
 from protocol.names import RESERVED
 from protocol.ports import RandomBytes
@@ -96,7 +96,7 @@ def open_folder(disk: Disk, root: SyncRoot) -> Iterator[Folder]:
     try:
         top = disk.open_root(root.path)
     except OSError as error:
-        raise WrongRoot(f"the folder {root.path} is not there: {_reason(error)}") from None
+        raise WrongRoot(f"the folder {root.path} is not there: {reason_of(error)}") from None
     folder = Folder(disk, top, 0)
     try:
         marker = read_marker(folder)
@@ -108,7 +108,7 @@ def open_folder(disk: Disk, root: SyncRoot) -> Iterator[Folder]:
         try:
             folder.device = disk.stat_open(top).device
         except OSError as error:
-            raise WrongRoot(f"the folder {root.path} can't be looked at: {_reason(error)}") from None
+            raise WrongRoot(f"the folder {root.path} can't be looked at: {reason_of(error)}") from None
         yield folder
     finally:
         folder.close()
@@ -122,7 +122,7 @@ def read_marker(folder: Folder) -> Marker | None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
-        raise WrongRoot(f"the folder's marker .shoal/root can't be read: {_reason(error)}") from None
+        raise WrongRoot(f"the folder's marker .shoal/root can't be read: {reason_of(error)}") from None
     try:
         return decode(Marker, disk.read_at(descriptor, MAX_MARKER, 0), MAX_MARKER)
     except (Malformed, OSError) as error:
@@ -143,13 +143,13 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
             try:
                 _make_rooms(folder)
             except OSError as error:
-                raise Problem(f"the folder {path} can't be used: {_reason(error)}") from None
+                raise Problem(f"the folder {path} can't be used: {reason_of(error)}") from None
         return root
     try:
         disk.make_root(path)
         folder = Folder(disk, disk.open_root(path), 0)
     except OSError as error:
-        raise Problem(f"the folder {path} can't be used: {_reason(error)}") from None
+        raise Problem(f"the folder {path} can't be used: {reason_of(error)}") from None
     try:
         marker = read_marker(folder)
         if marker is not None and marker.home != home:
@@ -160,7 +160,7 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
             _write_marker(folder, marker)
         return SyncRoot(path, marker.id)
     except OSError as error:
-        raise Problem(f"the folder {path} can't be used: {_reason(error)}") from None
+        raise Problem(f"the folder {path} can't be used: {reason_of(error)}") from None
     finally:
         folder.close()
 
@@ -198,7 +198,3 @@ def _write_marker(folder: Folder, marker: Marker) -> None:
         disk.close(descriptor)
     disk.rename(draft, MARKER, room, MARKER)
     disk.fsync(room)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -136,9 +136,11 @@ class TreeStore:
 
     def path(self, node: NodeId) -> tuple[str, ...] | None:
         """The names from the top of the folder to a local node; None when it or a folder above isn't there."""
+        return self._names("SELECT parent, name FROM local WHERE workspace = ? AND node = ? AND NOT gone", node)
+
+    def _names(self, sql: str, node: NodeId) -> tuple[str, ...] | None:
         names: list[str] = []
         while node != ROOT:
-            sql = "SELECT parent, name FROM local WHERE workspace = ? AND node = ? AND NOT gone"
             row = self.database.row(sql, self.workspace, node)
             if row is None or len(names) > MAX_DEPTH:
                 return None
@@ -181,15 +183,7 @@ class TreeStore:
 
     def remote_path(self, node: NodeId) -> tuple[str, ...] | None:
         """The names from the top to a node at the tracker."""
-        names: list[str] = []
-        while node != ROOT:
-            sql = "SELECT parent, name FROM remote WHERE workspace = ? AND node = ?"
-            row = self.database.row(sql, self.workspace, node)
-            if row is None or len(names) > MAX_DEPTH:
-                return None
-            node, name = row
-            names.append(name)
-        return tuple(reversed(names))
+        return self._names("SELECT parent, name FROM remote WHERE workspace = ? AND node = ?", node)
 
     def put_remote(self, row: Remote) -> None:
         """Insert or replace a node. Its versions are stored apart."""

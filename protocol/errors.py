@@ -19,6 +19,11 @@ One place per boundary turns `OSError`, SQL, HTTP and S3 errors into these.
 from enum import StrEnum
 
 
+def reason_of(error: OSError) -> str:
+    """What the system said, as part of a line for a person."""
+    return (error.strerror or str(error)).lower()
+
+
 class ShoalError(Exception):
     """Base of all errors that Shoal raises on purpose."""
 

@@ -7,7 +7,6 @@ overflows is emptied and told to catch up by delta instead.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import trio
 
@@ -63,26 +62,8 @@ def _weight(notice: Notice) -> int:
     return len(notice.delta or b"") if isinstance(notice, Changed) else 0
 
 
-class Notifier(Protocol):
-    """What the rest of the tracker needs of notifications."""
-
-    def publish(
-        self,
-        workspace: WorkspaceId,
-        since: int,
-        through: int,
-        author: DeviceId | None,
-        delta: Callable[[], Delta | None],
-    ) -> None:
-        """Tell subscribers of a change. `author` gets no delta: it knows. Never waits.
-
-        `delta` is called only if somebody else listens.
-        """
-        ...
-
-
 class Hub:
-    """The notifier of one process. Everything in it is synchronous, so it needs no lock under trio."""
+    """The notification service of one process. Everything in it is synchronous, so it needs no lock under trio."""
 
     def __init__(self) -> None:
         self._subscribers: dict[WorkspaceId, dict[Mailbox, None]] = {}
@@ -120,6 +101,10 @@ class Hub:
         author: DeviceId | None,
         delta: Callable[[], Delta | None],
     ) -> None:
+        """Tell subscribers of a change. `author` gets no delta: it knows. Never waits.
+
+        `delta` is called only if somebody else listens.
+        """
         subscribers = self._subscribers.get(workspace, {})
         plain = Changed(workspace=workspace, since=since, through=through)
         others = [mailbox for mailbox in subscribers if mailbox.device != author]

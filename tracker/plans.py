@@ -1,6 +1,6 @@
 """Plans: how much a user may keep.
 
-"1 GB" in a plan is 2³⁰ bytes. What counts against the quota is in `tracker/metadata/quota.py`.
+"1 GB" in a plan is 2³⁰ bytes. What counts against the quota is in `tracker/metadata/rules.py`.
 """
 
 from dataclasses import dataclass

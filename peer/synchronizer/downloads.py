@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import trio
-from blake3 import blake3
 
-from peer.chunker import WINDOW
+from peer.chunker import file_digest
 from peer.ports import Descriptor
 from peer.root import Folder, open_folder
 from peer.synchronizer.context import Context
@@ -396,21 +395,13 @@ def _verify_and_dress(folder: Folder, job: Job, *, sync: bool) -> None:
         return
     descriptor = disk.open_file(folder.temp, job.temp)
     try:
-        if _digest(folder, descriptor) != content.digest:
+        if file_digest(disk, descriptor) != content.digest:
             raise Malformed("what was fetched is not what its manifest says")
         dress(disk, descriptor, content, None if job.replaced is None else job.replaced.print)
         if sync:
             disk.fsync(descriptor)
     finally:
         disk.close(descriptor)
-
-
-def _digest(folder: Folder, descriptor: Descriptor) -> bytes:
-    hasher, offset = blake3(), 0
-    while data := folder.disk.read_at(descriptor, WINDOW, offset):
-        hasher.update(data)
-        offset += len(data)
-    return hasher.digest()
 
 
 def _discard(folder: Folder, name: str) -> None:

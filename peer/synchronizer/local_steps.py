@@ -22,6 +22,7 @@ from peer.synchronizer.steps import (
 )
 from peer.trees import Content, Fingerprint, Local, Remote, Synced, fingerprint
 from protocol.commits import DIRECTORY, SYMLINK
+from protocol.errors import reason_of
 from protocol.identifiers import NodeId, new_id
 
 T = TypeVar("T")
@@ -84,7 +85,7 @@ class LocalSteps:
         if not self._context.stumble(node, error):
             return
         path = self._store.remote_path(node) or self._store.path(node) or (f"node {node.hex()}",)
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         self._problems.report(path, KIND, reason, advice_for(error))
 
     def _look_again(self, node: NodeId) -> None:

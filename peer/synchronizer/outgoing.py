@@ -6,9 +6,8 @@ file is not let go but comes back as a conflict copy.
 
 import logging
 from dataclasses import dataclass
-from itertools import count
 
-from peer.chunker import WINDOW, assembled_digest
+from peer.chunker import file_digest
 from peer.ports import Descriptor, Disk, EntryKind
 from peer.root import Folder, open_folder
 from peer.synchronizer.context import Context
@@ -120,8 +119,7 @@ def _find(folder: Folder, name: str) -> _Found | None:
 def _digest(disk: Disk, room: Descriptor, name: str) -> bytes:
     descriptor = disk.open_file(room, name)
     try:
-        offsets = count(0, WINDOW)
-        return assembled_digest(iter(lambda: disk.read_at(descriptor, WINDOW, next(offsets)), b""))
+        return file_digest(disk, descriptor)
     finally:
         disk.close(descriptor)
 

@@ -10,6 +10,7 @@ from peer.root import Folder, Names, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.local_steps import advice_for
 from peer.trees import Fingerprint, Local
+from protocol.errors import reason_of
 from protocol.identifiers import NodeId
 from protocol.keys import WorkspaceKeys
 
@@ -69,7 +70,7 @@ class Reading:
         path = (*wanted.parent, row.name)
         if isinstance(result, OSError):
             if not isinstance(result, FileNotFoundError) and context.stumble(row.node, result):
-                reason = (result.strerror or str(result)).lower()
+                reason = reason_of(result)
                 context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
             context.look_again(wanted.parent)
             return False

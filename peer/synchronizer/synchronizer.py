@@ -45,7 +45,7 @@ from peer.synchronizer.steps import (
     Wait,
 )
 from peer.watcher import Watcher
-from protocol.errors import BadSignature, Malformed, Problem, Refused, ShoalError, Unreachable, WrongRoot
+from protocol.errors import BadSignature, Malformed, Problem, Refused, ShoalError, Unreachable, WrongRoot, reason_of
 from protocol.identifiers import NodeId
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Synchronizer:
             self.disconnected()
             self.lost.set()
         except OSError as error:
-            self._fail(Problem(f"the folder can't be used: {(error.strerror or str(error)).lower()}"))
+            self._fail(Problem(f"the folder can't be used: {reason_of(error)}"))
         except Problem as error:  # the client database: it may lack what was last done to the disk
             self._fail(error)
             self._context.look_at_all = self._unsettled = True

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from peer.home import Home
-from protocol.errors import Malformed, Problem
+from protocol.errors import Malformed, Problem, reason_of
 
 _TEMPORARY = ".new"
 _OTHERS = 0o077
@@ -163,4 +163,4 @@ def _told(verb: str, path: str) -> Iterator[None]:
     try:
         yield
     except OSError as failure:
-        raise Problem(f"can't {verb} {path}: {(failure.strerror or str(failure)).lower()}") from failure
+        raise Problem(f"can't {verb} {path}: {reason_of(failure)}") from failure

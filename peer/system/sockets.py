@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import trio
 
-from protocol.errors import Problem, Usage
+from protocol.errors import Problem, Usage, reason_of
 
 MAX_PATH_BYTES = 107
 """What sockaddr_un holds, without its closing NUL (unix(7))."""
@@ -35,7 +35,7 @@ async def connect(path: str) -> trio.SocketStream | None:
         return None
     except OSError as failure:
         connection.close()
-        raise Problem(f"can't connect to {path}: {(failure.strerror or str(failure)).lower()}") from failure
+        raise Problem(f"can't connect to {path}: {reason_of(failure)}") from failure
     except BaseException:
         connection.close()
         raise
@@ -55,7 +55,7 @@ def listening(path: str) -> Iterator[trio.SocketListener]:
             _bind(listener, _checked(path))
             listener.listen(_BACKLOG)
         except OSError as failure:
-            raise Problem(f"can't listen at {path}: {(failure.strerror or str(failure)).lower()}") from failure
+            raise Problem(f"can't listen at {path}: {reason_of(failure)}") from failure
         made = os.stat(path)
         try:
             yield trio.SocketListener(trio.socket.from_stdlib_socket(listener))

@@ -12,6 +12,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
+    """Make every table. Written out, so that a later change of `tracker/schema.py` does not change the past."""
     op.create_table(
         "awaiting",
         sa.Column("workspace", sa.LargeBinary(length=16), nullable=False),
@@ -232,4 +233,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """There is nothing before the first schema."""
     raise NotImplementedError("a database never goes back; restore a backup")
