@@ -1,4 +1,4 @@
-"""The seams between a peer and everything outside it: the disk, the tracker, and news of local change.
+"""The seams between a peer and everything outside it: the disk, the tracker, the LAN, and news of local change.
 
 One method per system call, so that a simulation can interleave, fail or crash between any two of them (design §2).
 All disk methods are synchronous and run where the caller decides (`Machine.offload`). Every failure is an `OSError`
@@ -196,4 +196,84 @@ class Notifications(Protocol):
 
     async def receive(self) -> bytes:
         """The next binary frame. Raises `Unreachable` when the connection is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LanAddress:
+    """Where a device listens: a numeric IP address, an IPv6 link-local one with its scope ("fe80::1%eth0"), and a TCP
+    port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advertisement:
+    """What a device says of itself on a LAN: a random instance name and a tag (`protocol.lan`). No `addresses` in what
+    was seen means that it has gone."""
+
+    name: str
+    tag: bytes
+    addresses: tuple[LanAddress, ...]
+
+
+class LanStream(Protocol):
+    """One TCP connection. When it breaks or is closed, every method raises `Unreachable`."""
+
+    remote: LanAddress
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`. Cancelled, part of it may have gone: the stream is of no use then."""
+        ...
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Receive at least one byte, at most as many as `buffer` holds; how many. 0 when the other side has ended."""
+        ...
+
+    def close(self) -> None:
+        """Close at once; what was not sent is lost. May be called twice, and while others wait for the stream."""
+        ...
+
+
+class LanListener(Protocol):
+    """A listening TCP port."""
+
+    port: int
+
+    async def accept(self) -> LanStream:
+        """The next connection; those that don't come from the LAN are closed, not returned."""
+        ...
+
+
+class Beacons(Protocol):
+    """Advertisements on the LAN, sent and seen."""
+
+    async def announce(self, name: str, tag: bytes, port: int) -> None:
+        """Announce this device from now on, in place of what it has announced before. Takes a second or two."""
+        ...
+
+    async def receive(self) -> Advertisement:
+        """The next that was seen, one's own included; the newest word on a name when many came meanwhile."""
+        ...
+
+
+class Lan(Protocol):
+    """The local network."""
+
+    async def interfaces(self) -> frozenset[str]:
+        """The addresses, with prefix lengths, of the interfaces that count now; a change means another network."""
+        ...
+
+    def listen(self) -> AbstractAsyncContextManager[LanListener]:
+        """Listen while the context lasts. `Problem` when no port can be had."""
+        ...
+
+    async def dial(self, address: LanAddress, *, configured: bool = False) -> LanStream:
+        """Connect; `Unreachable` when nobody answers in a few seconds. Only addresses on the LAN are dialled, unless a
+        person has `configured` this one; then `host` may be a name."""
+        ...
+
+    def beacons(self) -> AbstractAsyncContextManager[Beacons]:
+        """Open discovery on the interfaces of now. `Problem` when the machine can't do multicast."""
         ...
