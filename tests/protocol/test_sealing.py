@@ -168,14 +168,20 @@ def test_cuts_keep_order_and_bounds(ids: list[bytes]) -> None:
     assert all(len(run) >= MIN_CHUNKS for run in cut[:-1])
 
 
-@given(st.integers(0, 1 << 32), st.integers(0, 999))
-def test_inserted_chunk_changes_few_runs(seed: int, at: int) -> None:
+def runs_changed_by_an_insertion(seed: int) -> int:
     random = Random(seed)
     refs = [ChunkRef(ChunkId(random.randbytes(32)), bytes(32), 1) for _ in range(1000)]
-    fresh = ChunkRef(ChunkId(random.randbytes(32)), bytes(32), 1)
+    fresh, at = ChunkRef(ChunkId(random.randbytes(32)), bytes(32), 1), random.randrange(1000)
     before = {tuple(run) for run in cut_runs(refs)}
     after = {tuple(run) for run in cut_runs([*refs[:at], fresh, *refs[at:]])}
-    assert len(after - before) <= 12  # the cuts meet again soon
+    return len(after - before)
+
+
+def test_inserted_chunk_changes_few_runs() -> None:
+    """Of some 36 it is mostly one; how long the cuts take to meet again is chance, so no single case has a bound."""
+    changed = sorted(runs_changed_by_an_insertion(seed) for seed in range(200))
+    assert changed[150] == 1
+    assert changed[190] <= 4
 
 
 # Manifests --------------------
