@@ -72,6 +72,8 @@ class ExchangeKey:
 
     def agree(self, public: bytes) -> bytes:
         """The 32-byte secret shared with the holder of `public`'s private part. `Malformed` for a degenerate key."""
+        if len(public) != KEY_LENGTH:  # libsodium would read past its end
+            raise Malformed(f"a public key of {len(public)} bytes")
         try:
             return crypto_scalarmult(self.private, public)
         except (CryptoError, RuntimeError):

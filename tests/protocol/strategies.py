@@ -12,6 +12,14 @@ from protocol import api, certificates, codec, commits, deltas, grants, login, m
 MODULES: tuple[ModuleType, ...] = (api, certificates, commits, deltas, grants, login, manifests, notices, runs)
 SMALL = 40
 """Bounds are tested at their edges elsewhere; here sizes stay small, so that many messages can be tried."""
+EVERY_BYTE = st.integers(0, (1 << 20) - 1)
+FLIPS = st.integers(1, 255)
+
+
+def altered(data: bytes, at: int, flip: int = 1) -> bytes:
+    """`data` with one byte changed, the one at `at` counted round and round."""
+    at %= len(data)
+    return data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :]
 
 
 def message_classes() -> list[type[Any]]:

@@ -37,6 +37,7 @@ from protocol.manifests import Manifest, open_manifest, seal_manifest
 from protocol.names import is_reserved, name_token, open_name, seal_name
 from protocol.runs import MAX_CHUNKS, MIN_CHUNKS, cut_runs, list_run, open_run, seal_run
 from protocol.signing import ExchangeKey, SigningKey, verify
+from tests.protocol.strategies import EVERY_BYTE, FLIPS, altered
 
 draw = seeded_bytes("tests of sealing")
 WORKSPACE, OTHER = WorkspaceId(draw(16)), draw(16)
@@ -44,13 +45,6 @@ KEYS = WorkspaceKeys(WORKSPACE, draw(32), (draw(32), draw(32)))
 ELSEWHERE = dataclasses.replace(KEYS, workspace=WorkspaceId(OTHER))
 NODE = NodeId(draw(16))
 FOLDER = NodeId(draw(16))
-EVERY_BYTE = st.integers(0, (1 << 20) - 1)
-FLIPS = st.integers(1, 255)
-
-
-def altered(data: bytes, at: int, flip: int = 1) -> bytes:
-    at %= len(data)
-    return data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :]
 
 
 # Chunks --------------------
@@ -446,7 +440,9 @@ def test_signature_holds_for_its_purpose_only() -> None:
             verify(DEVICE_KEY.public, purpose, body, signature)
 
 
-@pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"])
+@pytest.mark.parametrize(
+    "point", [bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f", b"", b"\x09" * 31, b"\x09" * 33]
+)
 def test_degenerate_exchange_keys_are_refused(point: bytes) -> None:
     with pytest.raises(Malformed):
         RECIPIENT.agree(point)
