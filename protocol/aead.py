@@ -27,13 +27,13 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes
     return FORMAT + crypto_aead_aegis256_encrypt(plaintext, associated, nonce, key)
 
 
-def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
+def unseal(key: bytes, nonce: bytes, sealed: bytes | memoryview, associated: bytes) -> bytes:
     """The plaintext; `CannotOpen` unless key, nonce, associated data and every byte are what `seal` had."""
     if len(sealed) < OVERHEAD:
         raise Malformed("sealed bytes are too short")
     if sealed[:1] != FORMAT:
         raise Malformed(f"sealed with format {sealed[0]}, which this version does not know")
     try:
-        return crypto_aead_aegis256_decrypt(sealed[1:], associated, nonce, key)
+        return crypto_aead_aegis256_decrypt(bytes(sealed[1:]), associated, nonce, key)
     except (CryptoError, ValueError):
         raise CannotOpen("sealed bytes do not authenticate") from None

@@ -53,7 +53,7 @@ def reseal_chunk(ref: ChunkRef, body: bytes) -> bytes | None:
     return sealed if chunk_id(sealed) == ref.id else None
 
 
-def open_chunk(ref: ChunkRef, sealed: bytes) -> bytes:
+def open_chunk(ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
     """The body. `Malformed` when the bytes aren't `ref.id`'s or not `ref.length` long, `CannotOpen` for a wrong key."""
     if chunk_id(sealed) != ref.id:
         raise Malformed("a chunk does not match its id")
