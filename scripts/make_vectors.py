@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench.seeded import seeded_bytes
-from protocol import aead, api, certificates, chunks, commits, deltas, login, names, notices, packs, runs
+from protocol import aead, api, certificates, chunks, commits, deltas, lan, login, names, notices, packs, runs
 from protocol.certificates import Certificate, DeviceStatement, SealingKeyStatement
 from protocol.codec import encode
 from protocol.commits import Commit, Content, Create, Delete, Move, Operation, Place, Restore, Write, encode_operation
@@ -35,6 +35,8 @@ from protocol.identifiers import (
     WorkspaceId,
 )
 from protocol.keys import WorkspaceKeys
+from protocol.lan_frames import ControlSender, RecordSender
+from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Ping, Pong
 from protocol.login import KdfParameters, Wrapping
 from protocol.manifests import Manifest, seal_manifest
 from protocol.names import seal_name
@@ -545,6 +547,125 @@ def _notice(name: str, notice: notices.Notice, fields: list[Any]) -> Case:
     return {"name": name, "inputs": {"fields": fields}, "outputs": {"notice": notices.encode_notice(notice).hex()}}
 
 
+def lan_vectors() -> list[Case]:
+    """A LAN connection: tags, handshake, and frames from dialler to listener in the order in which they are sent."""
+    world = World("lan")
+    preface = lan.make_preface(world.exchange_key.public, world.random_bytes)
+    handshake, keys = _handshake(world, preface)
+    return [
+        _preface(world, preface),
+        _beacon(world),
+        handshake,
+        *_controls(world, keys),
+        *_records(world, keys),
+    ]
+
+
+def _preface(world: World, preface: bytes) -> Case:
+    return {
+        "name": "preface",
+        "inputs": {"kind": "preface", "exchange_key": world.exchange_key.public.hex(), "nonce": preface[1:17].hex()},
+        "outputs": {"preface": preface.hex()},
+    }
+
+
+def _beacon(world: World) -> Case:
+    instance, hour = world.random_bytes(16).hex(), lan.hour_of(CLOCK_MS * 10**6)
+    tag = lan.beacon_tag(world.exchange_key.public, instance, hour)
+    return {
+        "name": "tag of an advertisement",
+        "inputs": {
+            "kind": "beacon",
+            "exchange_key": world.exchange_key.public.hex(),
+            "instance": instance.encode().hex(),
+            "hour": hour,
+        },
+        "outputs": {"tag": tag.hex()},
+    }
+
+
+def _handshake(world: World, preface: bytes) -> tuple[Case, lan.Keys]:
+    """The world's device listens; the keys are the dialler's."""
+    static, first, second = ExchangeKey(world.random_bytes(32)), world.random_bytes(32), world.random_bytes(32)
+    dialler = lan.Dialler(static, world.exchange_key.public, preface, lambda _count: first)
+    answerer = lan.Answerer(world.exchange_key, preface, lambda _count: second)
+    message_1 = dialler.first()
+    answerer.take(message_1)
+    message_2, _ = answerer.answer()
+    keys = dialler.finish(message_2)
+    case = {
+        "name": "handshake",
+        "inputs": {
+            "kind": "handshake",
+            "preface": preface.hex(),
+            "listener_private": world.exchange_key.private.hex(),
+            "listener_ephemeral_private": second.hex(),
+            "dialler_private": static.private.hex(),
+            "dialler_ephemeral_private": first.hex(),
+        },
+        "outputs": {
+            "message_1": message_1.hex(),
+            "message_2": message_2.hex(),
+            "dialler_sends_with": keys.send.hex(),
+            "listener_sends_with": keys.receive.hex(),
+        },
+    }
+    return case, keys
+
+
+def _controls(world: World, keys: lan.Keys) -> list[Case]:
+    one, two = (VersionId(world.random_bytes(16)) for _ in range(2))
+    home, versions, hexed = world.workspace, (one, two), [one.hex(), two.hex()]
+    said: list[tuple[Control, list[Any]]] = [
+        (Hello(lowest=1, highest=1), [1, 1, 1]),
+        (Ask(workspace=home, versions=versions), [2, home.hex(), hexed]),
+        (Holding(workspace=home, held=(one,), absent=(two,)), [3, home.hex(), [one.hex()], [two.hex()]]),
+        (Holding(workspace=home, absent=versions), [3, home.hex(), None, hexed]),
+        (
+            Get(request=7, workspace=home, parts=((one, 0, 300), (two, 1 << 20, 1))),
+            [4, 7, home.hex(), [[one.hex(), 0, 300], [two.hex(), 1 << 20, 1]]],
+        ),
+        (Done(workspace=home, versions=versions), [5, home.hex(), hexed]),
+        (Ping(number=1), [6, 1]),
+        (Pong(number=(1 << 32) - 1), [7, (1 << 32) - 1]),
+        (Bye(reason="an hour is over"), [8, b"an hour is over".hex()]),
+    ]
+    sender = ControlSender(keys.send)
+    return [
+        {
+            "name": f"control {at}: {type(message).__name__.lower()}",
+            "inputs": {
+                "kind": "control",
+                "key": keys.send.hex(),
+                "counter": at,
+                "fields": fields,
+            },
+            "outputs": {"frame": sender.frame(message).hex()},
+        }
+        for at, (message, fields) in enumerate(said)
+    ]
+
+
+def _records(world: World, keys: lan.Keys) -> list[Case]:
+    sealed = [chunks.seal_chunk(world.keys.newest.convergence, world.random_bytes(size))[1] for size in (1, 100)]
+    sender = RecordSender(keys.send)
+    answers = [("two chunks", 7, sealed), ("one not held", 8, [sealed[0], b"", sealed[1]]), ("nothing", 9, [])]
+    return [
+        {
+            "name": f"record {at}: {name}",
+            "inputs": {
+                "kind": "record",
+                "key": keys.send.hex(),
+                "counter": at,
+                "request": request,
+                "chunks": [chunk.hex() for chunk in held],
+            },
+            "outputs": {"frame": sender.seal(sender.reserve(), request, held).hex()},
+        }
+        for at, (name, request, held) in enumerate(answers)
+    ]
+
+
 def login_vectors() -> list[Case]:
     """Passwords (equal in NFC and NFD), a wrapped identity key, a recovery key and the signature of a renewal."""
     world = World("login")
@@ -634,6 +755,7 @@ MAKERS: dict[str, Callable[[], list[Case]]] = {
     "delta": delta_vectors,
     "frame": frame_vectors,
     "grant": grant_vectors,
+    "lan": lan_vectors,
     "login": login_vectors,
     "manifest": manifest_vectors,
     "name": name_vectors,

@@ -7,9 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from protocol import api, certificates, codec, commits, deltas, grants, login, manifests, notices, runs
+from protocol import api, certificates, codec, commits, deltas, grants, lan_messages, login, manifests, notices, runs
 
-MODULES: tuple[ModuleType, ...] = (api, certificates, commits, deltas, grants, login, manifests, notices, runs)
+MODULES: tuple[ModuleType, ...] = (
+    api, certificates, commits, deltas, grants, lan_messages, login, manifests, notices, runs,
+)  # fmt: skip
 SMALL = 40
 """Bounds are tested at their edges elsewhere; here sizes stay small, so that many messages can be tried."""
 EVERY_BYTE = st.integers(0, (1 << 20) - 1)

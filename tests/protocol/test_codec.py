@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import api, commits, deltas, notices
+from protocol import api, commits, deltas, lan_messages, notices
 from protocol.codec import MAX_DEPTH, decode, encode
 from protocol.errors import Malformed, ShoalError, TooLarge
 from protocol.identifiers import MAX_COMMIT_BYTES, DeviceId, NodeId, VersionId
@@ -54,6 +54,7 @@ def decoders() -> dict[str, Callable[[bytes], Any]]:
         "commit": commits.decode_commit,
         "operation": commits.decode_operation,
         "delta": deltas.decode_delta,
+        "control": partial(lan_messages.decode_control, limit=LIMIT),
         "notice": notices.decode_notice,
         "notice after its format byte": lambda data: notices.decode_notice(b"\x01" + data),
     }
@@ -92,7 +93,7 @@ def test_mutated_messages_are_refused_or_read(
     broken = mutated(encode(data.draw(messages(cls))), edits)
     with contextlib.suppress(ShoalError):
         read(broken, cls)
-    for name in ("operation", "delta", "notice after its format byte", "commit"):
+    for name in ("operation", "delta", "notice after its format byte", "commit", "control"):
         with contextlib.suppress(ShoalError):
             DECODERS[name](broken)
 

@@ -1,11 +1,27 @@
 """docs/protocol.md names everything that the code knows, with the numbers that the code uses."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
-from protocol import api, codec, commits, deltas, grants, identifiers, manifests, names, notices, runs
+from protocol import (
+    api,
+    chunks,
+    codec,
+    commits,
+    deltas,
+    grants,
+    identifiers,
+    lan,
+    lan_frames,
+    lan_messages,
+    manifests,
+    names,
+    notices,
+    runs,
+)
 from protocol.errors import Code
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -61,11 +77,47 @@ def test_every_message_is_described_with_the_numbers_of_its_fields(cls: type[obj
     [
         grants.MAX_EPOCHS, grants.MAX_GRANT_BYTES, identifiers.MAX_INLINE, identifiers.MAX_LINK_BYTES,
         manifests.MAX_MANIFEST_BYTES, names.MAX_SEALED_NAME, deltas.INLINE_DELTA_BYTES, notices.MAX_FRAME,
-        runs.MAX_RUN_BYTES, runs.MAX_RUNS, commits.MAX_OPERATION_BYTES,
+        runs.MAX_RUN_BYTES, runs.MAX_RUNS, commits.MAX_OPERATION_BYTES, chunks.MAX_SEALED,
+        lan_messages.MAX_GET_CHUNKS,
     ],
 )  # fmt: skip
 def test_bounds_are_those_of_the_code(number: int) -> None:
     assert f"{number:,}" in FLAT
+
+
+@pytest.mark.parametrize("cls", lan_messages.CONTROLS, ids=lambda cls: str(cls.__name__))
+def test_every_control_message_is_described_with_its_fields(cls: type[object]) -> None:
+    plan = codec._plans[cls]
+    (row,) = (row for row in ROWS if row.startswith(f"| {plan.tag} {cls.__name__.lower()} | 1 "))
+    fields = row.split(" | ")[1]
+    assert re.findall(r"(?:^|; )(\d) (\w+)", fields) == [(str(number), name) for number, name, *_ in plan.fields]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"list of bytes 16 ≤ {lan_messages.MAX_ASK:,}",
+        f"count n ≤ {lan_messages.MAX_PART_COUNT:,}) ≤ {lan_messages.MAX_PARTS}",
+        f"reason text ≤ {lan_messages.MAX_REASON}",
+        f"versions I speak: {lan_messages.LAN_LOWEST} to {lan_messages.LAN_HIGHEST}",
+        f"at most {size(lan_messages.MAX_GET_BYTES)} of sealed bytes",
+        f"| {lan_frames.MIN_CONTROL} to {lan_frames.MAX_CONTROL:,} |",
+        f"| {lan_frames.MIN_RECORD} to {lan_frames.MAX_RECORD:,} |",
+        f"{lan.PREFACE_LENGTH} bytes: preface =",
+        f"e, es, s, ss {lan.MESSAGE_1} bytes",
+        f"e, ee, se {lan.MESSAGE_2} bytes",
+    ],
+)
+def test_numbers_of_the_lan_are_those_of_the_code(words: str) -> None:
+    assert words in FLAT
+
+
+def test_every_derivation_context_is_listed() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(codec.__file__).parent.glob("*.py"))
+    purposes = set(re.findall(r'(?:derive_key|hash_for)\("([^"]+)"', code))
+    assert {"chunk convergence", "lan tag", "lan records"} <= purposes
+    listed = FLAT.partition("Derivation contexts:")[2].partition("Signatures:")[0]
+    assert [purpose for purpose in sorted(purposes) if f"`{purpose}`" not in listed] == []
 
 
 def test_runs_are_cut_as_described() -> None:

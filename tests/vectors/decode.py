@@ -4,6 +4,8 @@ python tests/vectors/decode.py
 """
 
 import base64
+import hashlib
+import hmac
 import json
 import unicodedata
 from itertools import count
@@ -232,6 +234,81 @@ def check_frame(c: Any) -> None:
         assert length == 0 or blake(pack[at : at + length]) == id
         at += length
     assert (at, found) == (len(pack), c["chunks"])
+
+
+def check_lan(c: Any) -> None:
+    if c["kind"] == "preface":
+        tag_key = derive("lan tag", c["exchange_key"])
+        assert c["preface"] == b"\1" + c["nonce"] + blake(b"preface" + c["nonce"], tag_key)[:16]
+    elif c["kind"] == "beacon":
+        tag_key = derive("lan tag", c["exchange_key"])
+        assert c["tag"] == blake(b"beacon" + c["hour"].to_bytes(8, "big") + c["instance"], tag_key)[:16]
+    elif c["kind"] == "handshake":
+        check_handshake(c)
+    elif c["kind"] == "control":
+        body = frame_body(1, c["frame"])
+        said = cbor(noise_open(c["key"], c["counter"], body))
+        fields = {number: value.encode() if isinstance(value, str) else value for number, value in said.items()}
+        assert fields == {number: value for number, value in enumerate(c["fields"]) if value is not None}
+    else:
+        nonce = bytes(24) + c["counter"].to_bytes(8, "big")
+        body = frame_body(2, c["frame"])
+        plain = na.crypto_aead_aegis256_decrypt(body, b"", nonce, derive("lan records", c["key"]))
+        lengths = b"".join(u32(len(chunk)) for chunk in c["chunks"])
+        assert plain == u32(c["request"]) + u32(len(c["chunks"])) + lengths + b"".join(c["chunks"])
+
+
+def frame_body(kind: int, frame: bytes) -> bytes:
+    assert frame[:5] == bytes([kind]) + u32(len(frame) - 5)
+    return frame[5:]
+
+
+def noise_open(key: bytes, counter: int, sealed: bytes, associated: bytes = b"") -> bytes:
+    nonce = bytes(4) + counter.to_bytes(8, "little")
+    return na.crypto_aead_chacha20poly1305_ietf_decrypt(sealed, associated, nonce, key)
+
+
+def check_handshake(c: Any) -> None:
+    """Noise_IK_25519_ChaChaPoly_BLAKE2b as the listener reads it, with its own private keys."""
+    static, ephemeral = c["listener_private"], c["listener_ephemeral_private"]
+    chaining = hashed = b"Noise_IK_25519_ChaChaPoly_BLAKE2b".ljust(64, b"\0")
+    key = b""
+
+    def mix_hash(data: bytes) -> bytes:
+        nonlocal hashed
+        hashed = hashlib.blake2b(hashed + data).digest()
+        return data
+
+    def mix_key(private: bytes, public: bytes) -> None:
+        nonlocal chaining, key
+        chaining, key = hkdf(chaining, na.crypto_scalarmult(private, public))
+
+    def opened(sealed: bytes) -> bytes:
+        plain = noise_open(key[:32], 0, sealed, hashed)
+        mix_hash(sealed)
+        return plain
+
+    mix_hash(b"Shoal 1 lan" + c["preface"])
+    mix_hash(na.crypto_scalarmult_base(static))
+    first = mix_hash(c["message_1"][:32])
+    mix_key(static, first)
+    dialler = opened(c["message_1"][32:80])
+    mix_key(static, dialler)
+    assert opened(c["message_1"][80:]) == b""
+    second = mix_hash(c["message_2"][:32])
+    mix_key(ephemeral, first)
+    mix_key(ephemeral, dialler)
+    assert opened(c["message_2"][32:]) == b""
+    publics = [na.crypto_scalarmult_base(c[f"{name}_private"]) for name in ("dialler_ephemeral", "dialler")]
+    assert [first, dialler, second] == [*publics, na.crypto_scalarmult_base(ephemeral)]
+    to_listener, to_dialler = hkdf(chaining, b"")
+    assert (to_listener[:32], to_dialler[:32]) == (c["dialler_sends_with"], c["listener_sends_with"])
+
+
+def hkdf(chaining: bytes, material: bytes) -> tuple[bytes, bytes]:
+    key = hmac.digest(chaining, material, "blake2b")
+    first = hmac.digest(key, b"\1", "blake2b")
+    return first, hmac.digest(key, first + b"\2", "blake2b")
 
 
 def check_login(c: Any) -> None:

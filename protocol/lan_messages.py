@@ -1,0 +1,109 @@
+"""What devices tell each other on a LAN connection: the messages in control frames, the kind under key 0.
+
+Whoever wants chunks asks what the other holds, and gets them by their places in a version's list. There is no
+message for chunks: they come in records (protocol/lan_frames.py), one for each `Get`, in the order of the requests.
+"""
+
+from typing import TypeAlias
+
+from protocol import chunks
+from protocol.codec import U32, decode_union, many, message, octets, row, text, unsigned, wire
+from protocol.errors import TooLarge
+from protocol.identifiers import ID_LENGTH, VersionId, WorkspaceId
+
+LAN_LOWEST, LAN_HIGHEST = 1, 1
+"""The versions of the LAN protocol that this Shoal speaks."""
+MAX_LAN_VERSION = 255
+MAX_ASK = 1000
+MAX_PARTS = 512
+MAX_PART_FIRST = 1 << 20
+MAX_PART_COUNT = 4096
+MAX_GET_BYTES = 1 << 20
+"""Sealed bytes that one `Get` may ask for, by the lengths in the versions' lists, unless it is for a single chunk."""
+MAX_GET_CHUNKS = MAX_GET_BYTES // (chunks.OVERHEAD + 1)
+"""No more can be in MAX_GET_BYTES."""
+MAX_REASON = 200
+
+Part: TypeAlias = tuple[VersionId, int, int]
+"""(version, first, count): `count` chunks of the version's list from index `first`, counted from 0."""
+
+_VERSIONS = many(octets(ID_LENGTH), MAX_ASK)
+_PARTS = many(row(octets(ID_LENGTH), unsigned(MAX_PART_FIRST), unsigned(MAX_PART_COUNT)), MAX_PARTS)
+
+
+@message(tag=1)
+class Hello:
+    """Each side's first frame: the LAN protocol versions it speaks, both ends included. They use the highest common
+    one."""
+
+    lowest: int = wire(1, unsigned(MAX_LAN_VERSION))
+    highest: int = wire(2, unsigned(MAX_LAN_VERSION))
+
+
+@message(tag=2)
+class Ask:
+    """I want these versions: which of them do you hold?"""
+
+    workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
+    versions: tuple[VersionId, ...] = wire(2, _VERSIONS)
+
+
+@message(tag=3)
+class Holding:
+    """The answer to an `Ask`, and unasked once more when a version that was absent has come. Single chunks of a held
+    one may still turn out not to be there."""
+
+    workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
+    held: tuple[VersionId, ...] = wire(2, _VERSIONS, default=())
+    absent: tuple[VersionId, ...] = wire(3, _VERSIONS, default=())
+
+
+@message(tag=4)
+class Get:
+    """Send me these chunks. Answered by one record with the same number."""
+
+    request: int = wire(1, unsigned(U32))  # chosen by who asks
+    workspace: WorkspaceId = wire(2, octets(ID_LENGTH))
+    parts: tuple[Part, ...] = wire(3, _PARTS)
+
+
+@message(tag=5)
+class Done:
+    """I don't wait for these versions any more, whether I have them or not."""
+
+    workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
+    versions: tuple[VersionId, ...] = wire(2, _VERSIONS)
+
+
+@message(tag=6)
+class Ping:
+    """Are you there?"""
+
+    number: int = wire(1, unsigned(U32))
+
+
+@message(tag=7)
+class Pong:
+    """The answer to the `Ping` of that number."""
+
+    number: int = wire(1, unsigned(U32))
+
+
+@message(tag=8)
+class Bye:
+    """About to close. The reason is for a log; it is the other side's text, so not to be trusted."""
+
+    reason: str = wire(1, text(MAX_REASON))
+
+
+Control: TypeAlias = Hello | Ask | Holding | Get | Done | Ping | Pong | Bye
+CONTROLS: tuple[type[Control], ...] = (Hello, Ask, Holding, Get, Done, Ping, Pong, Bye)
+
+
+def decode_control(data: bytes, limit: int) -> Control:
+    """What a control frame of at most `limit` bytes says; `Malformed` for anything else, `TooLarge` for a `Get` of
+    more chunks than an answer can hold."""
+    control: Control = decode_union(CONTROLS, data, limit)
+    if isinstance(control, Get) and sum(count for _, _, count in control.parts) > MAX_GET_CHUNKS:
+        raise TooLarge(f"a request for more than {MAX_GET_CHUNKS} chunks")
+    return control
