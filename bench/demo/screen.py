@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.demo.failures import tail
-from bench.demo.parts import Status
+from bench.failures import tail
+from bench.parts import Status
 
 PLAIN_SECONDS = 5.0
 """Between two lines where there is no terminal."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from bench.demo.failures import printable
+from bench.failures import printable
 
 RESERVED = b".shoal"
 _BIG = 1 << 20

@@ -8,9 +8,9 @@ from typing import Any
 
 import trio
 
-from bench.demo.failures import DemoFailed
-from bench.demo.machine import program
-from bench.demo.programs import Program, Programs, run
+from bench.failures import BenchFailed
+from bench.machine import program
+from bench.programs import Program, Programs, run
 from peer.control import NoDaemon, ask
 from peer.home import CONTROL_SOCKET
 from protocol.errors import ShoalError
@@ -68,10 +68,10 @@ class Tracker:
                 await trio.sleep(_LOOK_SECONDS)
             self.url = address
             return
-        raise DemoFailed(f"the tracker did not listen within {START_SECONDS:g} s", self.running.log)
+        raise BenchFailed(f"the tracker did not listen within {START_SECONDS:g} s", self.running.log)
 
     async def check(self) -> str:
-        """What `shoal-tracker check` found; `DemoFailed` unless it is clean."""
+        """What `shoal-tracker check` found; `BenchFailed` unless it is clean."""
         said = await run([program("shoal-tracker"), "check", "--data", str(self.data)], COMMAND_SECONDS)
         return said.strip().splitlines()[-1]
 
@@ -119,7 +119,7 @@ class Device:
                 self._programs.check()
                 await trio.sleep(_LOOK_SECONDS)
             return
-        raise DemoFailed(f"the daemon of {self.name} did not start within {START_SECONDS:g} s", self.running.log)
+        raise BenchFailed(f"the daemon of {self.name} did not start within {START_SECONDS:g} s", self.running.log)
 
     async def _has_started(self) -> bool:
         try:
@@ -137,17 +137,17 @@ class Device:
         self._last, self.running = Counter(), None
 
     async def status(self) -> Status:
-        """The same as `shoal status --json`, without starting a Python for each look. `DemoFailed` without answer."""
+        """The same as `shoal status --json`, without starting a Python for each look. `BenchFailed` without answer."""
         assert self.running is not None
         with trio.move_on_after(ANSWER_SECONDS):
             try:
                 answer = await ask(str(self.home / CONTROL_SOCKET), "status")
             except ShoalError as error:
                 self.running.check()
-                raise DemoFailed(f"{self.name}: {error}", self.running.log) from None
+                raise BenchFailed(f"{self.name}: {error}", self.running.log) from None
             self._last = Counter(answer["bytes"])
             return _status(answer)
-        raise DemoFailed(f"{self.name} did not answer within {ANSWER_SECONDS:g} s", self.running.log)
+        raise BenchFailed(f"{self.name} did not answer within {ANSWER_SECONDS:g} s", self.running.log)
 
     async def confirm_durable(self, seconds: float) -> str:
         """The first line of `shoal status --wait-durable`."""
