@@ -7,7 +7,10 @@ import trio
 
 
 async def until_signal(work: Callable[[], Awaitable[int]], say: Callable[[str], None]) -> int:
-    """Run `work` until its end or until a signal cancels it; its exit code, or 128 and the signal's number."""
+    """Run `work` until its end or until a signal cancels it; its exit code, or 128 and the signal's number.
+
+    1 when nobody reads its output any more.
+    """
     code = 0
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
 
@@ -19,8 +22,12 @@ async def until_signal(work: Callable[[], Awaitable[int]], say: Callable[[str], 
                 code = 128 + number
                 nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listen)
-            code = await work()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen)
+                code = await work()
+                nursery.cancel_scope.cancel()
+        except* SystemExit:
+            # rich ends the program this way when nobody reads its output any more.
+            code = 1
     return code

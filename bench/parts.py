@@ -1,7 +1,7 @@
 """A tracker and a device, driven by the commands that a person would type."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Status:
     to_send: int
     to_receive: int
     not_durable: int
+    peers: int  # devices that it is connected with on the LAN
 
     @property
     def done(self) -> bool:
@@ -70,6 +71,11 @@ class Tracker:
             return
         raise BenchFailed(f"the tracker did not listen within {START_SECONDS:g} s", self.running.log)
 
+    async def give_plan(self, email: str, plan: str) -> None:
+        """`shoal-tracker user set-plan`."""
+        command = [program("shoal-tracker"), "user", "set-plan", email, plan, "--data", str(self.data)]
+        await run(command, COMMAND_SECONDS)
+
     async def check(self) -> str:
         """What `shoal-tracker check` found; `BenchFailed` unless it is clean."""
         said = await run([program("shoal-tracker"), "check", "--data", str(self.data)], COMMAND_SECONDS)
@@ -86,9 +92,10 @@ def _address(log: Path) -> str:
 class Device:
     """One device: a home, a folder, and a daemon."""
 
-    def __init__(self, programs: Programs, name: str, place: Path) -> None:
-        """`place` holds the home and the folder."""
+    def __init__(self, programs: Programs, name: str, place: Path, run_options: Sequence[str] = ()) -> None:
+        """`place` holds the home and the folder; `run_options` are for `shoal run`."""
         self._programs = programs
+        self._run_options = tuple(run_options)
         self.name = name
         self.home = place / "home"
         self.folder = place / "Shoal"
@@ -113,7 +120,7 @@ class Device:
 
     async def start(self) -> None:
         """Return when the daemon has reached the tracker."""
-        self.running = await self._programs.start(self.name, self.command("run", str(self.folder)))
+        self.running = await self._programs.start(self.name, self.command("run", str(self.folder), *self._run_options))
         with trio.move_on_after(START_SECONDS):
             while not await self._has_started():
                 self._programs.check()
@@ -167,4 +174,5 @@ def _status(answer: Mapping[str, Any]) -> Status:
         to_send=count["local_pending"],
         to_receive=count["remote_pending"],
         not_durable=count["not_durable"],
+        peers=len(answer["peers"]),
     )

@@ -52,17 +52,23 @@ class Programs:
         self._logs = logs
         self.running: list[Program] = []
 
-    async def start(self, name: str, command: Sequence[str]) -> Program:
-        """Start a program that is to run until it is stopped. A log of that name is continued."""
+    async def start(
+        self, name: str, command: Sequence[str], *, piped: bool = False, variables: Mapping[str, str] | None = None
+    ) -> Program:
+        """Start a program that is to run until it is stopped. A log of that name is continued.
+
+        With `piped` what it says on stdout is for the caller, who reads `process.stdout`. `variables` are added to its
+        environment.
+        """
         log = self._logs / f"{name}.log"
         with log.open("ab") as out:
             # A session of its own: Ctrl-C in the terminal is for the parent, which then stops its programs in order.
             process = await trio.lowlevel.open_process(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=environment(),
+                stdout=subprocess.PIPE if piped else out,
+                stderr=out,
+                env=environment() | dict(variables or {}),
                 start_new_session=True,
             )
         program = Program(name, process, log)

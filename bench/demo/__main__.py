@@ -3,7 +3,6 @@
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,11 +31,7 @@ LONGEST_SOCKET = "shoal-demo-xxxxxxxx/desktop/home/control"
 @click.option("--big", "big_mib", default=DEFAULT.big_bytes >> 20, show_default=True, help="MiB of the big file.")
 def main(keep: bool, files: int, directories: int, big_mib: int) -> None:
     """Watch a real tree travel sealed from one device to another, and back."""
-    code = 1
-    # rich ends the program this way when nobody reads its output any more.
-    with suppress(SystemExit):
-        code = trio.run(demonstrate, Scale(files, directories, big_mib << 20), keep, Screen(Console()))
-    sys.exit(code)
+    sys.exit(trio.run(demonstrate, Scale(files, directories, big_mib << 20), keep, Screen(Console())))
 
 
 async def demonstrate(scale: Scale, keep: bool, screen: Screen) -> int:

@@ -11,12 +11,13 @@ import trio
 
 from bench.compare import Listing, changed, differences, listing
 from bench.demo.changes import Change, Choice, choose, conflict_copies
-from bench.demo.screen import Row, Screen, counted, sized
+from bench.demo.screen import Row, Screen
 from bench.demo.settling import PHASE_SECONDS, in_thread, logs, settle, settle_alone, summary
 from bench.demo.tree import BIG_FILE, Scale, make_big_file, make_odd_things, make_sources
 from bench.failures import BenchFailed
 from bench.parts import Device, Tracker
 from bench.programs import Programs
+from bench.words import counted, sized
 
 EMAIL = "demo@example.org"
 IN_THE_CLOUD = "synced, in the cloud"

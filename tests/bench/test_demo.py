@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import pytest
@@ -31,16 +30,9 @@ from bench.demo.tree import (
 )
 from bench.failures import BenchFailed, printable, tail
 from bench.programs import Program, environment, programs, run
+from tests.support.leftovers import assert_nothing_is_left
 
 SMALL = Scale(files=60, directories=6, big_bytes=1 << 20)
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where demos put their things; its path is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        yield Path(folder)
 
 
 # The tree ------------------------------------------------------------------------------------------------------------
@@ -336,18 +328,3 @@ def test_an_interrupt_ends_everything(place: Path) -> None:
                 demo.send_signal(signal.SIGINT)
         assert demo.wait() == 128 + signal.SIGINT
     assert_nothing_is_left(place)
-
-
-def assert_nothing_is_left(place: Path) -> None:
-    """Neither a file nor a process that was told of one."""
-    assert list(place.iterdir()) == []
-    commands = [command_line(process) for process in Path("/proc").iterdir() if process.name.isdigit()]
-    assert not [command for command in commands if os.fsencode(place) in command]
-
-
-def command_line(process: Path) -> bytes:
-    """What a process was started as; nothing when it is gone."""
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
