@@ -11,17 +11,18 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import metadata
+from bench.lan.command import lan
 from bench.metadata import Row
-
-JSON_OPTION = click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures to this file too."
-)
+from bench.options import JSON_OPTION
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("shoal"), prog_name="shoal-bench")
 def main() -> None:
     """Measure Shoal, side by side with what a user would pick instead."""
+
+
+main.add_command(lan)
 
 
 @main.command("metadata")

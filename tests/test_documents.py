@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+import bench.cli
 import peer.cli
 import tracker.cli
 from peer.synchronizer import planner
@@ -24,7 +25,11 @@ DOCUMENTS = sorted(
 README, ARCHITECTURE = ROOT / "README.md", ROOT / "ARCHITECTURE.md"
 SYNC_ENGINE = ROOT / "docs" / "sync-engine.md"
 ROOMS = "protocol|storage|tracker|peer|bench|tests|scripts|docs"
-PROGRAMS: dict[str, click.Command] = {"shoal": peer.cli.cli, "shoal-tracker": tracker.cli.command}
+PROGRAMS: dict[str, click.Command] = {
+    "shoal": peer.cli.cli,
+    "shoal-tracker": tracker.cli.command,
+    "shoal-bench": bench.cli.main,
+}
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -101,7 +106,7 @@ def test_the_map_is_a_map() -> None:
 def command_lines(document: Path) -> Iterator[str]:
     """The commands of this repository in a document's code blocks."""
     for line in text_of(document).splitlines():
-        if re.match(r"    (?:SHOAL_\w+=\S+ )*shoal(?:-tracker)? ", line):
+        if re.match(r"    (?:SHOAL_\w+=\S+ )*shoal(?:-tracker|-bench)? ", line):
             yield line.strip()
 
 
@@ -142,7 +147,7 @@ def test_the_readme_shows_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["shoal run --fast", "shoal share PATH", "shoal-tracker serve --lan", "shoal status x"]
+    "line", ["shoal run --fast", "shoal share PATH", "shoal-tracker serve --lan", "shoal status x", "shoal-bench x"]
 )
 def test_what_there_is_not_is_found_out(line: str) -> None:
     with pytest.raises(click.UsageError):

@@ -9,9 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.demo.compare import Listing
-from bench.demo.failures import DemoFailed
+from bench.compare import Listing
 from bench.demo.tree import BIG_FILE, ODD, SOURCES
+from bench.failures import BenchFailed
 
 NOW_NS = 1_800_000_000_123_456_789
 CONFLICT = "(conflicted copy, "
@@ -39,7 +39,7 @@ def choose(tree: Listing) -> Choice:
     files = [prefix + name for name in below if "/" not in name and tree[os.fsencode(prefix + name)].type == "file"]
     fullness = Counter(name.partition("/")[0] for name in below if "/" in name)
     if len(files) < 7 or not fullness:
-        raise DemoFailed("the tree is too small to change: give more --files and --directories")
+        raise BenchFailed("the tree is too small to change: give more --files and --directories")
     return Choice(prefix + fullness.most_common(1)[0][0], *files[:7])
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import trio
 
+from bench.compare import Listing, changed, differences, listing
 from bench.demo.changes import Change, Choice, choose, conflict_copies
-from bench.demo.compare import Listing, changed, differences, listing
-from bench.demo.failures import DemoFailed
-from bench.demo.parts import Device, Tracker
-from bench.demo.programs import Programs
-from bench.demo.screen import Row, Screen, counted, sized
+from bench.demo.screen import Row, Screen
 from bench.demo.settling import PHASE_SECONDS, in_thread, logs, settle, settle_alone, summary
 from bench.demo.tree import BIG_FILE, Scale, make_big_file, make_odd_things, make_sources
+from bench.failures import BenchFailed
+from bench.parts import Device, Tracker
+from bench.programs import Programs
+from bench.words import counted, sized
 
 EMAIL = "demo@example.org"
 IN_THE_CLOUD = "synced, in the cloud"
@@ -40,7 +41,7 @@ class Scenario:
         self.rows: list[Row] = []
 
     async def run(self) -> None:
-        """All of it; `DemoFailed` at the first thing that is not as it should be."""
+        """All of it; `BenchFailed` at the first thing that is not as it should be."""
         await self.prepare()
         await self.fill()
         await self.compare("what was put in")
@@ -123,7 +124,7 @@ class Scenario:
         """Do to the original what both sides did; of the edits to one file, each has to be there."""
         copies = conflict_copies(listing(self.first.folder, contents=False))
         if len(copies) != 1:
-            raise DemoFailed(f"one conflict gave {len(copies)} conflict copies: {copies}", *logs(self.devices))
+            raise BenchFailed(f"one conflict gave {len(copies)} conflict copies: {copies}", *logs(self.devices))
         self._screen.say(f"  both edits were kept, one as {Path(copies[0]).name}")
         original = Change(self._original, choice)
         original.while_off()
@@ -139,7 +140,7 @@ class Scenario:
         for device, found in zip(self.devices, copies, strict=True):
             lines = list(differences(original, found, "the original", device.name))
             if lines:
-                raise DemoFailed(summary(f"the {device.name} does not have {what}", lines), *logs(self.devices))
+                raise BenchFailed(summary(f"the {device.name} does not have {what}", lines), *logs(self.devices))
         self._screen.say(f"  both have {what}: {len(original):,} paths, byte for byte and to the nanosecond", "green")
 
     async def confirm(self) -> None:
@@ -147,7 +148,7 @@ class Scenario:
         for device in self.devices:
             said = await device.confirm_durable(PHASE_SECONDS)
             if said != IN_THE_CLOUD:
-                raise DemoFailed(f"the {device.name} says {said!r}, not {IN_THE_CLOUD!r}", *logs(self.devices))
+                raise BenchFailed(f"the {device.name} says {said!r}, not {IN_THE_CLOUD!r}", *logs(self.devices))
             self._screen.say(f"  shoal status on the {device.name}: {said}", "green")
         with self._screen.busy("checking the tracker"):
             found = await self.tracker.check()

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.demo.failures import tail
-from bench.demo.parts import Status
+from bench.failures import tail
+from bench.parts import Status
+from bench.words import sized
 
 PLAIN_SECONDS = 5.0
 """Between two lines where there is no terminal."""
@@ -145,20 +146,3 @@ class Plain(Phase):
         if now >= self._next.setdefault(name, now + PLAIN_SECONDS):
             self._next[name] = now + PLAIN_SECONDS
             self._screen.say(f"  {name:8} {sized(moved):>9}  {status}")
-
-
-def counted(number: int, thing: str) -> str:
-    """1 file, 2 files."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
-
-
-def sized(count: int) -> str:
-    """Bytes for people, in powers of 1024."""
-    if count < 1024:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("KiB", "MiB"):
-        value /= 1024
-        if value < 1024:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1024:.1f} GiB"

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import trio
 
-from bench.demo.compare import differences, listing
-from bench.demo.failures import DemoFailed
-from bench.demo.parts import Device
-from bench.demo.programs import Programs
+from bench.compare import differences, listing
 from bench.demo.screen import Phase
+from bench.failures import BenchFailed
+from bench.parts import Device
+from bench.programs import Programs
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ async def settle(programs: Programs, devices: Sequence[Device], shown: Phase, si
         return
     said = [f"{device.name}: {await device.status()}" for device in devices]
     problem = f"not equal and in the cloud within {PHASE_SECONDS:g} s: {'; '.join(said)}"
-    raise DemoFailed(summary(problem, await _differences(devices)), *logs(devices))
+    raise BenchFailed(summary(problem, await _differences(devices)), *logs(devices))
 
 
 async def _all_done(devices: Sequence[Device], shown: Phase, since: Sequence[Counter[str]]) -> bool:
@@ -73,7 +73,7 @@ async def settle_alone(programs: Programs, device: Device) -> None:
             programs.check()
             await trio.sleep(_LOOK_SECONDS)
         return
-    raise DemoFailed(f"{device.name} is {await device.status()} after {PHASE_SECONDS:g} s", *logs([device]))
+    raise BenchFailed(f"{device.name} is {await device.status()} after {PHASE_SECONDS:g} s", *logs([device]))
 
 
 def summary(problem: str, lines: Sequence[str]) -> str:

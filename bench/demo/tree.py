@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from bench.demo.failures import DemoFailed
+from bench.failures import BenchFailed
 
 SOURCES = "stdlib"
 ODD = "odd"
@@ -49,7 +49,7 @@ def lay_out(sources: Sequence[PurePath], files: int, directories: int) -> Iterat
     directories.
     """
     if not sources or files < directories or directories < 1:
-        raise DemoFailed(f"can't make {files} files in {directories} directories of {len(sources)} sources")
+        raise BenchFailed(f"can't make {files} files in {directories} directories of {len(sources)} sources")
     folders: set[PurePath] = set()
     count = 0
     for source in sources:

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 
-from bench.demo.machine import program
-from bench.demo.programs import Program
 from bench.demo.scenario import Scenario
 from bench.demo.screen import Screen
+from bench.machine import program
+from bench.programs import Program
 
 
 def tell_where(screen: Screen, scenario: Scenario, kept: Sequence[Program]) -> None:

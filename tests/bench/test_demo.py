@@ -4,19 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import pytest
 import trio
 from rich.console import Console
 
+from bench.compare import changed, differences, listing
 from bench.demo.__main__ import demonstrate
 from bench.demo.changes import Change, choose, conflict_copies
-from bench.demo.compare import changed, differences, listing
-from bench.demo.failures import DemoFailed, printable, tail
-from bench.demo.programs import Program, environment, programs, run
 from bench.demo.scenario import Scenario
 from bench.demo.screen import Screen
 from bench.demo.tree import (
@@ -31,16 +28,11 @@ from bench.demo.tree import (
     python_sources,
     stdlib_folder,
 )
+from bench.failures import BenchFailed, printable, tail
+from bench.programs import Program, environment, programs, run
+from tests.support.leftovers import assert_nothing_is_left
 
 SMALL = Scale(files=60, directories=6, big_bytes=1 << 20)
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where demos put their things; its path is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        yield Path(folder)
 
 
 # The tree ------------------------------------------------------------------------------------------------------------
@@ -66,9 +58,9 @@ def test_sources_that_are_too_few_are_repeated() -> None:
     pairs = list(lay_out(sources, 9, 4))
     assert {source for source, _ in pairs} == set(sources)
     assert len({target for _, target in pairs}) == 9
-    with pytest.raises(DemoFailed):
+    with pytest.raises(BenchFailed):
         list(lay_out([], 1, 1))
-    with pytest.raises(DemoFailed):
+    with pytest.raises(BenchFailed):
         list(lay_out(sources, 3, 4))
 
 
@@ -239,7 +231,7 @@ def _put(file: Path) -> None:
 
 def test_a_tree_without_enough_to_change_is_refused(tmp_path: Path) -> None:
     make_sources(tmp_path, Scale(5, 1, 0))
-    with pytest.raises(DemoFailed, match="too small"):
+    with pytest.raises(BenchFailed, match="too small"):
         choose(listing(tmp_path, contents=False))
 
 
@@ -250,7 +242,7 @@ async def test_a_program_that_ends_is_missed(tmp_path: Path) -> None:
     async with programs(tmp_path / "logs") as running:
         program = await running.start("short", [sys.executable, "-c", "print('oh'); raise SystemExit(3)"])
         await program.process.wait()
-        with pytest.raises(DemoFailed, match=r"the short ended by itself \(exit code 3\)"):
+        with pytest.raises(BenchFailed, match=r"the short ended by itself \(exit code 3\)"):
             running.check()
         assert tail(program.log) == ["oh"]
 
@@ -266,10 +258,10 @@ async def test_programs_end_with_the_block(tmp_path: Path) -> None:
 async def test_a_program_that_will_not_stop_is_killed_and_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.demo.programs.STOP_SECONDS", 0.1)
+    monkeypatch.setattr("bench.programs.STOP_SECONDS", 0.1)
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
     program: Program | None = None
-    with pytest.RaisesGroup(DemoFailed, flatten_subgroups=True):
+    with pytest.RaisesGroup(BenchFailed, flatten_subgroups=True):
         async with programs(tmp_path / "logs") as running:
             program = await running.start("deaf", [sys.executable, "-c", deaf])
             with trio.fail_after(10):
@@ -280,9 +272,9 @@ async def test_a_program_that_will_not_stop_is_killed_and_told_of(
 
 
 async def test_a_command_that_fails_is_quoted() -> None:
-    with pytest.raises(DemoFailed, match="exit code 1: said; the reason"):
+    with pytest.raises(BenchFailed, match="exit code 1: said; the reason"):
         await run(["sh", "-c", "echo said; echo the reason >&2; exit 1"], 10)
-    with pytest.raises(DemoFailed, match=r"not done within 0\.1 s"):
+    with pytest.raises(BenchFailed, match=r"not done within 0\.1 s"):
         await run(["sleep", "1000"], 0.1)
 
 
@@ -336,18 +328,3 @@ def test_an_interrupt_ends_everything(place: Path) -> None:
                 demo.send_signal(signal.SIGINT)
         assert demo.wait() == 128 + signal.SIGINT
     assert_nothing_is_left(place)
-
-
-def assert_nothing_is_left(place: Path) -> None:
-    """Neither a file nor a process that was told of one."""
-    assert list(place.iterdir()) == []
-    commands = [command_line(process) for process in Path("/proc").iterdir() if process.name.isdigit()]
-    assert not [command for command in commands if os.fsencode(place) in command]
-
-
-def command_line(process: Path) -> bytes:
-    """What a process was started as; nothing when it is gone."""
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from bench import cli, metadata
-from bench.metadata import SMALL_CHANGES, MadeFile, Row, measure_all
+from bench.made import BLOCK, MadeFile
+from bench.metadata import SMALL_CHANGES, Row, measure_all
 
 
 def read(made: MadeFile, step: int) -> bytes:
@@ -19,7 +20,7 @@ def read(made: MadeFile, step: int) -> bytes:
 
 
 def test_made_files_differ_where_they_say() -> None:
-    size = 3 * metadata.BLOCK // 2
+    size = 3 * BLOCK // 2
     plain = read(MadeFile(size), 100_000)
     flipped = read(MadeFile(size, flipped=size - 1), 99_999)
     around = read(MadeFile(size, front=b"<", end=b">"), 1 << 20)

@@ -1,4 +1,4 @@
-"""Child processes with their output in a log, ended whatever becomes of the demo."""
+"""Child processes with their output in a log, ended whatever becomes of who started them."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from bench.demo.failures import DemoFailed, printable
+from bench.failures import BenchFailed, printable
 
 STOP_SECONDS = 10.0
 """What design §9 gives a program from SIGTERM to its end."""
@@ -25,13 +25,13 @@ class Program:
         self.asked_to_stop = False
 
     def check(self) -> None:
-        """`DemoFailed` when it has ended by itself."""
+        """`BenchFailed` when it has ended by itself."""
         code = self.process.poll()
         if code is not None and not self.asked_to_stop:
-            raise DemoFailed(f"the {self.name} ended by itself ({_ending(code)})", self.log)
+            raise BenchFailed(f"the {self.name} ended by itself ({_ending(code)})", self.log)
 
     async def stop(self) -> None:
-        """SIGTERM, as a person would, and SIGKILL after `STOP_SECONDS`: that would be a defect, hence `DemoFailed`."""
+        """SIGTERM, as a person would, and SIGKILL after `STOP_SECONDS`: that would be a defect, hence `BenchFailed`."""
         self.asked_to_stop = True
         with trio.CancelScope(shield=True):
             if self.process.poll() is None:
@@ -41,28 +41,34 @@ class Program:
             if self.process.returncode is None:
                 self.process.kill()
                 await self.process.wait()
-                raise DemoFailed(f"the {self.name} did not stop within {STOP_SECONDS:g} s of SIGTERM", self.log)
+                raise BenchFailed(f"the {self.name} did not stop within {STOP_SECONDS:g} s of SIGTERM", self.log)
 
 
 class Programs:
-    """All programs of one demo."""
+    """All programs of one demo, or of one measurement."""
 
     def __init__(self, logs: Path) -> None:
         """Logs go to the folder `logs`."""
         self._logs = logs
         self.running: list[Program] = []
 
-    async def start(self, name: str, command: Sequence[str]) -> Program:
-        """Start a program that is to run until it is stopped. A log of that name is continued."""
+    async def start(
+        self, name: str, command: Sequence[str], *, piped: bool = False, variables: Mapping[str, str] | None = None
+    ) -> Program:
+        """Start a program that is to run until it is stopped. A log of that name is continued.
+
+        With `piped` what it says on stdout is for the caller, who reads `process.stdout`. `variables` are added to its
+        environment.
+        """
         log = self._logs / f"{name}.log"
         with log.open("ab") as out:
-            # A session of its own: Ctrl-C in the terminal is for the demo, which then stops its programs in order.
+            # A session of its own: Ctrl-C in the terminal is for the parent, which then stops its programs in order.
             process = await trio.lowlevel.open_process(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=environment(),
+                stdout=subprocess.PIPE if piped else out,
+                stderr=out,
+                env=environment() | dict(variables or {}),
                 start_new_session=True,
             )
         program = Program(name, process, log)
@@ -70,7 +76,7 @@ class Programs:
         return program
 
     def check(self) -> None:
-        """`DemoFailed` when one has ended by itself."""
+        """`BenchFailed` when one has ended by itself."""
         for program in self.running:
             program.check()
 
@@ -105,7 +111,7 @@ async def programs(logs: Path) -> AsyncIterator[Programs]:
 
 
 async def run(command: Sequence[str], seconds: float, *logs: Path, secrets: Mapping[str, str] | None = None) -> str:
-    """Run a command to its end; its stdout. `DemoFailed` with its own words when it fails or takes too long."""
+    """Run a command to its end; its stdout. `BenchFailed` with its own words when it fails or takes too long."""
     name = " ".join(Path(word).name if word == command[0] else word for word in command)
     with trio.move_on_after(seconds):
         done = await trio.run_process(
@@ -120,8 +126,8 @@ async def run(command: Sequence[str], seconds: float, *logs: Path, secrets: Mapp
         if done.returncode == 0:
             return said
         words = [*said.splitlines()[:1], *done.stderr.decode("utf-8", "backslashreplace").splitlines()[-1:]]
-        raise DemoFailed(f"{name}: {_ending(done.returncode)}: {printable('; '.join(words))}", *logs)
-    raise DemoFailed(f"{name}: not done within {seconds:g} s", *logs)
+        raise BenchFailed(f"{name}: {_ending(done.returncode)}: {printable('; '.join(words))}", *logs)
+    raise BenchFailed(f"{name}: not done within {seconds:g} s", *logs)
 
 
 def environment() -> dict[str, str]:

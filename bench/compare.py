@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from bench.demo.failures import printable
+from bench.failures import printable
 
 RESERVED = b".shoal"
 _BIG = 1 << 20
@@ -64,13 +64,14 @@ def _entry(item: os.DirEntry[bytes], contents: bool) -> Entry:
         mtime_ns=status.st_mtime_ns,
         executable=bool(status.st_mode & stat.S_IXUSR),
         private=not status.st_mode & 0o077,
-        content=_hash(item.path, status.st_size) if contents else None,
+        content=content_hash(item.path) if contents else None,
     )
 
 
-def _hash(path: bytes, size: int) -> bytes:
-    if size < _BIG:
-        with open(path, "rb") as file:
+def content_hash(path: bytes | Path) -> bytes:
+    """The BLAKE3 of a file."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size < _BIG:
             return blake3(file.read()).digest()
     return blake3(max_threads=blake3.AUTO).update_mmap(os.fsdecode(path)).digest()
 

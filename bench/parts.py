@@ -1,16 +1,16 @@
 """A tracker and a device, driven by the commands that a person would type."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from bench.demo.failures import DemoFailed
-from bench.demo.machine import program
-from bench.demo.programs import Program, Programs, run
+from bench.failures import BenchFailed
+from bench.machine import program
+from bench.programs import Program, Programs, run
 from peer.control import NoDaemon, ask
 from peer.home import CONTROL_SOCKET
 from protocol.errors import ShoalError
@@ -32,6 +32,7 @@ class Status:
     to_send: int
     to_receive: int
     not_durable: int
+    peers: int  # devices that it is connected with on the LAN
 
     @property
     def done(self) -> bool:
@@ -68,10 +69,15 @@ class Tracker:
                 await trio.sleep(_LOOK_SECONDS)
             self.url = address
             return
-        raise DemoFailed(f"the tracker did not listen within {START_SECONDS:g} s", self.running.log)
+        raise BenchFailed(f"the tracker did not listen within {START_SECONDS:g} s", self.running.log)
+
+    async def give_plan(self, email: str, plan: str) -> None:
+        """`shoal-tracker user set-plan`."""
+        command = [program("shoal-tracker"), "user", "set-plan", email, plan, "--data", str(self.data)]
+        await run(command, COMMAND_SECONDS)
 
     async def check(self) -> str:
-        """What `shoal-tracker check` found; `DemoFailed` unless it is clean."""
+        """What `shoal-tracker check` found; `BenchFailed` unless it is clean."""
         said = await run([program("shoal-tracker"), "check", "--data", str(self.data)], COMMAND_SECONDS)
         return said.strip().splitlines()[-1]
 
@@ -86,9 +92,10 @@ def _address(log: Path) -> str:
 class Device:
     """One device: a home, a folder, and a daemon."""
 
-    def __init__(self, programs: Programs, name: str, place: Path) -> None:
-        """`place` holds the home and the folder."""
+    def __init__(self, programs: Programs, name: str, place: Path, run_options: Sequence[str] = ()) -> None:
+        """`place` holds the home and the folder; `run_options` are for `shoal run`."""
         self._programs = programs
+        self._run_options = tuple(run_options)
         self.name = name
         self.home = place / "home"
         self.folder = place / "Shoal"
@@ -113,13 +120,13 @@ class Device:
 
     async def start(self) -> None:
         """Return when the daemon has reached the tracker."""
-        self.running = await self._programs.start(self.name, self.command("run", str(self.folder)))
+        self.running = await self._programs.start(self.name, self.command("run", str(self.folder), *self._run_options))
         with trio.move_on_after(START_SECONDS):
             while not await self._has_started():
                 self._programs.check()
                 await trio.sleep(_LOOK_SECONDS)
             return
-        raise DemoFailed(f"the daemon of {self.name} did not start within {START_SECONDS:g} s", self.running.log)
+        raise BenchFailed(f"the daemon of {self.name} did not start within {START_SECONDS:g} s", self.running.log)
 
     async def _has_started(self) -> bool:
         try:
@@ -137,17 +144,17 @@ class Device:
         self._last, self.running = Counter(), None
 
     async def status(self) -> Status:
-        """The same as `shoal status --json`, without starting a Python for each look. `DemoFailed` without answer."""
+        """The same as `shoal status --json`, without starting a Python for each look. `BenchFailed` without answer."""
         assert self.running is not None
         with trio.move_on_after(ANSWER_SECONDS):
             try:
                 answer = await ask(str(self.home / CONTROL_SOCKET), "status")
             except ShoalError as error:
                 self.running.check()
-                raise DemoFailed(f"{self.name}: {error}", self.running.log) from None
+                raise BenchFailed(f"{self.name}: {error}", self.running.log) from None
             self._last = Counter(answer["bytes"])
             return _status(answer)
-        raise DemoFailed(f"{self.name} did not answer within {ANSWER_SECONDS:g} s", self.running.log)
+        raise BenchFailed(f"{self.name} did not answer within {ANSWER_SECONDS:g} s", self.running.log)
 
     async def confirm_durable(self, seconds: float) -> str:
         """The first line of `shoal status --wait-durable`."""
@@ -167,4 +174,5 @@ def _status(answer: Mapping[str, Any]) -> Status:
         to_send=count["local_pending"],
         to_receive=count["remote_pending"],
         not_durable=count["not_durable"],
+        peers=len(answer["peers"]),
     )
