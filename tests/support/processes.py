@@ -89,7 +89,9 @@ class Program:
         assert self.process is not None
         return self.process.pid
 
-    async def launch(self, *arguments: str, ready: str, failpoint: str | None = None, **variables: str) -> str:
+    async def launch(
+        self, *arguments: str, ready: str, failpoint: str | None = None, cwd: Path = CHECKOUT, **variables: str
+    ) -> str:
         """Start it and wait for the line on stdout that begins with `ready`; the rest of that line."""
         assert not self.running, f"{self.name} runs already"
         if failpoint is not None:
@@ -101,7 +103,7 @@ class Program:
                 stdout=out,
                 stderr=log,
                 env=environment(**variables),
-                cwd=CHECKOUT,
+                cwd=cwd,
             )
         await until(lambda: self._line(ready) or not self.running, what=lambda: f"{self.name} is not ready")
         line = self._line(ready)
