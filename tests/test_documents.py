@@ -22,7 +22,7 @@ DOCUMENTS = sorted(
 )
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 SYNC_ENGINE = ROOT / "docs" / "sync-engine.md"
-ROOMS = "protocol|storage|tracker|peer|bench|tests|scripts|docs"
+ROOMS = "protocol|storage|tracker|peer|bench|tests|scripts|docs|packaging"
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

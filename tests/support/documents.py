@@ -33,3 +33,17 @@ def parse(line: str) -> None:
         _, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         assert found is not None
         command, parent = found, context
+
+
+def variables(program: str) -> set[str]:
+    """The variables of the environment that stand for options of a program and its commands."""
+    found: set[str] = set()
+    command = PROGRAMS[program]
+    pending = [(command, click.Context(command))]
+    while pending:
+        command, context = pending.pop()
+        found.update(str(each.envvar) for each in command.params if each.envvar)
+        if isinstance(command, click.Group):
+            inside = [command.get_command(context, name) for name in command.list_commands(context)]
+            pending += [(each, click.Context(each, parent=context)) for each in inside if each is not None]
+    return found
