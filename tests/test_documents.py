@@ -1,7 +1,6 @@
 """The documents name files, commands, cases and places that exist."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,27 +8,21 @@ from pathlib import Path
 import click
 import pytest
 
-import bench.cli
-import peer.cli
-import tracker.cli
 from peer.synchronizer import planner
+from protocol.api import ENDPOINTS
+from protocol.identifiers import MAX_PACK_BYTES
+from tests.support.documents import PROGRAMS, README, ROOT, code_blocks, parse
 from tracker.failpoints import FAILPOINTS
 
-ROOT = Path(__file__).resolve().parents[1]
 HIDDEN = {".venv", "build", "node_modules"}
 DOCUMENTS = sorted(
     path
     for path in ROOT.rglob("*.md")
     if not any(part.startswith(".") or part in HIDDEN for part in path.relative_to(ROOT).parts[:-1])
 )
-README, ARCHITECTURE = ROOT / "README.md", ROOT / "ARCHITECTURE.md"
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 SYNC_ENGINE = ROOT / "docs" / "sync-engine.md"
-ROOMS = "protocol|storage|tracker|peer|bench|tests|scripts|docs"
-PROGRAMS: dict[str, click.Command] = {
-    "shoal": peer.cli.cli,
-    "shoal-tracker": tracker.cli.command,
-    "shoal-bench": bench.cli.main,
-}
+ROOMS = "protocol|storage|tracker|peer|bench|tests|scripts|docs|packaging"
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -118,21 +111,10 @@ def quoted_commands(document: Path) -> Iterator[str]:
             yield " ".join(words)
 
 
-def parse(line: str) -> None:
-    """Let click parse a command line, without running anything."""
-    words = [word for word in shlex.split(line, comments=True) if not word.startswith("SHOAL_")]
-    command, parent, rest = PROGRAMS[words[0]], None, words[1:]
-    while True:
-        context = command.make_context(command.name or words[0], list(rest), parent=parent)
-        if not isinstance(command, click.Group):
-            return
-        _, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        assert found is not None
-        command, parent = found, context
-
-
 @pytest.mark.parametrize("line", [line for path in DOCUMENTS for line in command_lines(path)])
-def test_commands_in_code_blocks_can_be_given(line: str) -> None:
+def test_commands_in_code_blocks_can_be_given(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ca.pem").touch()  # has to be there
     parse(line)
 
 
@@ -161,6 +143,12 @@ def test_every_make_target_that_is_named_exists() -> None:
     }
     assert named <= targets
     assert {"demo", "test"} <= named
+
+
+def test_the_proxy_takes_all_that_the_tracker_does() -> None:
+    _, nginx = code_blocks(README, "Behind a reverse proxy")
+    (size,) = re.findall(r"client_max_body_size (\d+)m;", nginx)
+    assert int(size) << 20 >= max(MAX_PACK_BYTES, *(endpoint.request_limit for endpoint in ENDPOINTS))
 
 
 # The sync engine --------------------

@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,6 +19,7 @@ from peer.system import websocket
 from peer.system.http import HttpTransport
 from protocol.api import PROTOCOL_RANGE
 from protocol.errors import Malformed, TooLarge, Unreachable, Usage
+from tests.support.certificates import Certificate, self_signed
 
 Handler = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -241,21 +241,13 @@ async def test_garbage_or_half_an_answer(answer: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1, signed by itself, with its key in the same file."""
-    file = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
-    files = ["-keyout", str(file), "-out", f"{file}.crt"]
-    subprocess.run(
-        [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", *files], check=True, capture_output=True
-    )
-    file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
-    return file
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return self_signed(tmp_path_factory.mktemp("tls"), "127.0.0.1")
 
 
-def over_tls(certificate: Path, server: Responder) -> Handler:
+def over_tls(certificate: Certificate, server: Responder) -> Handler:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(certificate.file, certificate.key)
 
     async def handle(stream: trio.SocketStream) -> None:
         await server(trio.SSLStream(stream, context, server_side=True, https_compatible=True))
@@ -263,14 +255,14 @@ def over_tls(certificate: Path, server: Responder) -> Handler:
     return handle
 
 
-async def test_https_with_a_given_authority(certificate: Path) -> None:
+async def test_https_with_a_given_authority(certificate: Certificate) -> None:
     async with serving(over_tls(certificate, Responder())) as url:
-        async with transport(url.replace("http", "https"), ca_file=f"{certificate}.crt") as tracker:
+        async with transport(url.replace("http", "https"), ca_file=str(certificate.file)) as tracker:
             answer = await tracker.request("/", b"", token=None, patience=5, response_limit=10)
     assert answer == Response(200, b"answer")
 
 
-async def test_https_from_a_stranger(certificate: Path) -> None:
+async def test_https_from_a_stranger(certificate: Certificate) -> None:
     async with serving(over_tls(certificate, Responder())) as url:
         with pytest.raises(Unreachable, match="certificate not trusted: self-signed certificate"):
             await ask(url.replace("http", "https"))

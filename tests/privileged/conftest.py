@@ -1,4 +1,4 @@
-"""A lab on file systems that the test itself mounts."""
+"""A lab on file systems that the test itself mounts, and on a network that it makes."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import pytest_runtest_makereport
+from tests.support.lan_lab import Network
+from tests.support.lan_lab import network as open_network
 from tests.support.processes import Lab
 from tests.support.processes import lab as open_lab
 
@@ -48,4 +50,11 @@ def mount(mounted: list[Path]) -> Mount:
 def lab(tmp_path: Path, mounted: list[Path]) -> Iterator[Lab]:
     """A lab of the test's own, closed before anything is unmounted."""
     with open_lab(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """A network of the test's own, for machines to be added to."""
+    with open_network() as made:
         yield made

@@ -6,6 +6,8 @@ snapshot     all of a folder that Shoal carries, comparable
 until        wait for something to become true, no longer than a deadline
 
 Accounts are made in this process, which saves two interpreters each; the commands themselves have tests of their own.
+Where a program runs on a machine of a `tests.support.lan_lab` network, so do its commands, also that which makes the
+account. Control sockets are files, and are asked from here all the same.
 """
 
 import os
@@ -13,11 +15,12 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 from blake3 import blake3
@@ -32,6 +35,8 @@ from protocol.errors import Problem, Unreachable, Usage
 from protocol.failpoints import VARIABLE
 from protocol.names import RESERVED
 from protocol.system import real_machine
+from tests.support.certificates import Certificate
+from tests.support.lan_lab import Machine
 
 CHECKOUT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery staple"
@@ -66,11 +71,13 @@ def environment(**more: str) -> dict[str, str]:
 class Program:
     """One program, which may run several times one after the other; its output is gathered over all of them."""
 
-    def __init__(self, name: str, place: Path, module: Sequence[str]) -> None:
-        """`module` is what comes after `python`: `-m tracker`, or a script that stands for it."""
+    def __init__(self, name: str, place: Path, module: Sequence[str], machine: Machine | None = None) -> None:
+        """`module` is what comes after `python`: `-m tracker`, or a script that stands for it. It runs on `machine`,
+        on this one if that is None."""
         self.name = name
         self.out, self.log = place / f"{name}.out", place / f"{name}.log"
-        self.module = list(module)
+        self.words = [*(machine.prefix if machine else ()), sys.executable, *module]
+        self.machine = machine
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,19 +89,21 @@ class Program:
         assert self.process is not None
         return self.process.pid
 
-    async def launch(self, *arguments: str, ready: str, failpoint: str | None = None, **variables: str) -> str:
+    async def launch(
+        self, *arguments: str, ready: str, failpoint: str | None = None, cwd: Path = CHECKOUT, **variables: str
+    ) -> str:
         """Start it and wait for the line on stdout that begins with `ready`; the rest of that line."""
         assert not self.running, f"{self.name} runs already"
         if failpoint is not None:
             variables[VARIABLE] = failpoint
         with self.out.open("wb") as out, self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *self.module, *arguments],
+                [*self.words, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
                 env=environment(**variables),
-                cwd=CHECKOUT,
+                cwd=cwd,
             )
         await until(lambda: self._line(ready) or not self.running, what=lambda: f"{self.name} is not ready")
         line = self._line(ready)
@@ -153,25 +162,41 @@ class Program:
 class TrackerProgram(Program):
     """`shoal-tracker serve` over a data folder of its own; after a restart at the same address."""
 
-    def __init__(self, name: str, place: Path, module: Sequence[str] = ("-m", "tracker")) -> None:
-        super().__init__(name, place, module)
+    def __init__(
+        self,
+        name: str,
+        place: Path,
+        module: Sequence[str] = ("-m", "tracker"),
+        machine: Machine | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
+        """On a `machine` of a network it listens at that machine's address, which takes a `certificate`."""
+        super().__init__(name, place, module, machine)
         self.data = place / f"{name}.data"
-        self.listen = "127.0.0.1:0"
+        self.listen = f"{machine.address if machine else '127.0.0.1'}:0"
+        self.certificate = certificate
 
     @property
     def url(self) -> str:
-        return f"http://{self.listen}"
+        return f"{'http' if self.certificate is None else 'https'}://{self.listen}"
+
+    @property
+    def authority(self) -> str | None:
+        """The file that devices are to trust."""
+        return None if self.certificate is None else str(self.certificate.file)
 
     async def start(self, *arguments: str, failpoint: str | None = None) -> None:
         """Serve. A failpoint that start-up passes may already have killed it when this returns."""
-        serve = ("serve", "--data", str(self.data), "--listen", self.listen, *arguments)
-        line = await self.launch(*serve, ready="listening on ", failpoint=failpoint)
-        self.listen = line.removeprefix("http://") or self.listen
+        serve = ["serve", "--data", str(self.data), "--listen", self.listen]
+        if self.certificate is not None:
+            serve += ["--tls-cert", str(self.certificate.file), "--tls-key", str(self.certificate.key)]
+        line = await self.launch(*serve, *arguments, ready="listening on ", failpoint=failpoint)
+        self.listen = urlsplit(line).netloc or self.listen
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `shoal-tracker` over its data folder."""
         return subprocess.run(
-            [sys.executable, *self.module, *arguments, "--data", str(self.data)],
+            [*self.words, *arguments, "--data", str(self.data)],
             capture_output=True,
             env=environment(),
             cwd=CHECKOUT,
@@ -192,8 +217,10 @@ class TrackerProgram(Program):
 class DeviceProgram(Program):
     """`shoal run` with a home and a folder of its own."""
 
-    def __init__(self, name: str, place: Path, module: Sequence[str] = ("-m", "peer")) -> None:
-        super().__init__(name, place, module)
+    def __init__(
+        self, name: str, place: Path, module: Sequence[str] = ("-m", "peer"), machine: Machine | None = None
+    ) -> None:
+        super().__init__(name, place, module, machine)
         self.home_path, self.folder = place / f"{name}.home", place / name
         self.folder.mkdir()
 
@@ -264,7 +291,7 @@ class DeviceProgram(Program):
     def command(self, *arguments: str, timeout: float = PATIENCE, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `shoal` for this home, as a shell would."""
         return subprocess.run(
-            [sys.executable, *self.module, "--home", str(self.home_path), *arguments],
+            [*self.words, "--home", str(self.home_path), *arguments],
             capture_output=True,
             env=environment(**{"SHOAL_PASSWORD": PASSWORD, **variables}),
             cwd=CHECKOUT,
@@ -274,15 +301,25 @@ class DeviceProgram(Program):
 
     async def join(self, tracker: TrackerProgram, email: str, *, first: bool) -> None:
         """Become a device of an account: sign up as its `first`, log in as any other."""
-        address, machine = TrackerAddress(url=tracker.url), real_machine()
+        if self.machine is not None:
+            self._join_by_command(tracker, email, first=first)
+            return
+        address, machine = TrackerAddress(url=tracker.url, ca_file=tracker.authority), real_machine()
         self.home.prepare()
-        async with HttpTransport(tracker.url, ca_file=None, insecure_http=False) as transport:
+        async with HttpTransport(tracker.url, ca_file=tracker.authority, insecure_http=False) as transport:
             client = TrackerClient(transport, machine)
             if first:
                 credentials, _ = await sign_up(client, machine, email, PASSWORD, self.name, address)
             else:
                 credentials = await log_in(client, machine, email, PASSWORD, self.name, address)
         self.home.save_credentials(credentials)
+
+    def _join_by_command(self, tracker: TrackerProgram, email: str, *, first: bool) -> None:
+        options = ["--tracker", tracker.url, "--device-name", self.name]
+        if tracker.authority is not None:
+            options += ["--tracker-ca", tracker.authority]
+        done = self.command("signup" if first else "login", email, *options)
+        assert done.returncode == 0, done.stderr
 
 
 class Lab:
@@ -293,25 +330,37 @@ class Lab:
         self.programs: list[Program] = []
         self._accounts = 0
 
-    def tracker(self, name: str = "tracker", module: Sequence[str] = ("-m", "tracker")) -> TrackerProgram:
+    def tracker(
+        self,
+        name: str = "tracker",
+        module: Sequence[str] = ("-m", "tracker"),
+        machine: Machine | None = None,
+        certificate: Certificate | None = None,
+    ) -> TrackerProgram:
         """A tracker, not yet running."""
-        made = TrackerProgram(name, self.place, module)
+        made = TrackerProgram(name, self.place, module, machine, certificate)
         self.programs.append(made)
         return made
 
-    def device(self, name: str, module: Sequence[str] = ("-m", "peer")) -> DeviceProgram:
+    def device(
+        self, name: str, module: Sequence[str] = ("-m", "peer"), machine: Machine | None = None
+    ) -> DeviceProgram:
         """A device without an account, not yet running."""
-        made = DeviceProgram(name, self.place, module)
+        made = DeviceProgram(name, self.place, module, machine)
         self.programs.append(made)
         return made
 
     async def devices(
-        self, tracker: TrackerProgram, *names: str, module: Sequence[str] = ("-m", "peer")
+        self,
+        tracker: TrackerProgram,
+        *names: str,
+        module: Sequence[str] = ("-m", "peer"),
+        machines: Mapping[str, Machine] | None = None,
     ) -> list[DeviceProgram]:
-        """Devices of one fresh account, not yet running."""
+        """Devices of one fresh account, not yet running; those that `machines` names run there."""
         email = f"{self.place.name}-{self._accounts}@example.org"
         self._accounts += 1
-        made = [self.device(name, module) for name in names]
+        made = [self.device(name, module, (machines or {}).get(name)) for name in names]
         for device in made:
             await device.join(tracker, email, first=device is made[0])
         return made
