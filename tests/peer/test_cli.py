@@ -503,6 +503,7 @@ def test_logs_are_lines_in_the_home_and_on_stderr(tmp_path: Path, capsys: pytest
         logging.getLogger("peer.test").info("a name with\nlines and \x1b[2J")
         logging.getLogger("peer.test").debug("too much")
         logging.getLogger("httpcore").info("Authorization: Bearer secret")
+        logging.getLogger("zeroconf").error("a packet that stands for many")
     assert logging.getLogger().handlers == before
     written = (tmp_path / "shoal.log").read_text()
     assert written == capsys.readouterr().err
