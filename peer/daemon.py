@@ -1,6 +1,7 @@
 """The daemon: a peer on the real machine, with a control socket."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -9,6 +10,7 @@ from peer.control import serve_control
 from peer.database import open_database
 from peer.home import Home
 from peer.peer import Peer, Place, Ports, start_peer
+from peer.ports import LanAddress
 from peer.status import explain, status_of, wait_for
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
@@ -18,11 +20,24 @@ from protocol.errors import Usage
 from protocol.system import real_machine
 
 
+@dataclass(frozen=True, slots=True)
+class LanOptions:
+    """What a person wants of the LAN: everything at one `interface`'s address, or None for all that count; whether to
+    use it at all; `peers` to look for beside those that announce themselves; whether to trust the last list of members
+    for 24 h instead of 1 h without the tracker (`offline`)."""
+
+    interface: str | None = None
+    enabled: bool = True
+    peers: tuple[LanAddress, ...] = ()
+    offline: bool = False
+
+
 async def run_daemon(
     home: Home,
     folder: str,
     *,
     announce: Callable[[str], None],
+    lan: LanOptions,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Sync `folder` for `home` until cancelled. `announce` is given lines for whoever started it."""

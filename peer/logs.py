@@ -1,7 +1,8 @@
 """Where a daemon's log goes: stderr, and HOME/log with rotation.
 
 Standard logging throughout. No key, token or password is ever handed to it; libraries that would log request headers
-are kept at warnings. Names of files may stand in the log: it lies in the home, which is the user's own.
+are kept at warnings, and what zeroconf says of networks and strangers' packets is left out. Names of files may stand in
+the log: it lies in the home, which is the user's own.
 """
 
 import logging
@@ -19,6 +20,7 @@ OLD_LOGS = 4
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _DATE = "%Y-%m-%dT%H:%M:%S%z"
 _TALKATIVE = ("asyncio", "h11", "httpcore", "httpx", "trio-websocket", "wsproto")
+_SILENT = ("zeroconf",)
 
 
 class OneLine(logging.Formatter):
@@ -42,6 +44,8 @@ def logging_to(folder: str, level: str) -> Iterator[None]:
         _set_level(root, level.upper(), undo)
         for name in _TALKATIVE:
             _set_level(logging.getLogger(name), "WARNING", undo)
+        for name in _SILENT:
+            _set_level(logging.getLogger(name), "CRITICAL", undo)
         yield
 
 

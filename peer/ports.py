@@ -207,11 +207,15 @@ class LanAddress:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        """As host:port, with an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """What a device says of itself on a LAN: a random instance name and a tag (`protocol.lan`). No `addresses` in what
-    was seen means that it has gone."""
+    """What a device says of itself on a LAN: a random instance name, 32 hex digits, and a tag of 16 bytes
+    (`protocol.lan`). No `addresses` in what was seen means that it has gone; the tag is empty then."""
 
     name: str
     tag: bytes
@@ -250,11 +254,13 @@ class Beacons(Protocol):
     """Advertisements on the LAN, sent and seen."""
 
     async def announce(self, name: str, tag: bytes, port: int) -> None:
-        """Announce this device from now on, in place of what it has announced before. Takes a second or two."""
+        """Announce this device from now on, in place of what it has announced before. Others see it at once; takes half
+        a second."""
         ...
 
     async def receive(self) -> Advertisement:
-        """The next that was seen, one's own included; the newest word on a name when many came meanwhile."""
+        """The next that was seen, one's own included; the newest word on a name when many came meanwhile. It may say
+        the same as before: that somebody is heard again is news."""
         ...
 
 
@@ -266,7 +272,8 @@ class Lan(Protocol):
         ...
 
     def listen(self) -> AbstractAsyncContextManager[LanListener]:
-        """Listen while the context lasts. `Problem` when no port can be had."""
+        """Listen while the context lasts, whatever becomes of the interfaces. `Problem` when no port can be had, and
+        when no interface has the address that a person has chosen."""
         ...
 
     async def dial(self, address: LanAddress, *, configured: bool = False) -> LanStream:
@@ -275,5 +282,5 @@ class Lan(Protocol):
         ...
 
     def beacons(self) -> AbstractAsyncContextManager[Beacons]:
-        """Open discovery on the interfaces of now. `Problem` when the machine can't do multicast."""
+        """Open discovery on the interfaces of now. `Problem` when there are none, or none that does multicast."""
         ...

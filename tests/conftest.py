@@ -11,6 +11,7 @@ SLOW = (
     "peer/synchronizer/test_planner.py",
     "peer/synchronizer/test_replacing.py",
     "peer/test_account.py",
+    "peer/test_beacons.py",
     "peer/test_cli.py",
     "peer/test_disk.py",
     "simulation/test_smoke.py",

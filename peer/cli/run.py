@@ -4,6 +4,7 @@ import dataclasses
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from ipaddress import ip_address
 
 import click
 import trio
@@ -12,29 +13,101 @@ from peer.cli.account import home_at
 from peer.cli.options import option
 from peer.home import Home
 from peer.logs import LEVELS, logging_to
+from peer.ports import LanAddress
 from peer.system.home_files import absolute, default_folder
 
 STOP_SECONDS = 9
 """How long a stop may take. After that the kernel ends it, which costs no more than any crash."""
 
 
+def _interface(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A numeric address that an interface can have."""
+    if value is None:
+        return None
+    if not _is_address(value) or ip_address(value).is_unspecified or ip_address(value).is_multicast:
+        raise click.BadParameter(f"{value!r} is not the IP address of an interface.")
+    return value
+
+
+def _peers(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[LanAddress, ...]:
+    return tuple(_peer(value) for value in values)
+
+
+def _peer(value: str) -> LanAddress:
+    """HOST:PORT, HOST a name or an address."""
+    host, _, port = value.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 1 << 16):
+        raise click.BadParameter(f"{value!r} is not HOST:PORT, with a port from 1 to 65535.")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host or not _is_address(host):
+            raise click.BadParameter(f"{host!r} is not an IPv6 address.")
+    elif ":" in host:
+        raise click.BadParameter(f"{value!r}: an IPv6 address stands in brackets, [ADDRESS]:PORT.")
+    elif not _can_be_a_name(host):
+        raise click.BadParameter(f"{host!r} is neither an IP address nor a host's name.")
+    return LanAddress(host, int(port))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _can_be_a_name(host: str) -> bool:
+    """Whether it could be in DNS: labels of letters, digits, hyphens and underscores, in any script."""
+    labels = host.removesuffix(".").split(".")
+    with suppress(UnicodeError):
+        host.encode("idna")
+        return all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
+    return False
+
+
 @click.command()
 @click.argument("folder", required=False, type=click.Path(file_okay=False))
+@option(
+    "--lan-interface", callback=_interface, metavar="ADDRESS", help="Use only the network of this address of yours."
+)
+@option("--no-lan", is_flag=True, help="Exchange nothing with devices on the LAN.")
+@option(
+    "--lan-peer",
+    "lan_peers",
+    callback=_peers,
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Look for a device there as well, where there is no multicast (may be repeated; IPv6 in brackets).",
+)
+@option(
+    "--lan-offline", is_flag=True, help="Serve and ask LAN devices for 24 h, not 1 h, after the tracker was last heard."
+)
 @option("--insecure-http", is_flag=True, help="Take plain http beyond this machine (tests only; remembered).")
 @option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much to log.")
 @click.pass_obj
-def run(home: str | None, folder: str | None, insecure_http: bool, log_level: str) -> None:
+def run(
+    home: str | None,
+    folder: str | None,
+    lan_interface: str | None,
+    no_lan: bool,
+    lan_peers: tuple[LanAddress, ...],
+    lan_offline: bool,
+    insecure_http: bool,
+    log_level: str,
+) -> None:
     """Keep FOLDER (~/Shoal when none is given) in sync until stopped."""
     place = home_at(home)
     root = default_folder() if folder is None else absolute(folder)
     place.credentials()  # nothing is made for somebody who has not logged in
-    from peer.daemon import run_daemon
+    from peer.daemon import LanOptions, run_daemon
 
+    lan = LanOptions(lan_interface, not no_lan, lan_peers, lan_offline)
     place.prepare()
     with place.lock(), logging_to(place.log_folder, log_level):
         if insecure_http:
             _allow_plain_http(place)
-        code = trio.run(_until_stopped, lambda: run_daemon(place, root, announce=_announce))
+        code = trio.run(_until_stopped, lambda: run_daemon(place, root, announce=_announce, lan=lan))
     click.get_current_context().exit(code)
 
 

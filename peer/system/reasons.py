@@ -1,4 +1,4 @@
-"""One line for a person about why the tracker gave no answer, out of the errors of five layers of libraries."""
+"""One line for a person about why the other side gave no answer, out of the errors of five layers of libraries."""
 
 import os
 import ssl
@@ -12,7 +12,7 @@ from protocol.errors import Unreachable
 
 def unreachable(tracker: str, failure: BaseException, timeout: float) -> Unreachable:
     """What to raise for `failure`; `timeout` is the number of seconds that were allowed, if it is about that."""
-    return Unreachable(f"no answer from tracker {tracker}: {_reason(failure, timeout)}")
+    return Unreachable(f"no answer from tracker {tracker}: {reason(failure, timeout)}")
 
 
 def system_text(failure: OSError) -> str:
@@ -26,8 +26,8 @@ def system_text(failure: OSError) -> str:
     return (failure.strerror or "").lower()  # the resolver's have errnos of their own, below zero
 
 
-def _reason(failure: BaseException, timeout: float) -> str:
-    """The deepest cause in the words of the system, else the outermost that says anything."""
+def reason(failure: BaseException, timeout: float) -> str:
+    """The deepest cause in the words of the system, else the outermost that says anything; `timeout` as above."""
     causes = list(_causes(failure))
     if any(isinstance(cause, httpx.TimeoutException | trio.TooSlowError) for cause in causes):
         return f"nothing within {timeout:g} s"

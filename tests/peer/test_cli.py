@@ -24,7 +24,9 @@ from peer.cli.failures import reason
 from peer.cli.render import headline, size_text, status_lines
 from peer.cli.run import _until_stopped
 from peer.control import serve_control
+from peer.daemon import LanOptions
 from peer.logs import logging_to
+from peer.ports import LanAddress
 from peer.system.home_files import open_home
 from protocol.errors import Problem, Usage
 from tests.peer.test_home import CREDENTIALS
@@ -120,7 +122,7 @@ def test_version_and_its_speed(home: Path) -> None:
         ("login", "ann@example.org", "--tracker", NO_TRACKER, "--tracker-ca", "/no/such/file"),
         ("run", "a", "b"),
         ("run", "--log-level", "loud"),
-        ("run", "--no-lan"),
+        ("run", "--lan"),
         ("status", "extra"),
         ("status", "--wait-synced", "--wait-durable"),
         ("status", "--watch", "--wait-synced"),
@@ -136,6 +138,79 @@ def test_bad_usage_is_2(home: Path, arguments: tuple[str, ...]) -> None:
     assert result.returncode == 2, result
     assert "Usage: shoal" in result.stderr or result.stderr.startswith("Error: ")
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--lan-interface", "eth0", "'eth0' is not the IP address of an interface."),
+        ("--lan-interface", "::", "'::' is not the IP address of an interface."),
+        ("--lan-interface", "224.0.0.251", "'224.0.0.251' is not the IP address of an interface."),
+        ("--lan-peer", "nas", "'nas' is not HOST:PORT, with a port from 1 to 65535."),
+        ("--lan-peer", "nas:0", "'nas:0' is not HOST:PORT, with a port from 1 to 65535."),
+        ("--lan-peer", "nas:65536", "'nas:65536' is not HOST:PORT, with a port from 1 to 65535."),
+        ("--lan-peer", "nas:http", "'nas:http' is not HOST:PORT, with a port from 1 to 65535."),
+        ("--lan-peer", ":4242", "'' is neither an IP address nor a host's name."),
+        ("--lan-peer", "ann@nas:4242", "'ann@nas' is neither an IP address nor a host's name."),
+        ("--lan-peer", "a..b:4242", "'a..b' is neither an IP address nor a host's name."),
+        ("--lan-peer", f"{'x' * 64}:4242", "is neither an IP address nor a host's name."),
+        ("--lan-peer", "fe80::1%eth0:4242", "an IPv6 address stands in brackets, [ADDRESS]:PORT."),
+        ("--lan-peer", "[nas]:4242", "'nas' is not an IPv6 address."),
+        ("--lan-peer", "[192.0.2.1]:4242", "'192.0.2.1' is not an IPv6 address."),
+    ],
+)
+def test_lan_options_that_can_t_be(home: Path, option: str, value: str, words: str) -> None:
+    variable = "SHOAL_" + option.removeprefix("--").replace("-", "_").upper()
+    for result in (shoal(home, "run", option, value), shoal(home, "run", **{variable: value})):
+        assert result.returncode == 2
+        assert result.stderr.splitlines()[-1].endswith(words)
+    assert not home.exists()
+
+
+NAS, TEN, SIX = LanAddress("nas.local", 4242), LanAddress("10.0.0.7", 1), LanAddress("fe80::1%eth0", 65535)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "wanted"),
+    [
+        ((), {}, LanOptions()),
+        (
+            (
+                "--lan-interface",
+                "127.0.0.1",
+                "--lan-offline",
+                "--lan-peer",
+                "nas.local:4242",
+                "--lan-peer",
+                "10.0.0.7:1",
+            ),
+            {},
+            LanOptions("127.0.0.1", True, (NAS, TEN), True),
+        ),
+        (("--no-lan",), {}, LanOptions(enabled=False)),
+        (
+            (),
+            {
+                "SHOAL_LAN_INTERFACE": "::1",
+                "SHOAL_LAN_OFFLINE": "1",
+                "SHOAL_LAN_PEER": "10.0.0.7:1 [fe80::1%eth0]:65535",
+            },
+            LanOptions("::1", True, (TEN, SIX), True),
+        ),
+        ((), {"SHOAL_NO_LAN": "1"}, LanOptions(enabled=False)),
+    ],
+)
+def test_lan_options_reach_the_daemon(
+    account: Path, arguments: tuple[str, ...], variables: dict[str, str], wanted: LanOptions
+) -> None:
+    given: list[LanOptions] = []
+
+    async def run_daemon(*_: object, lan: LanOptions, **__: object) -> None:
+        given.append(lan)
+
+    with mock.patch("peer.daemon.run_daemon", run_daemon):
+        assert shoal(account, "run", *arguments, **variables).returncode == 0
+    assert given == [wanted]
 
 
 # Failures in one line
@@ -503,6 +578,7 @@ def test_logs_are_lines_in_the_home_and_on_stderr(tmp_path: Path, capsys: pytest
         logging.getLogger("peer.test").info("a name with\nlines and \x1b[2J")
         logging.getLogger("peer.test").debug("too much")
         logging.getLogger("httpcore").info("Authorization: Bearer secret")
+        logging.getLogger("zeroconf").error("a packet that stands for many")
     assert logging.getLogger().handlers == before
     written = (tmp_path / "shoal.log").read_text()
     assert written == capsys.readouterr().err
