@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from sqlalchemy import select, update
 
-from protocol.api import VIEWER, ChunksRequest, MissingRequest, RunsRequest, WithdrawRequest
+from protocol.api import VIEWER, ChunksRequest, LeaseRequest, RunsRequest, WithdrawRequest
 from protocol.chunks import MAX_SEALED, chunk_id
 from protocol.errors import Code, Malformed, Refused, TooLarge
 from protocol.hashing import digest
@@ -16,7 +16,7 @@ from storage.memory import MemoryStorage
 from tests.support.tracker import Author, Sealed, version_of
 from tests.tracker.workshop import Workshop
 from tracker.blocks import Held, coalesce
-from tracker.metadata.missing import read_missing
+from tracker.metadata.lease import lease
 from tracker.metadata.runs import read_runs
 from tracker.metadata.withdraw import withdraw
 from tracker.schema import chunks
@@ -42,8 +42,9 @@ async def fetch(shop: Workshop, *wanted: ChunkId) -> dict[ChunkId, bytes]:
 
 
 async def missing(shop: Workshop, sealed: Sealed) -> set[ChunkId]:
-    request = MissingRequest(workspace=shop.author.workspace, versions=(sealed.content.version,))
-    return set((await shop.database.read(read_missing, shop.account.user, request)).chunks)
+    request = LeaseRequest(workspace=shop.author.workspace, versions=(sealed.content.version,))
+    device = shop.author.device.id
+    return set((await shop.database.transact(lease, shop.account.user, device, request, 1000)).missing)
 
 
 # Up ------------------------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ async def test_chunks_nobody_announced_are_refused(shop: Workshop) -> None:
     known = await announce(shop, "a", shop.account.random_bytes(1500))
     for pack in (shop.author.pack(stranger), shop.author.pack(known, stranger)):
         with pytest.raises(Refused) as caught:
-            await shop.blocks.store(shop.account.user, pack)
+            await shop.blocks.store(shop.account.user, shop.author.device.id, pack)
         assert caught.value.code is Code.NOT_ANNOUNCED
     assert objects_in(shop) == {}
 
@@ -140,9 +141,9 @@ async def test_malformed_packs(shop: Workshop) -> None:
     empty_chunk = build_pack(shop.author.workspace, [(sealed.chunks[0][0], b"")])
     for body in (b"", good[:30], good[:-1], good + b"x", b"\x02" + good[1:], empty_chunk):
         with pytest.raises(Malformed):
-            await shop.blocks.store(shop.account.user, body)
+            await shop.blocks.store(shop.account.user, shop.author.device.id, body)
     with pytest.raises(TooLarge):
-        await shop.blocks.store(shop.account.user, good + bytes(MAX_PACK_BYTES))
+        await shop.blocks.store(shop.account.user, shop.author.device.id, good + bytes(MAX_PACK_BYTES))
 
 
 async def test_foreign_and_viewing_users_may_not_upload(shop: Workshop) -> None:
@@ -151,7 +152,7 @@ async def test_foreign_and_viewing_users_may_not_upload(shop: Workshop) -> None:
     await shop.add_member(viewer.user, VIEWER)
     for user, code in ((stranger.user, Code.NOT_FOUND), (viewer.user, Code.FORBIDDEN)):
         with pytest.raises(Refused) as caught:
-            await shop.blocks.store(user, shop.author.pack(sealed))
+            await shop.blocks.store(user, shop.author.device.id, shop.author.pack(sealed))
         assert caught.value.code is code
 
 

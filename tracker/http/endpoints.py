@@ -9,14 +9,13 @@ from protocol.codec import decode, encode
 from protocol.commits import Commit, decode_commit
 from protocol.deltas import INLINE_DELTA_BYTES, Delta, Entry
 from protocol.failpoints import failpoint
-from protocol.identifiers import WorkspaceId
 from tracker.accounts import account_of
 from tracker.clock import now_ms
 from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, DELTA_ANSWERING
 from tracker.metadata.commit import Prepared, commit, delta_of, prepare
 from tracker.metadata.deltas import read_delta, record_delta
-from tracker.metadata.durable import NewRecord
-from tracker.metadata.missing import read_missing
+from tracker.metadata.lease import lease
+from tracker.metadata.order import NewRecord
 from tracker.metadata.runs import read_runs
 from tracker.metadata.withdraw import withdraw
 from tracker.metadata.workspaces import workspaces_of
@@ -99,11 +98,12 @@ def publish_commit(services: Services, prepared: Prepared, reply: api.CommitRepl
     services.hub.publish(prepared.commit.workspace, reply.since, reply.revision, prepared.device, delta)
 
 
-def publish_record(services: Services, workspace: WorkspaceId, new: NewRecord, time_ms: int) -> None:
+def publish_record(services: Services, new: NewRecord) -> None:
     """Tell subscribers what the tracker itself has put in the order."""
+    workspace = new.head.workspace
 
     def delta() -> Delta:
-        entry = Entry(revision=new.head.revision, time_ms=time_ms, record=new.record)
+        entry = Entry(revision=new.head.revision, time_ms=new.time_ms, record=new.record)
         return record_delta(
             workspace, services.identity.epoch, new.since.revision, new.head.revision, new.head.hash, entry
         )
@@ -121,15 +121,14 @@ async def _runs(services: Services, who: Principal, request: api.RunsRequest) ->
     return await services.database.read(read_runs, who.user, request)
 
 
-async def _missing(services: Services, who: Principal, request: api.MissingRequest) -> api.MissingReply:
-    return await services.database.read(read_missing, who.user, request)
+async def _lease(services: Services, who: Principal, request: api.LeaseRequest) -> api.LeaseReply:
+    return await services.database.transact(lease, who.user, who.device, request, now_ms(services.machine))
 
 
 async def _withdraw(services: Services, who: Principal, request: api.WithdrawRequest) -> api.Empty:
-    time_ms = now_ms(services.machine)
-    new = await services.database.transact(withdraw, who.user, who.device, request, time_ms)
+    new = await services.database.transact(withdraw, who.user, who.device, request, now_ms(services.machine))
     if new is not None:
-        publish_record(services, request.workspace, new, time_ms)
+        publish_record(services, new)
     return api.Empty()
 
 
@@ -148,7 +147,7 @@ CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
     api.COMMIT: _commit,
     api.DELTA: _delta,
     api.RUNS: _runs,
-    api.MISSING: _missing,
+    api.LEASE: _lease,
     api.WITHDRAW: _withdraw,
 }
 

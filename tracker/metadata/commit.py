@@ -32,14 +32,14 @@ from protocol.identifiers import (
 )
 from protocol.runs import run_id
 from tracker.metadata.access import WRITERS, check_role, require
+from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, read_before
-from tracker.metadata.missing import announced_and_missing
 from tracker.metadata.order import Head, add_used, append_entry, lock_head
 from tracker.metadata.rules import Node, Verdict, judge
 from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
 from tracker.metadata.writing import replace_nodes, write_states
 from tracker.plans import plan_called
-from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, users, versions
+from tracker.schema import ANNOUNCED, COMMIT, DURABLE, NO_UPLOAD, awaiting, devices, entries, runs, users, versions
 
 _ENTRY = select(entries).where(
     entries.c.workspace == bindparam("workspace"),
@@ -187,15 +187,16 @@ def _record(
     }
     after = append_entry(connection, head, COMMIT, prepared.digest, time_ms, columns)
     write_states(connection, head.workspace, after.revision, verdict.after, commit.operations)
-    _write_versions(connection, after, prepared, weighed)
+    _write_versions(connection, after, prepared, weighed, time_ms)
     pardon(connection, head.workspace, weighed.condemned)
     add_used(connection, head.owner, verdict.charge)
     return after
 
 
-def _write_versions(connection: Connection, after: Head, prepared: Prepared, weighed: Weighed) -> None:
-    """The new versions, the runs they are the first to name, and the chunks they wait for."""
+def _write_versions(connection: Connection, after: Head, prepared: Prepared, weighed: Weighed, time_ms: int) -> None:
+    """The new versions, the runs they are the first to name, and the chunks they wait for, leased to the author."""
     version_rows, awaiting_rows = [], []
+    upload = {"uploader": prepared.device, "leased_ms": time_ms, "progress_ms": time_ms}
     for position, operation in enumerate(prepared.operations):
         for content in contents_of([operation]):
             missing = weighed.missing[content.version]
@@ -210,6 +211,7 @@ def _write_versions(connection: Connection, after: Head, prepared: Prepared, wei
                 "size": weighed.measured[content.version].size,
                 "missing": len(missing),
                 "runs": b"".join(content.runs),
+                **(upload if missing else NO_UPLOAD),
             }
             version_rows.append(row)
             awaiting_rows += [

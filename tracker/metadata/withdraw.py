@@ -14,12 +14,11 @@ from protocol.errors import Code, Refused
 from protocol.identifiers import DeviceId, NodeId, UserId, VersionId, WorkspaceId
 from tracker.metadata.access import WRITERS, require
 from tracker.metadata.batches import batches
-from tracker.metadata.durable import NewRecord
 from tracker.metadata.loading import find_nodes
-from tracker.metadata.order import Head, add_used, append_record, lock_head
+from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
 from tracker.metadata.rules import Node
 from tracker.metadata.writing import update_contents
-from tracker.schema import ANNOUNCED, WITHDRAWN, awaiting, versions
+from tracker.schema import ANNOUNCED, NO_UPLOAD, WITHDRAWN, awaiting, versions
 
 
 def withdraw(
@@ -37,7 +36,7 @@ def withdraw(
         return None
     for batch in batches(version for _, version in mine):
         of_batch = (versions.c.workspace == workspace, versions.c.version.in_(batch))
-        connection.execute(update(versions).where(*of_batch).values(state=WITHDRAWN, missing=0))
+        connection.execute(update(versions).where(*of_batch).values(state=WITHDRAWN, missing=0, **NO_UPLOAD))
         connection.execute(delete(awaiting).where(awaiting.c.workspace == workspace, awaiting.c.version.in_(batch)))
     return _fall_back(connection, head, mine, time_ms)
 
@@ -72,8 +71,7 @@ def _fall_back(
     rows = [(node, version, fallen[node].version) for node, version in withdrawn if _was_head(known, node, version)]
     if not rows:
         return None
-    record = Record(withdrawn=tuple(rows))
-    return NewRecord(record, head, append_record(connection, head, record, time_ms))
+    return append_record(connection, head, Record(withdrawn=tuple(rows)), time_ms)
 
 
 def _was_head(known: dict[NodeId, Node], node: NodeId, version: VersionId) -> bool:
