@@ -279,7 +279,8 @@ class WorkspacesReply:
 class CommitReply:
     """The commit is in the order. `missing` chunks are to be uploaded; versions without any are durable already."""
 
-    since: int = wire(1, unsigned(MAX_REVISION))  # the workspace's revision just before
+    # The workspace's revision just before; the tracker may have put a record in front of the commit.
+    since: int = wire(1, unsigned(MAX_REVISION))
     revision: int = wire(2, unsigned(MAX_REVISION))
     hash: CommitHash = wire(3, octets(HASH_LENGTH))  # the chain hash at `revision`
     time_ms: int = wire(4, unsigned(MAX_REVISION))

@@ -7,7 +7,7 @@ import trio
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, Table, insert, select, text
+from sqlalchemy import Connection, MetaData, Table, insert, select, text, update
 
 from protocol.api import CommitRefusal, WithdrawRequest
 from protocol.codec import decode
@@ -24,7 +24,7 @@ from tracker.database import SqliteDatabase, make_engine
 from tracker.metadata.commit import commit, prepare
 from tracker.metadata.withdraw import withdraw
 from tracker.migrating import _config, migrate, require_newest
-from tracker.schema import meta, metadata, users, versions
+from tracker.schema import meta, metadata, nodes, users, versions
 
 
 def open_file(path: Path) -> SqliteDatabase:
@@ -62,7 +62,7 @@ def _described(connection: Connection) -> list[str]:
 
 
 async def test_a_database_of_schema_1_is_brought_up_to_date(tmp_path: Path) -> None:
-    """Announced versions are their authors' to upload, as of their commits."""
+    """Announced versions are their authors' to upload, as of their commits; a file without any content is deleted."""
     async with open_workshop() as shop:
         durable, announced, lost = [await _announce(shop, name) for name in ("durable", "announced", "lost")]
         await shop.store(durable)
@@ -112,12 +112,14 @@ def _all_rows(connection: Connection) -> dict[str, list[dict[str, object]]]:
 
 
 def _make_schema_1(connection: Connection, rows: dict[str, list[dict[str, object]]]) -> None:
-    """A database as the first schema's program left it."""
+    """A database as the first schema's program left it: a file whose only version was withdrawn lived on."""
     command.upgrade(_config(connection), "0001")
     for name, some in rows.items():
         table = Table(name, MetaData(), autoload_with=connection)
         if some:
             connection.execute(insert(table), [{key: row[key] for key in row if key in table.c} for row in some])
+    changed = connection.execute(update(nodes).where(nodes.c.version.is_(None)).values(deleted=False))
+    assert changed.rowcount == 1
 
 
 async def test_a_newer_database_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from protocol.api import MAX_CHUNKS_REQUEST_BYTES, ChunksRequest, PackReply
 from protocol.codec import decode, encode
 from protocol.deltas import MAX_VERSIONS
 from protocol.identifiers import MAX_PACK_BYTES
-from tracker.http.endpoints import publish_record
 from tracker.http.envelope import principal_of, read_body
+from tracker.publishing import publish_record
 from tracker.services import Services
 
 

@@ -5,20 +5,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 from protocol import api
-from protocol.codec import decode, encode
+from protocol.codec import decode
 from protocol.commits import Commit, decode_commit
-from protocol.deltas import INLINE_DELTA_BYTES, Delta, Entry
+from protocol.deltas import Delta
 from protocol.failpoints import failpoint
 from tracker.accounts import account_of
 from tracker.clock import now_ms
 from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, DELTA_ANSWERING
-from tracker.metadata.commit import Prepared, commit, delta_of, prepare
-from tracker.metadata.deltas import read_delta, record_delta
+from tracker.metadata.commit import commit, prepare
+from tracker.metadata.deltas import read_delta
 from tracker.metadata.lease import lease
-from tracker.metadata.order import NewRecord
 from tracker.metadata.runs import read_runs
 from tracker.metadata.withdraw import withdraw
 from tracker.metadata.workspaces import workspaces_of
+from tracker.publishing import publish_commit, publish_record
 from tracker.services import Services
 from tracker.sessions import Principal
 
@@ -81,34 +81,9 @@ async def _commit(services: Services, who: Principal, request: Commit) -> api.Co
     failpoint(COMMIT_BEFORE)
     done = await services.database.transact(commit, prepared, now_ms(services.machine))
     if done.fresh:
-        publish_commit(services, prepared, done.reply)
+        publish_commit(services, prepared, done)
     failpoint(COMMIT_AFTER)
     return done.reply
-
-
-def publish_commit(services: Services, prepared: Prepared, reply: api.CommitReply) -> None:
-    """Tell subscribers of a new commit, with the runs inside if the whole stays small."""
-
-    def delta() -> Delta:
-        with_runs = delta_of(prepared, reply, services.identity.epoch, with_runs=True)
-        if len(encode(with_runs)) <= INLINE_DELTA_BYTES:
-            return with_runs
-        return delta_of(prepared, reply, services.identity.epoch, with_runs=False)
-
-    services.hub.publish(prepared.commit.workspace, reply.since, reply.revision, prepared.device, delta)
-
-
-def publish_record(services: Services, new: NewRecord) -> None:
-    """Tell subscribers what the tracker itself has put in the order."""
-    workspace = new.head.workspace
-
-    def delta() -> Delta:
-        entry = Entry(revision=new.head.revision, time_ms=new.time_ms, record=new.record)
-        return record_delta(
-            workspace, services.identity.epoch, new.since.revision, new.head.revision, new.head.hash, entry
-        )
-
-    services.hub.publish(workspace, new.since.revision, new.head.revision, None, delta)
 
 
 async def _delta(services: Services, who: Principal, request: api.DeltaRequest) -> Delta:

@@ -34,9 +34,10 @@ from protocol.runs import run_id
 from tracker.metadata.access import WRITERS, check_role, require
 from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, read_before
-from tracker.metadata.order import Head, add_used, append_entry, lock_head
-from tracker.metadata.rules import Node, Verdict, judge
+from tracker.metadata.order import Head, NewRecord, add_used, append_entry, lock_head
+from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
 from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
+from tracker.metadata.withdraw import stalled_among, take_back
 from tracker.metadata.writing import replace_nodes, write_states
 from tracker.plans import plan_called
 from tracker.schema import ANNOUNCED, COMMIT, DURABLE, NO_UPLOAD, awaiting, devices, entries, runs, users, versions
@@ -66,10 +67,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What to answer; `fresh` unless this was a retry."""
+    """What to answer; `fresh` unless this was a retry. `before` is the record that withdrew the heads passed over."""
 
     reply: CommitReply
     fresh: bool
+    before: NewRecord | None = None
 
 
 def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) -> Prepared:
@@ -91,7 +93,8 @@ def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) 
 def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committed:
     """Put a commit into its workspace's order, or answer again what was answered the first time.
 
-    `Refused` with COMMIT and a `CommitRefusal` when it can't be; nothing is recorded then.
+    Stalled heads that its writes pass over are withdrawn by a record of their own in front of it. `Refused` with COMMIT
+    and a `CommitRefusal` when it can't be; nothing is recorded then.
     """
     workspace = prepared.commit.workspace
     role = require(connection, workspace, prepared.user)
@@ -103,14 +106,17 @@ def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committe
     weighed = weigh(connection, workspace, contents_of(prepared.operations), prepared.brought)
     limits = _limits(connection, head)
     before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, limits)
-    verdict = judge(prepared.operations, before)
+    skipped = stalled_among(connection, workspace, passed_over(prepared.operations, before.nodes), time_ms)
+    verdict = judge(prepared.operations, once_withdrawn(before, skipped))
     if verdict.failures:
         raise _refusal(prepared, verdict.failures, before.nodes)
-    after = _record(connection, head, prepared, verdict, weighed, time_ms)
+    record = take_back(connection, head, list(skipped.items()), time_ms)
+    since = head if record is None else record.head
+    after = _record(connection, since, prepared, verdict, weighed, time_ms)
     replace_nodes(
         connection, workspace, [node for node in verdict.nodes if node in before.nodes], verdict.nodes.values()
     )
-    return Committed(_answer(head, after, weighed, time_ms), fresh=True)
+    return Committed(_answer(since, after, weighed, time_ms), fresh=True, before=record)
 
 
 def _find_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]] | None:

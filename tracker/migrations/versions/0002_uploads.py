@@ -1,4 +1,4 @@
-"""Who uploads an announced version, and since when it has made progress."""
+"""Who uploads an announced version, and since when it has made progress; files without any content are deleted."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 ANNOUNCED = 1
+FILE, SYMLINK = 1, 3
 
 versions = sa.table(
     "versions",
@@ -27,6 +28,12 @@ entries = sa.table(
     sa.column("workspace", sa.LargeBinary),
     sa.column("revision", sa.BigInteger),
     sa.column("time_ms", sa.BigInteger),
+)
+nodes = sa.table(
+    "nodes",
+    sa.column("kind", sa.SmallInteger),
+    sa.column("version", sa.LargeBinary),
+    sa.column("deleted", sa.Boolean),
 )
 
 
@@ -52,6 +59,9 @@ def upgrade() -> None:
         versions.update()
         .where(versions.c.state == ANNOUNCED)
         .values(uploader=versions.c.device, leased_ms=committed, progress_ms=committed)
+    )
+    op.execute(
+        nodes.update().where(nodes.c.kind.in_((FILE, SYMLINK)), nodes.c.version.is_(None)).values(deleted=sa.true())
     )
 
 
