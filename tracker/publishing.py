@@ -1,8 +1,11 @@
 """What subscribers are told of a change, once the transaction that made it is done. Nothing here waits for them."""
 
+from collections.abc import Iterable
+
 from protocol.api import CommitReply
 from protocol.codec import encode
 from protocol.deltas import INLINE_DELTA_BYTES, Delta, Entry
+from protocol.identifiers import WorkspaceId
 from tracker.metadata.commit import Committed, Prepared, delta_of
 from tracker.metadata.deltas import record_delta
 from tracker.metadata.order import NewRecord
@@ -40,3 +43,9 @@ def publish_record(services: Services, new: NewRecord) -> None:
         )
 
     services.hub.publish(workspace, new.since.revision, new.head.revision, None, delta)
+
+
+def publish_members(services: Services, workspaces: Iterable[WorkspaceId]) -> None:
+    """Tell the subscribers of these workspaces that a member or a member's device has come or gone."""
+    for workspace in workspaces:
+        services.hub.publish_members(workspace)

@@ -12,13 +12,14 @@ from protocol.failpoints import failpoint
 from tracker.accounts import account_of
 from tracker.clock import now_ms
 from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, DELTA_ANSWERING
+from tracker.metadata.access import memberships_of
 from tracker.metadata.commit import commit, prepare
 from tracker.metadata.deltas import read_delta
 from tracker.metadata.lease import lease
 from tracker.metadata.runs import read_runs
 from tracker.metadata.withdraw import withdraw
 from tracker.metadata.workspaces import workspaces_of
-from tracker.publishing import publish_commit, publish_record
+from tracker.publishing import publish_commit, publish_members, publish_record
 from tracker.services import Services
 from tracker.sessions import Principal
 
@@ -47,7 +48,10 @@ async def _log_in(services: Services, request: api.LoginRequest) -> api.LoginRep
 
 
 async def _register(services: Services, request: api.RegisterRequest) -> api.Session:
-    return await services.accounts.register(request)
+    session = await services.accounts.register(request)
+    who = await services.sessions.authenticate(session.token)
+    publish_members(services, await services.database.read(memberships_of, who.user))
+    return session
 
 
 async def _challenge(services: Services, request: api.ChallengeRequest) -> api.ChallengeReply:
@@ -61,6 +65,7 @@ async def _renew(services: Services, request: api.RenewRequest) -> api.Session:
 async def _log_out(services: Services, who: Principal, _: api.Empty) -> api.Empty:
     await services.sessions.end(who.device)
     services.hub.disconnect(who.device)
+    publish_members(services, await services.database.read(memberships_of, who.user))
     return api.Empty()
 
 
