@@ -162,7 +162,8 @@ class Peer:
             downloads=Downloads(context, client, local_steps),
             sending=Sending(context, client, self.remote, SigningKey(credentials.signing_seed)),
         )
-        members = Members(client, place, workspace)
+        self.members = members = Members(client, place, workspace)
+        self._members_changed = trio.Event()
         self._outgoing = OutgoingRoom(context, local_steps)
         self.subscription = Subscription(
             machine=ports.machine,
@@ -171,6 +172,7 @@ class Peer:
             pulling=Pulling(context, client, self.remote, lambda: members, members.refresh),
             remote=self.remote,
             after_connect=self._after_connect,
+            members_changed=lambda: self._members_changed.set(),
             local_address=ports.local_address,
             backoff=client.client.backoff(),
         )
@@ -184,11 +186,24 @@ class Peer:
             nursery.start_soon(self.subscription.run)
             nursery.start_soon(self.subscription.notice_sleep_and_moves)
             nursery.start_soon(self._upload)
+            nursery.start_soon(self._refresh_members)
             nursery.start_soon(self._sweep)
 
     async def _after_connect(self) -> None:
         await self.uploads.ask_what_is_missing()
         self.synchronizer.uploads_wanted.set()
+
+    async def _refresh_members(self) -> None:
+        """Fetch the list of members whenever it may have changed. What fails is made good after the next connection."""
+        while True:
+            await self._members_changed.wait()
+            self._members_changed = trio.Event()
+            try:
+                await self.members.refresh()
+            except Unreachable as error:
+                log.info("the members are not known anew: %s", error)
+            except ShoalError as error:
+                log.error("the list of members can't be used: %s", error)
 
     async def _upload(self) -> None:
         synchronizer, patience = self.synchronizer, float("inf")

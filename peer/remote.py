@@ -209,15 +209,22 @@ class RemoteTree:
             folded.durable = version.id
 
     def _take_record(self, fold: Fold, record: Record) -> None:
+        """A record names all that it is about: also nodes that were deleted since, or that come only after it."""
         for node, version in record.durable:
-            folded = self._folded(fold, node)
-            if version == folded.version or self._known(fold, version):
-                folded.durable = version
+            if self._is_there(fold, node):
+                folded = self._folded(fold, node)
+                if version == folded.version or self._known(fold, version):
+                    folded.durable = version
         for node, version, head in record.withdrawn:
-            folded = self._folded(fold, node)  # it may know an older head than the one withdrawn
-            folded.version = folded.durable = head
-            folded.deleted = folded.deleted or head is None
             fold.withdrawn.append((node, version, head))
+            if self._is_there(fold, node):
+                folded = self._folded(fold, node)  # it may know an older head than the one withdrawn
+                folded.version = folded.durable = head
+                folded.deleted = folded.deleted or head is None
+
+    def _is_there(self, fold: Fold, node: NodeId) -> bool:
+        """Whether the node is known by now. One that isn't has nothing that a record could change."""
+        return node in fold.nodes or (not fold.snapshot and self._store.remote(node) is not None)
 
     def _known(self, fold: Fold, version: VersionId) -> bool:
         return version in fold.versions or self._versions.get(version) is not None
@@ -316,13 +323,15 @@ class RemoteTree:
             self._store.drop_remote(node)
 
     def _take_back(self, node: NodeId, version: VersionId, head: VersionId | None) -> None:
-        """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on."""
+        """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on.
+        Without a head nothing of the node is in the cloud: what is here, of this version or an older one, is new."""
         synced = self._store.synced(node)
-        if synced is not None and synced.version == version:
-            if head is None:
-                self._store.drop_synced(node)
-            else:
-                self._store.put_synced(replace(synced, version=head))
+        if synced is None:
+            return
+        if head is None:
+            self._store.drop_synced(node)
+        elif synced.version == version:
+            self._store.put_synced(replace(synced, version=head))
 
     def _report(self, fold: Fold) -> None:
         for node, reason in fold.unusable.items():

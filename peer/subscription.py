@@ -18,7 +18,7 @@ from peer.synchronizer.synchronizer import Synchronizer
 from peer.tracker_client import Backoff, DeviceClient
 from protocol.deltas import decode_delta
 from protocol.errors import BadSignature, Code, Malformed, Problem, Refused, Unreachable
-from protocol.notices import CatchUp, Changed, Subscribe, decode_notice, encode_notice
+from protocol.notices import CatchUp, Changed, Members, Subscribe, decode_notice, encode_notice
 from protocol.ports import Machine
 
 log = logging.getLogger(__name__)
@@ -43,16 +43,19 @@ class Subscription:
         pulling: Pulling,
         remote: RemoteTree,
         after_connect: Callable[[], Awaitable[None]],
+        members_changed: Callable[[], None],
         local_address: LocalAddress,
         backoff: Backoff,
     ) -> None:
-        """`after_connect` is awaited once REMOTE is up to date after each connection."""
+        """`after_connect` is awaited once REMOTE is up to date after each connection. `members_changed` is called when
+        the members of a workspace or their devices may be others than before."""
         self._machine = machine
         self._client = client
         self._synchronizer = synchronizer
         self._pulling = pulling
         self._remote = remote
         self._after_connect = after_connect
+        self._members_changed = members_changed
         self._local_address = local_address
         self._backoff = backoff
         self._scope = trio.CancelScope()
@@ -84,6 +87,7 @@ class Subscription:
                 subscribe = Subscribe(cursors=((self._remote.keys.workspace, cursor.revision),))
                 await connection.send(encode_notice(subscribe))
                 nursery.start_soon(self._receive, connection)
+                self._members_changed()  # nobody tells what was missed before
                 await self._after_connect()
                 log.info("connected to the tracker")
                 self._backoff.reset()
@@ -108,6 +112,9 @@ class Subscription:
             notice = decode_notice(await connection.receive())
             if isinstance(notice, CatchUp):
                 self._synchronizer.behind.set()
+                self._members_changed()
+            elif isinstance(notice, Members):
+                self._members_changed()
             elif isinstance(notice, Changed) and notice.workspace == self._remote.keys.workspace:
                 taken = notice.through <= self._remote.cursor().revision
                 if not taken and notice.delta is not None:

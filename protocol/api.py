@@ -279,7 +279,8 @@ class WorkspacesReply:
 class CommitReply:
     """The commit is in the order. `missing` chunks are to be uploaded; versions without any are durable already."""
 
-    since: int = wire(1, unsigned(MAX_REVISION))  # the workspace's revision just before
+    # The workspace's revision just before; the tracker may have put a record in front of the commit.
+    since: int = wire(1, unsigned(MAX_REVISION))
     revision: int = wire(2, unsigned(MAX_REVISION))
     hash: CommitHash = wire(3, octets(HASH_LENGTH))  # the chain hash at `revision`
     time_ms: int = wire(4, unsigned(MAX_REVISION))
@@ -360,18 +361,21 @@ class RunsReply:
 
 
 @message
-class MissingRequest:
-    """Which chunks do these versions still lack?"""
+class LeaseRequest:
+    """The device wants to upload what these versions still lack."""
 
     workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
     versions: tuple[VersionId, ...] = wire(2, many(octets(ID_LENGTH), 1000))
 
 
 @message
-class MissingReply:
-    """Chunks that are announced and not held."""
+class LeaseReply:
+    """Whose uploading is the device's from now on. Versions in neither list are leased to another device."""
 
-    chunks: tuple[ChunkId, ...] = wire(1, many(octets(HASH_LENGTH), 100_000))
+    granted: tuple[VersionId, ...] = wire(1, many(octets(ID_LENGTH), 1000), default=())
+    missing: tuple[ChunkId, ...] = wire(2, many(octets(HASH_LENGTH), 100_000), default=())  # of the granted versions
+    # Announced no longer: durable, withdrawn or unknown.
+    settled: tuple[VersionId, ...] = wire(3, many(octets(ID_LENGTH), 1000), default=())
 
 
 @message
@@ -427,10 +431,10 @@ WORKSPACES = Endpoint("/v1/workspaces", Empty, WorkspacesReply, reply_limit=LARG
 COMMIT = Endpoint("/v1/commit", Commit, CommitReply, request_limit=MAX_COMMIT_BYTES, reply_limit=LARGE)
 DELTA = Endpoint("/v1/delta", DeltaRequest, Delta, reply_limit=MAX_DELTA_BYTES)
 RUNS = Endpoint("/v1/runs", RunsRequest, RunsReply, request_limit=64 << 10, reply_limit=LARGE)
-MISSING = Endpoint("/v1/missing", MissingRequest, MissingReply, request_limit=64 << 10, reply_limit=LARGE)
+LEASE = Endpoint("/v1/lease", LeaseRequest, LeaseReply, request_limit=64 << 10, reply_limit=LARGE)
 WITHDRAW = Endpoint("/v1/withdraw", WithdrawRequest, Empty, request_limit=64 << 10)
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
-    SALT, SIGNUP, LOGIN, REGISTER, CHALLENGE, RENEW, LOGOUT, ACCOUNT, WORKSPACES, COMMIT, DELTA, RUNS, MISSING, WITHDRAW
+    SALT, SIGNUP, LOGIN, REGISTER, CHALLENGE, RENEW, LOGOUT, ACCOUNT, WORKSPACES, COMMIT, DELTA, RUNS, LEASE, WITHDRAW
 )  # fmt: skip
 
 MAX_CHUNKS_REQUEST_BYTES = 256 << 10

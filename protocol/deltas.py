@@ -66,7 +66,7 @@ class SignedCommit:
 @message
 class Record:
     """What the tracker itself puts in the order: rows of (node, version); a withdrawn row adds the head from now on,
-    None when the node never had a durable version."""
+    None when the node has no durable version, and is deleted thereby."""
 
     durable: tuple[tuple[NodeId, VersionId], ...] = wire(
         1, many(row(octets(ID_LENGTH), octets(ID_LENGTH)), MAX_VERSIONS), default=()

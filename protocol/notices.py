@@ -1,7 +1,7 @@
 """What travels on the notification WebSocket: binary frames of `01 ‖ CBOR`, the kind under key 0.
 
 The device subscribes once for all its workspaces; the tracker then says what changed, with the delta itself when it is
-small. A device that reads too slowly is told to catch up by delta instead of being buffered for.
+small, and whose lists of members did. A device that reads too slowly is told to catch up instead of being buffered for.
 """
 
 from typing import TypeAlias
@@ -37,11 +37,18 @@ class Changed:
 
 @message(tag=3)
 class CatchUp:
-    """Tracker to device: notices were lost or too many; ask for the delta of every workspace."""
+    """Tracker to device: notices were lost or too many; ask for the workspaces and for the delta of each."""
 
 
-Notice: TypeAlias = Subscribe | Changed | CatchUp
-NOTICES: tuple[type[Notice], ...] = (Subscribe, Changed, CatchUp)
+@message(tag=4)
+class Members:
+    """Tracker to device: the list of members or of their devices has changed; ask for the workspaces anew."""
+
+    workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
+
+
+Notice: TypeAlias = Subscribe | Changed | CatchUp | Members
+NOTICES: tuple[type[Notice], ...] = (Subscribe, Changed, CatchUp, Members)
 
 
 def encode_notice(notice: Notice) -> bytes:

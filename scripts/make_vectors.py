@@ -531,6 +531,7 @@ def frame_vectors() -> list[Case]:
             [2, world.workspace.hex(), 7, 9, None],
         ),
         _notice("catch up", notices.CatchUp(), [3]),
+        _notice("members", notices.Members(workspace=world.workspace), [4, world.workspace.hex()]),
     ]
 
 

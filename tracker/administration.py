@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, func, not_, select
 from protocol.errors import Problem
 from protocol.login import normalise_email
 from tracker.plans import plan_called
-from tracker.schema import ANNOUNCED, chunks, devices, entries, nodes, objects, users, versions, workspaces
+from tracker.schema import IS_ANNOUNCED, chunks, devices, entries, nodes, objects, users, versions, workspaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def statistics(connection: Connection) -> dict[str, int]:
         "revisions": count(entries),
         "nodes": count(nodes, not_(nodes.c.deleted)),
         "versions": count(versions),
-        "versions_not_durable": count(versions, versions.c.state == ANNOUNCED),
+        "versions_not_durable": count(versions, IS_ANNOUNCED),
         "chunks": count(chunks),
         "objects": count(objects),
         "used_bytes": total(users.c.used_bytes),

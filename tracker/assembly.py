@@ -16,6 +16,7 @@ from tracker.identity import Identity, settle_identity
 from tracker.notifications import Hub
 from tracker.services import Services
 from tracker.sessions import Sessions
+from tracker.upkeep import look_after
 
 DECODERS = 2
 """Threads that take commits apart and verify signatures."""
@@ -27,6 +28,10 @@ class Tracker:
 
     app: QuartTrio
     services: Services
+
+    async def look_after(self) -> None:
+        """What a tracker does by itself, until cancelled. Whoever serves `app` runs this beside it."""
+        await look_after(self.services)
 
     async def close(self) -> None:
         """End all subscriptions, then close the database."""

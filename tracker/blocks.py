@@ -17,7 +17,7 @@ from protocol.chunks import chunk_id
 from protocol.errors import Code, Malformed, Refused
 from protocol.failpoints import failpoint
 from protocol.hashing import digest
-from protocol.identifiers import MAX_PACK_BYTES, ChunkId, UserId, WorkspaceId
+from protocol.identifiers import MAX_PACK_BYTES, ChunkId, DeviceId, UserId, WorkspaceId
 from protocol.packs import ENTRY_LENGTH, HEADER_LENGTH, Packed, build_pack, read_index, workspace_of
 from protocol.ports import Machine
 from storage.errors import Missing
@@ -59,7 +59,7 @@ class Blocks:
         self._hashing = trio.CapacityLimiter(HASHERS)
         self.transfers = trio.CapacityLimiter(TRANSFERS)
 
-    async def store(self, user: UserId, body: bytes) -> tuple[WorkspaceId, Recorded]:
+    async def store(self, user: UserId, device: DeviceId, body: bytes) -> Recorded:
         """Make a pack's chunks durable. `Refused` with NOT_ANNOUNCED, WRONG_ID, NOT_FOUND or FORBIDDEN;
         `Malformed` for what is no pack; a `StorageError` when the store can't."""
         workspace = workspace_of(body)
@@ -69,12 +69,13 @@ class Blocks:
         fresh = await self._database.read(expected_chunks, workspace, user, packed)
         key = await self._machine.offload(lambda: _verify(workspace, body, packed), self._hashing)
         if not fresh:
-            return workspace, Recorded(0, (), ())
+            return Recorded(0, (), ())
         await self.storage.put(key, body)
         failpoint(PACK_STORED)
-        recorded = await self._database.transact(record_pack, workspace, key, len(body), fresh, now_ms(self._machine))
+        now = now_ms(self._machine)
+        recorded = await self._database.transact(record_pack, workspace, device, key, len(body), fresh, now)
         failpoint(PACK_RECORDED)
-        return workspace, recorded
+        return recorded
 
     async def fetch(self, user: UserId, request: ChunksRequest) -> bytes:
         """A pack of the chunks asked for: in that order, not held ones empty, cut off at MAX_PACK_BYTES."""

@@ -13,7 +13,7 @@ import trio
 from protocol.codec import encode
 from protocol.deltas import INLINE_DELTA_BYTES, Delta
 from protocol.identifiers import DeviceId, WorkspaceId
-from protocol.notices import CatchUp, Changed, Notice
+from protocol.notices import CatchUp, Changed, Members, Notice
 
 MAX_NOTICES = 256
 MAX_BYTES = 1 << 20
@@ -111,6 +111,11 @@ class Hub:
         full = _with_delta(plain, delta) if others else plain
         for mailbox in subscribers:
             mailbox.put(plain if mailbox.device == author else full)
+
+    def publish_members(self, workspace: WorkspaceId) -> None:
+        """Tell subscribers that the workspace's list of members or of their devices has changed. Never waits."""
+        for mailbox in self._subscribers.get(workspace, {}):
+            mailbox.put(Members(workspace=workspace))
 
     def disconnect(self, device: DeviceId) -> None:
         """End the subscriptions of a device that was logged out."""

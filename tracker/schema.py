@@ -1,8 +1,8 @@
 """The tracker's tables.
 
 Every key of a growing table begins with the workspace, and an id means nothing without it: that is what sharding will
-cut along. Ids and hashes are raw bytes, times are milliseconds since 1970 UTC, sizes are bytes. The first migration in
-`tracker/migrations` creates exactly this; a test holds the two against each other.
+cut along. Ids and hashes are raw bytes, times are milliseconds since 1970 UTC, sizes are bytes. The migrations in
+`tracker/migrations` make exactly this; a test holds the two against each other.
 """
 
 from typing import Any
@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    literal,
     text,
 )
 from sqlalchemy.schema import SchemaItem
@@ -226,9 +227,24 @@ versions = _growing(
     Column("size", BigInteger, nullable=False),  # sealed chunks and manifest together
     Column("missing", Integer, nullable=False),  # distinct chunks awaited
     Column("runs", Bytes, nullable=False),  # run ids, one after the other
+    # Of an announced version, null in every other:
+    Column("uploader", Bytes(16)),  # the device that its missing chunks are leased to
+    Column("leased_ms", BigInteger),  # since when
+    Column("progress_ms", BigInteger),  # its commit, or the last pack with one of its chunks
+    Index(
+        "ix_versions_announced",
+        "workspace",
+        "progress_ms",
+        sqlite_where=text("state = 1"),
+        postgresql_where=text("state = 1"),
+    ),
 )
 ANNOUNCED, DURABLE, WITHDRAWN = 1, 2, 3
 """States of a version."""
+IS_ANNOUNCED = versions.c.state == literal(ANNOUNCED, literal_execute=True)
+"""Written out in the statement, so that any database sees, also in a plan it keeps, that their own index will do."""
+NO_UPLOAD = {"uploader": None, "leased_ms": None, "progress_ms": None}
+"""What the columns about its upload are in a version that is announced no longer."""
 
 runs = Table(
     "runs",

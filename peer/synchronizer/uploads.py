@@ -14,7 +14,7 @@ from peer.synchronizer.context import Context
 from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
 from peer.version_store import Upload
-from protocol.api import MISSING, MissingRequest
+from protocol.api import LEASE, LeaseRequest
 from protocol.chunks import OVERHEAD, reseal_chunk
 from protocol.errors import Code, Refused
 from protocol.failpoints import failpoint
@@ -49,15 +49,15 @@ class Uploads:
 
     async def ask_what_is_missing(self) -> None:
         """After a start, a lost answer, or a chunk that couldn't be had: which chunks of the versions this device
-        announced does the tracker lack?"""
+        announced, and nobody else is uploading, does the tracker lack?"""
         context = self._context
         versions = context.versions.own_announced(context.device)
         for start in range(0, len(versions), VERSIONS_AT_ONCE):
             part = tuple(versions[start : start + VERSIONS_AT_ONCE])
-            reply = await self._client.call(MISSING, MissingRequest(workspace=context.keys.workspace, versions=part))
-            known = [version for id_ in part if (version := context.versions.get(id_)) is not None]
+            reply = await self._client.call(LEASE, LeaseRequest(workspace=context.keys.workspace, versions=part))
+            known = [version for id_ in reply.granted if (version := context.versions.get(id_)) is not None]
             await fetch_runs(context, self._client, [run for version in known for run in version.runs])
-            self._want(part, set(reply.chunks))
+            self._want(reply.granted, set(reply.missing))
 
     @property
     def unfinished(self) -> bool:

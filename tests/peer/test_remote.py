@@ -280,6 +280,37 @@ def test_a_withdrawn_version_becomes_an_edit_of_whoever_has_it(desk: Desk) -> No
     assert remote.version == synced.version == create.content.version
 
 
+@pytest.mark.parametrize("held", ["the withdrawn version", "an older one", "none"])
+def test_a_withdrawal_that_leaves_nothing_makes_new_what_is_here(desk: Desk, held: str) -> None:
+    create = desk.file("report", b"one")
+    assert create.content is not None
+    first, second = create.content.version, desk.content(create.node, b"two")
+    desk.take(entry(desk.commit(create), 1), announced=(first,))
+    if held == "an older one":
+        desk.store.agree(create.node)
+    write = Write(node=create.node, base=first, content=second)
+    desk.take(entry(desk.commit(write), 2), announced=(second.version,))
+    if held == "the withdrawn version":
+        desk.store.agree(create.node)
+    desk.take(Entry(revision=3, time_ms=1, record=Record(withdrawn=((create.node, second.version, None),))))
+    assert desk.names() == set()
+    assert desk.store.synced(create.node) is None, "agreed on and not there would count as deleted"
+
+
+def test_a_record_about_a_node_that_is_not_known_says_nothing(desk: Desk) -> None:
+    create = desk.file("old")
+    assert create.content is not None
+    node, version = create.node, create.content.version
+    desk.take(entry(desk.commit(create), 1), announced=(version,))
+    delete = Delete(node=node, base=create.place.mark, mark=PlaceMark(desk.random(16)), content_base=version)
+    desk.take(entry(desk.commit(delete), 2))
+    withdrawn = ((node, version, VersionId(bytes(16))), (NodeId(bytes(16)), version, None))
+    desk.take(Entry(revision=3, time_ms=1, record=Record(durable=((node, version),))))
+    desk.take(Entry(revision=4, time_ms=1, record=Record(withdrawn=withdrawn)))
+    assert desk.names() == set()
+    assert desk.remote.cursor().revision == 4
+
+
 def test_a_snapshot_never_makes_a_delete(desk: Desk) -> None:
     kept, lacking = desk.file("kept"), desk.file("lacking")
     first = entry(desk.commit(kept), 1)

@@ -65,6 +65,7 @@ class TrackerHost:
         tracker = await build(self._machine, SqliteDatabase(self._machine, self._engine), self._storage)
         async with trio.open_nursery() as nursery:
             self._nursery, self._app = nursery, tracker.app
+            nursery.start_soon(tracker.look_after)
             task_status.started()
             await trio.sleep_forever()
 

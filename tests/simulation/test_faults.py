@@ -110,5 +110,5 @@ def test_synced_before_the_swap_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_failed_scan_taken_as_empty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    violation = is_caught(monkeypatch, a_failed_scan_is_empty, failing, first=3)
+    violation = is_caught(monkeypatch, a_failed_scan_is_empty, failing, first=10)
     assert violation.rule == "absent is not deleted"

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from protocol.commits import Create, Delete, Move, Operation, Restore, Write, decode_operation
-from protocol.deltas import Delta, Entry, verify_signed_commit
+from protocol.commits import Create, Delete, Move, Operation, Restore, Write, chain, decode_operation
+from protocol.deltas import Delta, Entry, Record, entry_digest, verify_signed_commit
 from protocol.identifiers import HASH_LENGTH, NameToken, NodeId, PlaceMark, VersionId, WorkspaceId
 
 
@@ -29,7 +29,12 @@ class Follower:
     last: Delta | None = None
 
     def fold(self, delta: Delta) -> None:
-        """One page."""
+        """One page. Where it lists every revision, its hash must follow from the one before."""
+        if self.last is not None and len(delta.entries) == delta.through - delta.since:
+            hash = self.last.hash
+            for entry in delta.entries:
+                hash = chain(hash, entry.revision, entry_digest(delta.workspace, entry))
+            assert hash == delta.hash
         for entry in delta.entries:
             self._fold_entry(delta.workspace, entry, set(delta.announced))
         self.last = delta
@@ -41,11 +46,17 @@ class Follower:
                 if len(item) != HASH_LENGTH:
                     self._fold_operation(decode_operation(item), announced)
         if entry.record is not None:
-            for node, version in entry.record.durable:
+            self._fold_record(entry.record)
+
+    def _fold_record(self, record: Record) -> None:
+        """It may be about nodes that were deleted, or come later, and about older heads than the one known."""
+        for node, version in record.durable:
+            if node in self.nodes:
                 self.nodes[node].durable = version
-            for node, _, head in entry.record.withdrawn:
-                if node in self.nodes:  # it may know an older head than the one withdrawn
-                    self.nodes[node].head = head
+        for node, _, head in record.withdrawn:
+            if node in self.nodes:
+                self.nodes[node].head = head
+                self.nodes[node].deleted |= head is None
 
     def _fold_operation(self, operation: Operation, announced: set[VersionId]) -> None:
         known = self.nodes.setdefault(operation.node, Known())

@@ -102,7 +102,7 @@ async def test_a_foreign_device_sees_nothing(served: Served) -> None:
             (api.COMMIT.path, encode(commit)),
             (api.CHUNKS_PATH, encode(chunks)),
             (api.RUNS.path, encode(api.RunsRequest(workspace=author.workspace, runs=()))),
-            (api.MISSING.path, encode(api.MissingRequest(workspace=author.workspace, versions=()))),
+            (api.LEASE.path, encode(api.LeaseRequest(workspace=author.workspace, versions=()))),
             (api.WITHDRAW.path, encode(api.WithdrawRequest(workspace=author.workspace, versions=()))),
         ):
             assert await code_of(await client.post(path, body)) is Code.NOT_FOUND, path

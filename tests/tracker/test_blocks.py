@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from sqlalchemy import select, update
 
-from protocol.api import VIEWER, ChunksRequest, MissingRequest, RunsRequest, WithdrawRequest
+from protocol.api import VIEWER, ChunksRequest, LeaseRequest, RunsRequest
 from protocol.chunks import MAX_SEALED, chunk_id
 from protocol.errors import Code, Malformed, Refused, TooLarge
 from protocol.hashing import digest
@@ -16,9 +16,8 @@ from storage.memory import MemoryStorage
 from tests.support.tracker import Author, Sealed, version_of
 from tests.tracker.workshop import Workshop
 from tracker.blocks import Held, coalesce
-from tracker.metadata.missing import read_missing
+from tracker.metadata.lease import lease
 from tracker.metadata.runs import read_runs
-from tracker.metadata.withdraw import withdraw
 from tracker.schema import chunks
 
 
@@ -42,8 +41,9 @@ async def fetch(shop: Workshop, *wanted: ChunkId) -> dict[ChunkId, bytes]:
 
 
 async def missing(shop: Workshop, sealed: Sealed) -> set[ChunkId]:
-    request = MissingRequest(workspace=shop.author.workspace, versions=(sealed.content.version,))
-    return set((await shop.database.read(read_missing, shop.account.user, request)).chunks)
+    request = LeaseRequest(workspace=shop.author.workspace, versions=(sealed.content.version,))
+    device = shop.author.device.id
+    return set((await shop.database.transact(lease, shop.account.user, device, request, 1000)).missing)
 
 
 # Up ------------------------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ async def test_chunks_nobody_announced_are_refused(shop: Workshop) -> None:
     known = await announce(shop, "a", shop.account.random_bytes(1500))
     for pack in (shop.author.pack(stranger), shop.author.pack(known, stranger)):
         with pytest.raises(Refused) as caught:
-            await shop.blocks.store(shop.account.user, pack)
+            await shop.blocks.store(shop.account.user, shop.author.device.id, pack)
         assert caught.value.code is Code.NOT_ANNOUNCED
     assert objects_in(shop) == {}
 
@@ -140,9 +140,9 @@ async def test_malformed_packs(shop: Workshop) -> None:
     empty_chunk = build_pack(shop.author.workspace, [(sealed.chunks[0][0], b"")])
     for body in (b"", good[:30], good[:-1], good + b"x", b"\x02" + good[1:], empty_chunk):
         with pytest.raises(Malformed):
-            await shop.blocks.store(shop.account.user, body)
+            await shop.blocks.store(shop.account.user, shop.author.device.id, body)
     with pytest.raises(TooLarge):
-        await shop.blocks.store(shop.account.user, good + bytes(MAX_PACK_BYTES))
+        await shop.blocks.store(shop.account.user, shop.author.device.id, good + bytes(MAX_PACK_BYTES))
 
 
 async def test_foreign_and_viewing_users_may_not_upload(shop: Workshop) -> None:
@@ -151,7 +151,7 @@ async def test_foreign_and_viewing_users_may_not_upload(shop: Workshop) -> None:
     await shop.add_member(viewer.user, VIEWER)
     for user, code in ((stranger.user, Code.NOT_FOUND), (viewer.user, Code.FORBIDDEN)):
         with pytest.raises(Refused) as caught:
-            await shop.blocks.store(user, shop.author.pack(sealed))
+            await shop.blocks.store(user, shop.author.device.id, shop.author.pack(sealed))
         assert caught.value.code is code
 
 
@@ -258,7 +258,7 @@ def test_ranges_close_together_are_read_as_one() -> None:
     assert coalesce([far, held("b", 160, 5), near, one]) == [[one, near], [far], [held("b", 160, 5)]]
 
 
-# Runs, withdrawal, condemned chunks ----------------------------------------------------------------------------------
+# Runs, quota, condemned chunks ---------------------------------------------------------------------------------------
 
 
 async def test_runs_are_given_to_members(shop: Workshop) -> None:
@@ -269,39 +269,6 @@ async def test_runs_are_given_to_members(shop: Workshop) -> None:
     stranger = await shop.sign_up("bob@example.org")
     with pytest.raises(Refused):
         await shop.database.read(read_runs, stranger.user, request)
-
-
-async def _withdraw(shop: Workshop, sealed: Sealed) -> None:
-    request = WithdrawRequest(workspace=shop.author.workspace, versions=(sealed.content.version,))
-    device = shop.author.device.id
-    await shop.database.transact(withdraw, shop.account.user, device, request, 1000)
-
-
-async def test_withdrawing_falls_back_to_the_durable_head_and_frees_quota(shop: Workshop) -> None:
-    create = shop.author.create("a")
-    await shop.commit(create)
-    used = await shop.used()
-    sealed = shop.author.seal(create.node, shop.account.random_bytes(3000), 1000)
-    await shop.commit(shop.author.write(create.node, version_of(create), sealed), runs=sealed.runs)
-    await shop.store(dataclasses.replace(sealed, chunks=sealed.chunks[:1]))
-    assert await shop.used() > used + 3000
-    await _withdraw(shop, sealed)
-    node = await shop.node(create.node)
-    assert (node.version, node.durable_version) == (version_of(create), version_of(create))
-    assert await shop.used() == used
-    with pytest.raises(Refused):  # nothing waits for the rest any more
-        await shop.store(sealed)
-    await _withdraw(shop, sealed)
-    await shop.check()
-
-
-async def test_only_the_author_withdraws(shop: Workshop) -> None:
-    sealed = await announce(shop, "a", shop.account.random_bytes(3000))
-    other = shop.account.new_device()
-    request = WithdrawRequest(workspace=shop.author.workspace, versions=(sealed.content.version,))
-    with pytest.raises(Refused) as caught:
-        await shop.database.transact(withdraw, shop.account.user, other.id, request, 1000)
-    assert caught.value.code is Code.FORBIDDEN
 
 
 async def test_durable_replaces_announced_in_the_quota(shop: Workshop) -> None:

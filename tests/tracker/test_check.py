@@ -52,6 +52,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a counter": (lambda c: c.execute(update(versions).values(missing=versions.c.missing + 1)), "missing chunks, not"),
     "a version's size": (lambda c: c.execute(update(versions).values(size=versions.c.size + 1)), "its size is wrong"),
     "a version's state": (lambda c: c.execute(update(versions).values(state=2)), "it is durable"),
+    "an uploader": (lambda c: c.execute(update(versions).values(uploader=None)), "who uploads it does not fit"),
+    "an old lease": (lambda c: c.execute(update(versions).values(leased_ms=1)), "who uploads it does not fit"),
     "a run": (lambda c: c.execute(delete(runs)), "a run it names is missing"),
     "a run's body": (lambda c: c.execute(update(runs).values(body=b"\x01")), "not what its id says"),
     "a node": (lambda c: c.execute(_one(delete(nodes), nodes.c.node, c)), "only in one of history and present"),

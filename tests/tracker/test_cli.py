@@ -50,6 +50,10 @@ async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
             sealed = author.seal(node, bytes(range(250)) * 20)
             create = author.create("a", content=sealed, node=node)
             await client.call(api.COMMIT, author.commit(create, runs=sealed.runs))
+            assert document("stats", data=data)["versions_not_durable"] == 1
+            shown = shoal_tracker("stats", SHOAL_DATA=str(data)).stdout
+            cells = [[cell.strip() for cell in line.split("│")] for line in shown.splitlines()]
+            assert ["", "versions not in the cloud yet", "1", ""] in cells
             await client.send_pack(author.pack(sealed))
 
             listed = document("user", "list", data=data)["users"]

@@ -4,23 +4,27 @@ from pathlib import Path
 
 import pytest
 import trio
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, MetaData, Table, insert, select, text, update
 
-from protocol.api import CommitRefusal
+from protocol.api import CommitRefusal, WithdrawRequest
 from protocol.codec import decode
 from protocol.commits import Commit
 from protocol.errors import Code, DatabaseTooNew, Refused, Usage
-from protocol.identifiers import GIB
+from protocol.identifiers import GIB, NodeId
 from protocol.system import real_machine
 from storage.memory import MemoryStorage
-from tests.support.tracker import author_of, new_account
+from tests.support.tracker import Sealed, author_of, new_account
+from tests.tracker.workshop import Workshop, open_workshop
 from tracker.assembly import build
+from tracker.checking import check_tracker
 from tracker.database import SqliteDatabase, make_engine
 from tracker.metadata.commit import commit, prepare
-from tracker.migrating import migrate, require_newest
-from tracker.schema import meta, metadata, users
+from tracker.metadata.withdraw import withdraw
+from tracker.migrating import _config, migrate, require_newest
+from tracker.schema import meta, metadata, nodes, users, versions
 
 
 def open_file(path: Path) -> SqliteDatabase:
@@ -55,6 +59,67 @@ def _described(connection: Connection) -> list[str]:
     """Every table and index as SQL, but for Alembic's own."""
     rows = connection.execute(text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")).scalars()
     return sorted(" ".join(sql.split()) for sql in rows if "alembic_version" not in sql)
+
+
+async def test_a_database_of_schema_1_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Announced versions are their authors' to upload, as of their commits; a file without any content is deleted."""
+    async with open_workshop() as shop:
+        durable, announced, lost = [await _announce(shop, name) for name in ("durable", "announced", "lost")]
+        await shop.store(durable)
+        overtaken, committed = await _announce(shop, "overtaken"), shop.now_ms
+        shop.clock.advance(60)
+        node = await shop.database.read(_node_of, overtaken)
+        await shop.commit(shop.author.write(node, overtaken.content.version))
+        request = WithdrawRequest(workspace=shop.author.workspace, versions=(lost.content.version,))
+        await shop.database.transact(withdraw, shop.account.user, shop.author.device.id, request, shop.now_ms)
+        rows = await shop.database.read(_all_rows)
+        author, machine, storage = shop.author.device.id, shop.tracker.services.machine, shop.blocks.storage
+    database = open_file(tmp_path)
+    await database.transact(_make_schema_1, rows)
+    with pytest.raises(Usage):
+        await database.read(require_newest)
+    await database.transact(migrate)
+    report = await check_tracker(machine, database, storage, quick=False)
+    assert report.problems == []
+    query = select(versions.c.version, versions.c.uploader, versions.c.leased_ms, versions.c.progress_ms)
+    found = await database.read(lambda connection: {row[0]: tuple(row[1:]) for row in connection.execute(query)})
+    assert found[announced.content.version] == (author, committed - 60_000, committed - 60_000)
+    assert found[overtaken.content.version] == (author, committed, committed)
+    assert found[durable.content.version] == found[lost.content.version] == (None, None, None)
+    migrated = await database.read(_all_rows)
+    assert {name: len(some) for name, some in migrated.items()} == {name: len(some) for name, some in rows.items()}
+    await database.close()
+
+
+async def _announce(shop: Workshop, name: str) -> Sealed:
+    node = shop.author.new_node()
+    sealed = shop.author.seal(node, shop.account.random_bytes(3000), 1000)
+    if name == "overtaken":
+        shop.clock.advance(60)
+    await shop.commit(shop.author.create(name, content=sealed, node=node), runs=sealed.runs)
+    return sealed
+
+
+def _node_of(connection: Connection, sealed: Sealed) -> NodeId:
+    query = select(versions.c.node).where(versions.c.version == sealed.content.version)
+    return NodeId(connection.execute(query).scalar_one())
+
+
+def _all_rows(connection: Connection) -> dict[str, list[dict[str, object]]]:
+    """Everything, by table, in an order that foreign keys allow."""
+    tables = {table.name: connection.execute(select(table)) for table in metadata.sorted_tables}
+    return {name: [dict(row._mapping) for row in rows] for name, rows in tables.items()}
+
+
+def _make_schema_1(connection: Connection, rows: dict[str, list[dict[str, object]]]) -> None:
+    """A database as the first schema's program left it: a file whose only version was withdrawn lived on."""
+    command.upgrade(_config(connection), "0001")
+    for name, some in rows.items():
+        table = Table(name, MetaData(), autoload_with=connection)
+        if some:
+            connection.execute(insert(table), [{key: row[key] for key in row if key in table.c} for row in some])
+    changed = connection.execute(update(nodes).where(nodes.c.version.is_(None)).values(deleted=False))
+    assert changed.rowcount == 1
 
 
 async def test_a_newer_database_is_refused(tmp_path: Path) -> None:

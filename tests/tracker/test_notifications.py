@@ -1,20 +1,19 @@
 """Notifications: what a mailbox does when it is full, whom the hub tells what, and the WebSocket itself."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from protocol import api
 from protocol.deltas import INLINE_DELTA_BYTES, Delta, decode_delta
 from protocol.identifiers import DeviceId, TrackerEpoch, WorkspaceId
-from protocol.notices import CatchUp, Changed, Notice, Subscribe, decode_notice, encode_notice
-from tests.support.tracker import Client, client_of, new_account, running_tracker, version_of
+from protocol.notices import CatchUp, Changed, Members, Notice, encode_notice
+from tests.support.tracker import Client, author_of, client_of, new_account, running_tracker, version_of
 from tests.tracker.served import Served
+from tests.tracker.websockets import connect, receive, subscribe
 from tracker.http.subscriptions import GOING_AWAY, POLICY, PROTOCOL_ERROR
 from tracker.notifications import MAX_BYTES, MAX_NOTICES, Hub, Mailbox
 
@@ -108,31 +107,22 @@ async def test_no_delta_is_made_when_nobody_else_listens() -> None:
     hub.publish(WORKSPACE, 0, 1, OTHER, unwanted)  # gone again
 
 
+async def test_members_are_told_to_every_subscriber_of_the_workspace_and_kept_with_the_rest() -> None:
+    hub, members = Hub(), Members(workspace=WORKSPACE)
+    elsewhere = WorkspaceId(b"e" * 16)
+    with hub.subscribed(DEVICE, [WORKSPACE]) as one, hub.subscribed(OTHER, [WORKSPACE, elsewhere]) as other:
+        hub.publish_members(WORKSPACE)
+        hub.publish_members(WorkspaceId(b"n" * 16))  # nobody is there
+        hub.publish(WORKSPACE, 0, 1, DEVICE, lambda: None)
+        hub.publish_members(elsewhere)
+        assert [await one.take(), await one.take()] == [members, changed(1)]
+        assert [await other.take() for _ in range(3)] == [members, changed(1), Members(workspace=elsewhere)]
+        for _ in range(MAX_NOTICES + 1):
+            hub.publish_members(WORKSPACE)
+        assert await one.take() == CatchUp(), "which has a device ask for the members too"
+
+
 # The WebSocket -------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def connect(address: str, client: Client) -> AsyncIterator[WebSocketConnection]:
-    """A WebSocket of this client. trio-websocket leaves the socket open when the other side closed first."""
-    url = address.replace("http", "ws", 1) + api.NOTIFICATIONS_PATH
-    headers = [(k.encode(), v.encode()) for k, v in client.headers().items()]
-    async with open_websocket_url(url, extra_headers=headers) as websocket:
-        try:
-            yield websocket
-        finally:
-            with trio.CancelScope(shield=True):
-                await websocket._stream.aclose()
-
-
-async def subscribe(websocket: WebSocketConnection, *cursors: tuple[WorkspaceId, int]) -> None:
-    await websocket.send_message(encode_notice(Subscribe(cursors=cursors)))
-
-
-async def receive(websocket: WebSocketConnection) -> Notice:
-    with trio.fail_after(10):
-        frame = await websocket.get_message()
-    assert isinstance(frame, bytes)
-    return decode_notice(frame)
 
 
 async def closed_with(websocket: WebSocketConnection) -> int:
@@ -216,6 +206,28 @@ async def test_a_subscription_needs_a_session(served: Served, token: str | None)
     client = Client(served.client.http, token)
     async with connect(served.url, client) as websocket:
         assert await closed_with(websocket) == POLICY
+
+
+async def test_a_device_that_comes_or_goes_is_told_to_the_members(served: Served) -> None:
+    workspace = served.author.workspace
+    stranger = new_account("bob@example.org")
+    async with client_of(served.url) as theirs:
+        await theirs.sign_up(stranger)
+        async with connect(served.url, served.client) as own, connect(served.url, theirs) as foreign:
+            await subscribe(own, (workspace, 0))
+            await subscribe(foreign, (stranger.home, 0))
+            await served.settled(own, foreign)
+            second = await served.second_device()
+            assert await receive(own) == Members(workspace=workspace)
+            members = (await served.client.call(api.WORKSPACES, api.Empty())).workspaces[0].members
+            assert [device.retired for device in members[0].devices] == [False, False]
+            await second.call(api.LOGOUT, api.Empty())
+            assert await receive(own) == Members(workspace=workspace)
+            members = (await served.client.call(api.WORKSPACES, api.Empty())).workspaces[0].members
+            assert sorted(device.retired for device in members[0].devices) == [False, True]
+            author = author_of(stranger.first)
+            await theirs.call(api.COMMIT, author.commit(author.create("a")))
+            assert isinstance(await receive(foreign), Changed), "strangers hear nothing of it"
 
 
 async def test_logging_out_ends_the_subscription(served: Served) -> None:

@@ -7,13 +7,23 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import insert, select
 
-from protocol.api import CommitRefusal, CommitReply, DeltaRequest
+from protocol.api import CommitRefusal, CommitReply, DeltaRequest, RegisterRequest
 from protocol.codec import decode, encode
 from protocol.commits import Commit, Operation
 from protocol.deltas import Delta, decode_delta
 from protocol.errors import Code, Refused
 from protocol.identifiers import NodeId, UserId
-from tests.support.tracker import Account, Author, Device, Sealed, author_of, memory_tracker, new_account
+from tests.support.tracker import (
+    Account,
+    Author,
+    Clock,
+    Device,
+    Sealed,
+    author_of,
+    memory_tracker,
+    new_account,
+    seeded_machine,
+)
 from tracker.assembly import Tracker
 from tracker.blocks import Blocks
 from tracker.checking import check_tracker
@@ -33,6 +43,14 @@ class Workshop:
     tracker: Tracker
     account: Account
     author: Author
+    clock: Clock
+    devices: list[Device]
+    """All that the tracker knows of this account."""
+
+    @property
+    def now_ms(self) -> int:
+        """The tracker's time."""
+        return self.clock.ns // 1_000_000
 
     @property
     def database(self) -> SqliteDatabase:
@@ -48,7 +66,7 @@ class Workshop:
         """Commit as a device would; `Refused` as it would see it."""
         device = device or self.author.device
         prepared = prepare(sent, device.account.user, device.id, device.signing.public)
-        return (await self.database.transact(commit, prepared, 1000)).reply
+        return (await self.database.transact(commit, prepared, self.now_ms)).reply
 
     async def commit(self, *operations: Operation, runs: tuple[bytes, ...] = ()) -> CommitReply:
         return await self.send(self.author.commit(*operations, runs=runs))
@@ -66,9 +84,10 @@ class Workshop:
         """Why each failing operation of this commit fails."""
         return {each.index: each.reason for each in (await self.refusal(*operations, runs=runs)).operations}
 
-    async def store(self, *sealed: Sealed) -> Recorded:
+    async def store(self, *sealed: Sealed, device: Device | None = None) -> Recorded:
         """Upload the chunks of these contents in one pack."""
-        return (await self.blocks.store(self.account.user, self.author.pack(*sealed)))[1]
+        device = device or self.author.device
+        return await self.blocks.store(device.account.user, device.id, self.author.pack(*sealed))
 
     async def node(self, id: NodeId) -> Node:
         return (await self.database.read(find_nodes, self.author.workspace, [id]))[id]
@@ -96,6 +115,14 @@ class Workshop:
         change = users.update().where(users.c.id == self.account.user).values(used_bytes=used)
         await self.database.transact(lambda connection: connection.execute(change))
 
+    async def add_device(self) -> Author:
+        """One more device of this user."""
+        device = self.account.new_device()
+        request = RegisterRequest(email=self.account.email, auth=self.account.auth, device=device.new())
+        await self.tracker.services.accounts.register(request)
+        self.devices.append(device)
+        return author_of(device)
+
     async def sign_up(self, email: str) -> Account:
         """One more user."""
         account = new_account(email)
@@ -116,7 +143,8 @@ class Workshop:
 
 @asynccontextmanager
 async def open_workshop() -> AsyncIterator[Workshop]:
-    async with memory_tracker() as tracker:
+    clock = Clock()
+    async with memory_tracker(seeded_machine(clock=clock)) as tracker:
         account = new_account()
         await tracker.services.accounts.sign_up(account.signup())
-        yield Workshop(tracker, account, author_of(account.first))
+        yield Workshop(tracker, account, author_of(account.first), clock, [account.first])

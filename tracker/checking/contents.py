@@ -82,6 +82,8 @@ def _check_version(report: Report, row: Row[*tuple[object, ...]], known: _Known,
     _check_operation(report, row, ids, sum(item.length for item in items), at)
     awaited = known.awaited.get(row.version, {})
     report.expect(row.missing == len(awaited), f"{at}: it counts {row.missing} missing chunks, not {len(awaited)}")
+    uploaded = {row.uploader is not None, row.leased_ms is not None, row.progress_ms is not None}
+    report.expect(uploaded == {row.state == ANNOUNCED}, f"{at}: who uploads it does not fit its state")
     lacking = {item.id: item.length for item in items if known.held.get(item.id) != item.length}
     if row.state == DURABLE:
         report.expect(not lacking, f"{at}: it is durable, and {len(lacking)} of its chunks are not held")

@@ -40,6 +40,7 @@ def check_tree(connection: Connection, report: Report, workspace: WorkspaceId) -
         at = f"workspace {workspace.hex()}, node {node.node.hex()}"
         _check_registers(report, node, of_node, at)
         if not node.deleted:
+            report.expect(node.kind == DIRECTORY or node.version is not None, f"{at}: it lives without any content")
             _check_place(report, node, known, at)
             report.expect((node.parent, node.token) not in names, f"{at}: its name is there twice")
             names.add((node.parent, node.token))
@@ -90,7 +91,7 @@ def _withdraw(last: dict[NodeId, _State], record: Record) -> None:
     for node, version, head in record.withdrawn:
         state = last.get(node)
         if state is not None and state[4] == version:
-            last[node] = (*state[:4], head, *state[5:])
+            last[node] = (*state[:4], head, state[5] or head is None, state[6])
 
 
 def _withdrawals(connection: Connection, report: Report, workspace: WorkspaceId) -> list[tuple[int, Record]]:

@@ -17,7 +17,12 @@ async def _stats(where: Locations, json_: bool) -> None:
     if json_:
         print_json(found)
     else:
-        print_table(("what", "how much"), ((name.replace("_", " "), _shown(name, found[name])) for name in found))
+        print_table(("what", "how much"), ((_called(name), _shown(name, found[name])) for name in found))
+
+
+def _called(name: str) -> str:
+    """What devices announced and did not upload whole is called as in their own status."""
+    return "versions not in the cloud yet" if name == "versions_not_durable" else name.replace("_", " ")
 
 
 def _shown(name: str, value: int) -> str:

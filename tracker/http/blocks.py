@@ -6,9 +6,8 @@ from protocol.api import MAX_CHUNKS_REQUEST_BYTES, ChunksRequest, PackReply
 from protocol.codec import decode, encode
 from protocol.deltas import MAX_VERSIONS
 from protocol.identifiers import MAX_PACK_BYTES
-from tracker.clock import now_ms
-from tracker.http.endpoints import publish_record
 from tracker.http.envelope import principal_of, read_body
+from tracker.publishing import publish_record
 from tracker.services import Services
 
 
@@ -17,9 +16,9 @@ async def store_pack(services: Services, request: Request) -> bytes:
     who = await principal_of(services, request.headers.get("Authorization"))
     async with services.blocks.transfers:
         body = await read_body(request, MAX_PACK_BYTES)
-        workspace, recorded = await services.blocks.store(who.user, body)
+        recorded = await services.blocks.store(who.user, who.device, body)
     for new in recorded.records:
-        publish_record(services, workspace, new, now_ms(services.machine))
+        publish_record(services, new)
     return encode(PackReply(stored=recorded.stored, durable=tuple(recorded.durable[:MAX_VERSIONS])))
 
 

@@ -5,21 +5,21 @@ from functools import partial
 from typing import Any, TypeVar
 
 from protocol import api
-from protocol.codec import decode, encode
+from protocol.codec import decode
 from protocol.commits import Commit, decode_commit
-from protocol.deltas import INLINE_DELTA_BYTES, Delta, Entry
+from protocol.deltas import Delta
 from protocol.failpoints import failpoint
-from protocol.identifiers import WorkspaceId
 from tracker.accounts import account_of
 from tracker.clock import now_ms
 from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, DELTA_ANSWERING
-from tracker.metadata.commit import Prepared, commit, delta_of, prepare
-from tracker.metadata.deltas import read_delta, record_delta
-from tracker.metadata.durable import NewRecord
-from tracker.metadata.missing import read_missing
+from tracker.metadata.access import memberships_of
+from tracker.metadata.commit import commit, prepare
+from tracker.metadata.deltas import read_delta
+from tracker.metadata.lease import lease
 from tracker.metadata.runs import read_runs
 from tracker.metadata.withdraw import withdraw
 from tracker.metadata.workspaces import workspaces_of
+from tracker.publishing import publish_commit, publish_members, publish_record
 from tracker.services import Services
 from tracker.sessions import Principal
 
@@ -48,7 +48,10 @@ async def _log_in(services: Services, request: api.LoginRequest) -> api.LoginRep
 
 
 async def _register(services: Services, request: api.RegisterRequest) -> api.Session:
-    return await services.accounts.register(request)
+    session = await services.accounts.register(request)
+    who = await services.sessions.authenticate(session.token)
+    publish_members(services, await services.database.read(memberships_of, who.user))
+    return session
 
 
 async def _challenge(services: Services, request: api.ChallengeRequest) -> api.ChallengeReply:
@@ -62,6 +65,7 @@ async def _renew(services: Services, request: api.RenewRequest) -> api.Session:
 async def _log_out(services: Services, who: Principal, _: api.Empty) -> api.Empty:
     await services.sessions.end(who.device)
     services.hub.disconnect(who.device)
+    publish_members(services, await services.database.read(memberships_of, who.user))
     return api.Empty()
 
 
@@ -82,33 +86,9 @@ async def _commit(services: Services, who: Principal, request: Commit) -> api.Co
     failpoint(COMMIT_BEFORE)
     done = await services.database.transact(commit, prepared, now_ms(services.machine))
     if done.fresh:
-        publish_commit(services, prepared, done.reply)
+        publish_commit(services, prepared, done)
     failpoint(COMMIT_AFTER)
     return done.reply
-
-
-def publish_commit(services: Services, prepared: Prepared, reply: api.CommitReply) -> None:
-    """Tell subscribers of a new commit, with the runs inside if the whole stays small."""
-
-    def delta() -> Delta:
-        with_runs = delta_of(prepared, reply, services.identity.epoch, with_runs=True)
-        if len(encode(with_runs)) <= INLINE_DELTA_BYTES:
-            return with_runs
-        return delta_of(prepared, reply, services.identity.epoch, with_runs=False)
-
-    services.hub.publish(prepared.commit.workspace, reply.since, reply.revision, prepared.device, delta)
-
-
-def publish_record(services: Services, workspace: WorkspaceId, new: NewRecord, time_ms: int) -> None:
-    """Tell subscribers what the tracker itself has put in the order."""
-
-    def delta() -> Delta:
-        entry = Entry(revision=new.head.revision, time_ms=time_ms, record=new.record)
-        return record_delta(
-            workspace, services.identity.epoch, new.since.revision, new.head.revision, new.head.hash, entry
-        )
-
-    services.hub.publish(workspace, new.since.revision, new.head.revision, None, delta)
 
 
 async def _delta(services: Services, who: Principal, request: api.DeltaRequest) -> Delta:
@@ -121,15 +101,14 @@ async def _runs(services: Services, who: Principal, request: api.RunsRequest) ->
     return await services.database.read(read_runs, who.user, request)
 
 
-async def _missing(services: Services, who: Principal, request: api.MissingRequest) -> api.MissingReply:
-    return await services.database.read(read_missing, who.user, request)
+async def _lease(services: Services, who: Principal, request: api.LeaseRequest) -> api.LeaseReply:
+    return await services.database.transact(lease, who.user, who.device, request, now_ms(services.machine))
 
 
 async def _withdraw(services: Services, who: Principal, request: api.WithdrawRequest) -> api.Empty:
-    time_ms = now_ms(services.machine)
-    new = await services.database.transact(withdraw, who.user, who.device, request, time_ms)
+    new = await services.database.transact(withdraw, who.user, who.device, request, now_ms(services.machine))
     if new is not None:
-        publish_record(services, request.workspace, new, time_ms)
+        publish_record(services, new)
     return api.Empty()
 
 
@@ -148,7 +127,7 @@ CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
     api.COMMIT: _commit,
     api.DELTA: _delta,
     api.RUNS: _runs,
-    api.MISSING: _missing,
+    api.LEASE: _lease,
     api.WITHDRAW: _withdraw,
 }
 

@@ -10,6 +10,7 @@ from tracker.schema import members
 READERS = (OWNER, EDITOR, VIEWER)
 WRITERS = (OWNER, EDITOR)
 
+_MEMBERSHIPS = select(members.c.workspace).where(members.c.user == bindparam("who")).order_by(members.c.workspace)
 _ROLE = select(members.c.role).where(members.c.workspace == bindparam("workspace"), members.c.user == bindparam("who"))
 
 
@@ -17,6 +18,11 @@ def role_of(connection: Connection, workspace: WorkspaceId, user: UserId) -> int
     """The user's role there, if any."""
     role: int | None = connection.execute(_ROLE, {"workspace": workspace, "who": user}).scalar_one_or_none()
     return role
+
+
+def memberships_of(connection: Connection, user: UserId) -> list[WorkspaceId]:
+    """All workspaces in which the user has a role."""
+    return list(map(WorkspaceId, connection.scalars(_MEMBERSHIPS, {"who": user})))
 
 
 def require(connection: Connection, workspace: WorkspaceId, user: UserId, roles: tuple[int, ...] = READERS) -> int:

@@ -32,14 +32,15 @@ from protocol.identifiers import (
 )
 from protocol.runs import run_id
 from tracker.metadata.access import WRITERS, check_role, require
+from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, read_before
-from tracker.metadata.missing import announced_and_missing
-from tracker.metadata.order import Head, add_used, append_entry, lock_head
-from tracker.metadata.rules import Node, Verdict, judge
+from tracker.metadata.order import Head, NewRecord, add_used, append_entry, lock_head
+from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
 from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
+from tracker.metadata.withdraw import stalled_among, take_back
 from tracker.metadata.writing import replace_nodes, write_states
 from tracker.plans import plan_called
-from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, users, versions
+from tracker.schema import ANNOUNCED, COMMIT, DURABLE, NO_UPLOAD, awaiting, devices, entries, runs, users, versions
 
 _ENTRY = select(entries).where(
     entries.c.workspace == bindparam("workspace"),
@@ -66,10 +67,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What to answer; `fresh` unless this was a retry."""
+    """What to answer; `fresh` unless this was a retry. `before` is the record that withdrew the heads passed over."""
 
     reply: CommitReply
     fresh: bool
+    before: NewRecord | None = None
 
 
 def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) -> Prepared:
@@ -91,7 +93,8 @@ def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) 
 def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committed:
     """Put a commit into its workspace's order, or answer again what was answered the first time.
 
-    `Refused` with COMMIT and a `CommitRefusal` when it can't be; nothing is recorded then.
+    Stalled heads that its writes pass over are withdrawn by a record of their own in front of it. `Refused` with COMMIT
+    and a `CommitRefusal` when it can't be; nothing is recorded then.
     """
     workspace = prepared.commit.workspace
     role = require(connection, workspace, prepared.user)
@@ -103,14 +106,17 @@ def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committe
     weighed = weigh(connection, workspace, contents_of(prepared.operations), prepared.brought)
     limits = _limits(connection, head)
     before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, limits)
-    verdict = judge(prepared.operations, before)
+    skipped = stalled_among(connection, workspace, passed_over(prepared.operations, before.nodes), time_ms)
+    verdict = judge(prepared.operations, once_withdrawn(before, skipped))
     if verdict.failures:
         raise _refusal(prepared, verdict.failures, before.nodes)
-    after = _record(connection, head, prepared, verdict, weighed, time_ms)
+    record = take_back(connection, head, list(skipped.items()), time_ms)
+    since = head if record is None else record.head
+    after = _record(connection, since, prepared, verdict, weighed, time_ms)
     replace_nodes(
         connection, workspace, [node for node in verdict.nodes if node in before.nodes], verdict.nodes.values()
     )
-    return Committed(_answer(head, after, weighed, time_ms), fresh=True)
+    return Committed(_answer(since, after, weighed, time_ms), fresh=True, before=record)
 
 
 def _find_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]] | None:
@@ -187,15 +193,16 @@ def _record(
     }
     after = append_entry(connection, head, COMMIT, prepared.digest, time_ms, columns)
     write_states(connection, head.workspace, after.revision, verdict.after, commit.operations)
-    _write_versions(connection, after, prepared, weighed)
+    _write_versions(connection, after, prepared, weighed, time_ms)
     pardon(connection, head.workspace, weighed.condemned)
     add_used(connection, head.owner, verdict.charge)
     return after
 
 
-def _write_versions(connection: Connection, after: Head, prepared: Prepared, weighed: Weighed) -> None:
-    """The new versions, the runs they are the first to name, and the chunks they wait for."""
+def _write_versions(connection: Connection, after: Head, prepared: Prepared, weighed: Weighed, time_ms: int) -> None:
+    """The new versions, the runs they are the first to name, and the chunks they wait for, leased to the author."""
     version_rows, awaiting_rows = [], []
+    upload = {"uploader": prepared.device, "leased_ms": time_ms, "progress_ms": time_ms}
     for position, operation in enumerate(prepared.operations):
         for content in contents_of([operation]):
             missing = weighed.missing[content.version]
@@ -210,6 +217,7 @@ def _write_versions(connection: Connection, after: Head, prepared: Prepared, wei
                 "size": weighed.measured[content.version].size,
                 "missing": len(missing),
                 "runs": b"".join(content.runs),
+                **(upload if missing else NO_UPLOAD),
             }
             version_rows.append(row)
             awaiting_rows += [

@@ -1,8 +1,12 @@
 """Deltas: what came after a cursor, as the state that came of it (`protocol/deltas.py`).
 
 An operation is *current* while it defines one of its node's registers: place, content or durable content. Current ones
-travel whole, overtaken ones as hashes, and entries without any current one not at all. Of the tracker's own records
-only what still holds is told, and of what turned durable only versions that this delta doesn't introduce.
+travel whole, overtaken ones as hashes, and entries without any current one not at all.
+
+A record travels whole or not at all, as the chain hash is over all of it. One that says what turned durable is told if
+that still holds of a version which this delta doesn't introduce. One that withdraws versions is told to every cursor
+before it, also when something was written since: who made a withdrawn version, or has its content, must learn that
+nobody else may ever see it. A snapshot is told of those that still hold.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +36,6 @@ from protocol.identifiers import (
 from tracker.metadata.access import require
 from tracker.metadata.batches import batches
 from tracker.metadata.loading import find_nodes
-from tracker.metadata.rules import Node
 from tracker.schema import RECORD, WITHDRAWAL, entries, nodes, states, versions, workspaces
 
 ROWS = 2 * MAX_COMMIT_OPERATIONS
@@ -40,7 +43,8 @@ ROWS = 2 * MAX_COMMIT_OPERATIONS
 PAGE_ENTRIES = 10_000
 ENTRY_OVERHEAD = 220
 """Bytes an entry takes beside its items, about."""
-ROW_BYTES = 40
+ROW_BYTES = 55
+"""Bytes a row of a record takes, at most."""
 
 
 @dataclass(slots=True)
@@ -63,7 +67,7 @@ def read_delta(connection: Connection, user: UserId, request: DeltaRequest, trac
         select(workspaces.c.revision, workspaces.c.hash).where(workspaces.c.id == request.workspace)
     ).one()
     _check_cursor(connection, request, head, tracker_epoch)
-    page, through = _gather(connection, request.workspace, request.revision, head)
+    page, through = _gather(connection, request, head)
     return Delta(
         workspace=request.workspace,
         tracker_epoch=tracker_epoch,
@@ -97,11 +101,11 @@ def _check_cursor(connection: Connection, request: DeltaRequest, head: int, trac
         raise Refused(Code.CURSOR_UNKNOWN, "the cursor is not of this tracker's history; take a snapshot")
 
 
-def _gather(connection: Connection, workspace: WorkspaceId, since: int, head: int) -> tuple[_Page, int]:
+def _gather(connection: Connection, request: DeltaRequest, head: int) -> tuple[_Page, int]:
     """A page, and the revision it goes up to."""
     page = _Page()
-    commits = _Commits(connection, workspace, since)
-    records = _Records(connection, workspace, since)
+    commits = _Commits(connection, request.workspace, request.revision)
+    records = _Records(connection, request)
     while not page.full:
         revision = min(commits.next_revision(), records.next_revision())
         if revision > head:
@@ -223,10 +227,10 @@ def _not_durable(
 
 
 class _Records:
-    """The tracker's own entries of which something still holds, in order."""
+    """The tracker's own entries that matter to who asks, in order."""
 
-    def __init__(self, connection: Connection, workspace: WorkspaceId, since: int) -> None:
-        self._entries = _true_records(connection, workspace, since)
+    def __init__(self, connection: Connection, request: DeltaRequest) -> None:
+        self._entries = _telling_records(connection, request)
         self._next = next(self._entries, None)
 
     def next_revision(self) -> int:
@@ -242,40 +246,46 @@ class _Records:
         self._next = next(self._entries, None)
 
 
-def _true_records(connection: Connection, workspace: WorkspaceId, since: int) -> Iterator[Entry]:
-    """Records after `since`, reduced to what still holds. For a snapshot only withdrawals can matter."""
-    kinds = (WITHDRAWAL,) if since == 0 else (RECORD, WITHDRAWAL)
-    after = since
+def _telling_records(connection: Connection, request: DeltaRequest) -> Iterator[Entry]:
+    """Records after the cursor that have something to tell."""
+    snapshot = request.revision == 0 and request.tracker_epoch is None
+    kinds = (WITHDRAWAL,) if snapshot else (RECORD, WITHDRAWAL)
+    after = request.revision
     while True:
         rows = connection.execute(
             select(entries.c.revision, entries.c.time_ms, entries.c.record)
-            .where(entries.c.workspace == workspace, entries.c.revision > after, entries.c.kind.in_(kinds))
+            .where(entries.c.workspace == request.workspace, entries.c.revision > after, entries.c.kind.in_(kinds))
             .order_by(entries.c.revision)
             .limit(100)
         ).all()
         for row in rows:
-            record = _reduce(connection, workspace, since, row.revision, decode(Record, row.record, MAX_DELTA_BYTES))
-            if record.durable or record.withdrawn:
+            record = decode(Record, row.record, MAX_DELTA_BYTES)
+            if snapshot:
+                telling = _is_still_so(connection, request.workspace, row.revision, record)
+            else:
+                telling = bool(record.withdrawn) or _is_news(connection, request, record)
+            if telling:
                 yield Entry(revision=row.revision, time_ms=row.time_ms, record=record)
         if len(rows) < 100:
             return
         after = rows[-1].revision
 
 
-def _reduce(connection: Connection, workspace: WorkspaceId, since: int, revision: int, record: Record) -> Record:
-    named = dict.fromkeys([row[0] for row in record.durable] + [row[0] for row in record.withdrawn])
-    known = find_nodes(connection, workspace, named)
-    durable = [(node, version) for node, version in record.durable if known[node].durable_version == version]
-    older = _introduced_by(connection, workspace, since, [version for _, version in durable])
-    return Record(
-        durable=tuple(row for row in durable if row[1] in older),
-        withdrawn=tuple(row for row in record.withdrawn if _still_fallen(known[row[0]], row[2], revision)),
-    )
+def _is_still_so(connection: Connection, workspace: WorkspaceId, revision: int, record: Record) -> bool:
+    """Whether nothing was written to one of the nodes after the withdrawal at `revision`."""
+    known = find_nodes(connection, workspace, dict.fromkeys(node for node, _, _ in record.withdrawn))
+    for id, _, head in record.withdrawn:
+        node = known[id]
+        if node.version == head and (node.content_at is None or node.content_at[0] < revision):
+            return True
+    return False
 
 
-def _still_fallen(node: Node, head: VersionId | None, revision: int) -> bool:
-    """Whether nothing was written after the withdrawal at `revision`."""
-    return node.version == head and (node.content_at is None or node.content_at[0] < revision)
+def _is_news(connection: Connection, request: DeltaRequest, record: Record) -> bool:
+    """Whether one of the versions that turned durable is still a durable head, and was announced before the cursor."""
+    known = find_nodes(connection, request.workspace, dict.fromkeys(node for node, _ in record.durable))
+    holding = [version for node, version in record.durable if known[node].durable_version == version]
+    return bool(_introduced_by(connection, request.workspace, request.revision, holding))
 
 
 def _introduced_by(

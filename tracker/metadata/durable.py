@@ -13,27 +13,18 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from protocol.deltas import Record
 from protocol.errors import Code, Refused
-from protocol.identifiers import ChunkId, NodeId, UserId, VersionId, WorkspaceId
+from protocol.identifiers import ChunkId, DeviceId, NodeId, UserId, VersionId, WorkspaceId
 from protocol.packs import Packed
 from tracker.metadata.access import WRITERS, require
 from tracker.metadata.batches import batches
 from tracker.metadata.loading import find_nodes
-from tracker.metadata.order import Head, add_used, append_record, lock_head
+from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
 from tracker.metadata.rules import as_durable
 from tracker.metadata.writing import update_contents
-from tracker.schema import ANNOUNCED, DURABLE, awaiting, chunks, objects, versions
+from tracker.schema import DURABLE, IS_ANNOUNCED, NO_UPLOAD, awaiting, chunks, objects, versions
 
 RECORD_ROWS = 10_000
 """Versions in one record; more are told in several revisions."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewRecord:
-    """A record that has entered the order."""
-
-    record: Record
-    since: Head
-    head: Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +77,18 @@ def _awaited(
 
 
 def record_pack(
-    connection: Connection, workspace: WorkspaceId, key: str, size: int, packed: Sequence[Packed], time_ms: int
+    connection: Connection,
+    workspace: WorkspaceId,
+    device: DeviceId,
+    key: str,
+    size: int,
+    packed: Sequence[Packed],
+    time_ms: int,
 ) -> Recorded:
-    """Record chunks that an object of `size` bytes holds, and what turns durable by them.
+    """Record chunks of this device's that an object of `size` bytes holds, and what turns durable by them.
 
     Chunks that are held by now are skipped, and so are those that nothing waits for any more: an object of which
-    nothing was recorded is an orphan.
+    nothing was recorded is an orphan. The device has the lease of what it brought something for.
     """
     head = lock_head(connection, workspace)
     lengths = {item.id: item.length for item in packed}
@@ -102,7 +99,7 @@ def record_pack(
     if not fresh:
         return Recorded(0, (), ())
     _insert_chunks(connection, workspace, key, size, fresh)
-    durable = _satisfy(connection, workspace, waiting)
+    durable = _satisfy(connection, workspace, device, waiting, time_ms)
     records = _turn_durable(connection, head, durable, time_ms)
     return Recorded(len(fresh), durable, records)
 
@@ -121,9 +118,13 @@ def _insert_chunks(
 
 
 def _satisfy(
-    connection: Connection, workspace: WorkspaceId, waiting: Sequence[tuple[ChunkId, VersionId]]
+    connection: Connection,
+    workspace: WorkspaceId,
+    device: DeviceId,
+    waiting: Sequence[tuple[ChunkId, VersionId]],
+    time_ms: int,
 ) -> list[VersionId]:
-    """Take what has arrived off the versions' lists; the versions of which the last chunk came."""
+    """Take what has arrived off the versions' lists, which is progress; the versions of which the last chunk came."""
     connection.execute(
         delete(awaiting).where(
             awaiting.c.workspace == workspace,
@@ -136,7 +137,12 @@ def _satisfy(
     connection.execute(
         update(versions)
         .where(versions.c.workspace == workspace, versions.c.version == bindparam("at_version"))
-        .values(missing=versions.c.missing - bindparam("arrived")),
+        .values(
+            missing=versions.c.missing - bindparam("arrived"),
+            uploader=device,
+            leased_ms=time_ms,
+            progress_ms=time_ms,
+        ),
         [{"at_version": version, "arrived": count} for version, count in arrived.items()],
     )
     return _complete_among(connection, workspace, arrived)
@@ -150,7 +156,7 @@ def _complete_among(connection: Connection, workspace: WorkspaceId, candidates: 
             .where(
                 versions.c.workspace == workspace,
                 versions.c.version.in_(batch),
-                versions.c.state == ANNOUNCED,
+                IS_ANNOUNCED,
                 versions.c.missing == 0,
             )
             .order_by(versions.c.revision, versions.c.position)
@@ -164,7 +170,7 @@ def _turn_durable(connection: Connection, head: Head, complete: Sequence[Version
     owners: dict[NodeId, list[VersionId]] = defaultdict(list)
     for batch in batches(complete):
         of_batch = (versions.c.workspace == workspace, versions.c.version.in_(batch))
-        connection.execute(update(versions).where(*of_batch).values(state=DURABLE))
+        connection.execute(update(versions).where(*of_batch).values(state=DURABLE, **NO_UPLOAD))
         rows = connection.execute(
             select(versions.c.version, versions.c.node)
             .where(*of_batch)
@@ -186,8 +192,6 @@ def _append_records(
 ) -> list[NewRecord]:
     made = []
     for batch in batches(rows, RECORD_ROWS):
-        record = Record(durable=tuple(batch))
-        after = append_record(connection, head, record, time_ms)
-        made.append(NewRecord(record, head, after))
-        head = after
+        made.append(append_record(connection, head, Record(durable=tuple(batch)), time_ms))
+        head = made[-1].head
     return made

@@ -60,10 +60,21 @@ def append_entry(
     return Head(head.workspace, head.owner, head.epoch, revision, hash)
 
 
-def append_record(connection: Connection, head: Head, record: Record, time_ms: int) -> Head:
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record that has entered the order: the workspace before it and after it."""
+
+    record: Record
+    since: Head
+    head: Head
+    time_ms: int
+
+
+def append_record(connection: Connection, head: Head, record: Record, time_ms: int) -> NewRecord:
     """Append what the tracker itself has to say."""
     kind = WITHDRAWAL if record.withdrawn else RECORD
-    return append_entry(connection, head, kind, record_digest(record), time_ms, {"record": encode(record)})
+    after = append_entry(connection, head, kind, record_digest(record), time_ms, {"record": encode(record)})
+    return NewRecord(record, head, after, time_ms)
 
 
 def add_used(connection: Connection, owner: UserId, change: int) -> None:

@@ -7,7 +7,7 @@ names every operation that fails, those that built on a failed one included.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from protocol.commits import (
@@ -225,6 +225,8 @@ class _Overlay:
             raise _Refuse("unknown-node")
         if not present.deleted:
             raise _Refuse("not-deleted")
+        if present.kind != DIRECTORY and present.version is None:
+            raise _Refuse("deleted")  # its only version was withdrawn: there is nothing to restore
         if operation.base != present.place:
             raise _Refuse("stale-place")
         if operation.content_base != present.version:
@@ -362,3 +364,48 @@ def _alive(node: Node | None) -> Node:
 def as_durable(node: Node) -> Node:
     """The node once its head is durable: both heads are one."""
     return replace(node, durable_version=node.version, durable_size=node.size, durable_at=node.content_at)
+
+
+def without_head(node: Node) -> Node:
+    """The node once its head is withdrawn: the durable head is the head again. Without one there is nothing to show,
+    and the node is deleted."""
+    return replace(
+        node,
+        version=node.durable_version,
+        size=node.durable_size,
+        content_at=node.durable_at,
+        deleted=node.deleted or node.durable_version is None,
+    )
+
+
+# Heads that writes pass over ---------------------------------------------------------------------------------------
+
+
+def passed_over(operations: Sequence[Operation], known: Mapping[NodeId, Node]) -> dict[NodeId, VersionId]:
+    """The heads that aren't durable and that writes pass over: the first write to the node is made on the durable head.
+
+    Only writes do that. A delete made on the durable head would take away the edit that it passes over, and edit beats
+    delete: it stays a `stale-content`.
+    """
+    first: dict[NodeId, Write] = {}
+    for operation in operations:
+        if isinstance(operation, Write):
+            first.setdefault(operation.node, operation)
+    found: dict[NodeId, VersionId] = {}
+    for id, write in first.items():
+        node = known.get(id)
+        if node is None or node.deleted or node.version is None:
+            continue
+        if write.base == node.durable_version != node.version:
+            found[id] = node.version
+    return found
+
+
+def once_withdrawn(before: Before, heads: Iterable[NodeId]) -> Before:
+    """What a commit is judged by when the heads of these nodes are withdrawn by a record just before it."""
+    fallen = {node: without_head(before.nodes[node]) for node in heads}
+    if not fallen:
+        return before
+    freed = sum(before.nodes[node].charge - fallen[node].charge for node in fallen)
+    nodes = {**before.nodes, **fallen}
+    return replace(before, revision=before.revision + 1, nodes=nodes, used=before.used - freed)

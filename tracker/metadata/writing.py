@@ -82,8 +82,11 @@ def _pair(at: At | None) -> tuple[int | None, int | None]:
 
 
 def update_contents(connection: Connection, workspace: WorkspaceId, now: Iterable[Node]) -> None:
-    """Set the content registers of nodes whose places stay."""
-    rows = [{"at_workspace": workspace, "at_node": node.node, **_content_columns(node)} for node in now]
+    """Set the content registers of nodes whose places stay, and whether the nodes are deleted."""
+    rows = [
+        {"at_workspace": workspace, "at_node": node.node, "deleted": node.deleted, **_content_columns(node)}
+        for node in now
+    ]
     if rows:
         connection.execute(
             update(nodes).where(nodes.c.workspace == bindparam("at_workspace"), nodes.c.node == bindparam("at_node")),

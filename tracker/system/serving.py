@@ -23,6 +23,9 @@ async def serve_until_signalled(locations: Locations, listen: Listen, ready: Cal
         async with open_database(locations, make=True) as database:
             tracker = await build(machine, database, storage)
             stop = trio.Event()
-            async with trio.open_nursery() as nursery:
-                await nursery.start(stop_on_signals, stop)
-                ready(await nursery.start(run_server, tracker, listen, stop))
+            async with trio.open_nursery() as beside:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(stop_on_signals, stop)
+                    ready(await nursery.start(run_server, tracker, listen, stop))
+                    beside.start_soon(tracker.look_after)
+                beside.cancel_scope.cancel()
