@@ -1,7 +1,6 @@
 """The daemon: a peer on the real machine, with a control socket."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -9,27 +8,17 @@ import trio
 from peer.control import serve_control
 from peer.database import open_database
 from peer.home import Home
+from peer.lan.options import LanOptions
+from peer.members import Kept
 from peer.peer import Peer, Place, Ports, start_peer
-from peer.ports import LanAddress
 from peer.status import explain, status_of, wait_for
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
 from peer.system.http import HttpTransport
+from peer.system.lan import LocalNetwork
 from peer.system.network import address_towards
 from protocol.errors import Usage
 from protocol.system import real_machine
-
-
-@dataclass(frozen=True, slots=True)
-class LanOptions:
-    """What a person wants of the LAN: everything at one `interface`'s address, or None for all that count; whether to
-    use it at all; `peers` to look for beside those that announce themselves; whether to trust the last list of members
-    for 24 h instead of 1 h without the tracker (`offline`)."""
-
-    interface: str | None = None
-    enabled: bool = True
-    peers: tuple[LanAddress, ...] = ()
-    offline: bool = False
 
 
 async def run_daemon(
@@ -42,20 +31,21 @@ async def run_daemon(
 ) -> None:
     """Sync `folder` for `home` until cancelled. `announce` is given lines for whoever started it."""
     credentials, machine = home.credentials(), real_machine()
-    tracker, network = credentials.tracker, trio.CapacityLimiter(1)
+    tracker, routing = credentials.tracker, trio.CapacityLimiter(1)
     database = open_database(home.database)
 
     async def local_address() -> str | None:
-        return await machine.offload(lambda: address_towards(tracker.url), network)
+        return await machine.offload(lambda: address_towards(tracker.url), routing)
 
     transport = HttpTransport(tracker.url, ca_file=tracker.ca_file, insecure_http=tracker.insecure_http)
-    ports = Ports(machine, LinuxDisk(), InotifyEvents(), transport, local_address)
-    place = Place(home.path, folder, database, home.cached_workspaces, home.cache_workspaces)
+    network = LocalNetwork(lan.interface, lan.port) if lan.enabled else None
+    ports = Ports(machine, LinuxDisk(), InotifyEvents(), transport, local_address, network)
+    place = Place(home.path, folder, database, Kept(home.cached_workspaces, home.cache_workspaces))
     try:
         async with transport, trio.open_nursery() as nursery:
             starting = Starting()
             await nursery.start(serve_control, home.control_socket, starting.handle)
-            peer = await start_peer(ports, place, credentials)
+            peer = await start_peer(ports, place, credentials, lan)
             peer.synchronizer.announce_merge = lambda count: announce(str(count))
             starting.started(peer)
             announce(f"syncing {folder}")
@@ -106,6 +96,7 @@ def _nothing_yet() -> dict[str, Any]:
         "folder": "",
         "device": {},
         "workspaces": [],
+        "lan": "on",
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
         "progress": {"done_bytes": 0, "total_bytes": 0},

@@ -12,7 +12,7 @@ from typing import Any
 
 from protocol.errors import DatabaseTooNew, Problem
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Stored as `user_version`. Raise it with every change of the schema, and add the step that brings an older one up."""
 
 SCHEMA = """
@@ -48,6 +48,7 @@ CREATE TABLE remote (
     PRIMARY KEY (workspace, node)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX remote_by_name ON remote (workspace, parent, name);
+CREATE INDEX remote_not_durable ON remote (workspace, node) WHERE durable IS NOT version;
 
 CREATE TABLE synced (
     workspace BLOB NOT NULL, node BLOB NOT NULL,
@@ -72,11 +73,14 @@ CREATE TABLE placing (
     PRIMARY KEY (workspace, node)
 ) WITHOUT ROWID;
 
--- Opened manifests of the versions that REMOTE, SYNCED and `placing` name.
+-- Opened manifests of the versions that REMOTE, SYNCED, `placing` and `outgoing` name. `revision` and `announced_ms`
+-- (by the tracker's clock) say when each came.
 CREATE TABLE versions (
     workspace BLOB NOT NULL, version BLOB NOT NULL, node BLOB NOT NULL,
     author BLOB NOT NULL, manifest BLOB NOT NULL, runs BLOB NOT NULL,
     digest BLOB NOT NULL, mtime_ns INTEGER NOT NULL, executable INTEGER NOT NULL, private INTEGER NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 0, announced_ms INTEGER NOT NULL DEFAULT 0,
+    durable INTEGER NOT NULL DEFAULT 0,  -- known to be in the cloud
     PRIMARY KEY (workspace, version)
 );
 CREATE INDEX versions_by_node ON versions (workspace, node);
@@ -106,12 +110,21 @@ CREATE TABLE uploads (
     UNIQUE (workspace, chunk)
 );
 
--- Files that were replaced or removed, waiting in .shoal/outgoing until nobody can be writing to them any more.
+-- Files that were replaced or removed, waiting in .shoal/outgoing until nobody can be writing to them any more, and
+-- while `version`, which they hold, is not in the cloud.
 CREATE TABLE outgoing (
     name TEXT PRIMARY KEY, workspace BLOB NOT NULL,
     parent BLOB NOT NULL, original TEXT NOT NULL,
     inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    since_ms INTEGER NOT NULL
+    since_ms INTEGER NOT NULL,
+    version BLOB
+) WITHOUT ROWID;
+
+-- Where the bytes of what is on this disk came from, in bytes, for files that were fetched.
+CREATE TABLE fetched (
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    cloud INTEGER NOT NULL, lan INTEGER NOT NULL, here INTEGER NOT NULL,
+    PRIMARY KEY (workspace, node)
 ) WITHOUT ROWID;
 
 -- What keeps a path from being synced: a reason for people, and what to do about it.
@@ -120,6 +133,23 @@ CREATE TABLE problems (
     PRIMARY KEY (workspace, path, kind)
 ) WITHOUT ROWID;
 """
+
+
+_TO_2 = """
+ALTER TABLE versions ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE versions ADD COLUMN announced_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE versions ADD COLUMN durable INTEGER NOT NULL DEFAULT 0;
+UPDATE versions SET durable = 1 WHERE version IN (SELECT durable FROM remote WHERE durable NOT NULL);
+ALTER TABLE outgoing ADD COLUMN version BLOB;
+CREATE TABLE fetched (
+    workspace BLOB NOT NULL, node BLOB NOT NULL,
+    cloud INTEGER NOT NULL, lan INTEGER NOT NULL, here INTEGER NOT NULL,
+    PRIMARY KEY (workspace, node)
+) WITHOUT ROWID;
+CREATE INDEX remote_not_durable ON remote (workspace, node) WHERE durable IS NOT version;
+"""
+STEPS_UP = {1: _TO_2}
+"""What brings a schema up to the next one, by its number."""
 
 
 REMEDY = "stop Shoal, remove peer.db and the files beside it that begin so, and start again: nothing is lost"
@@ -239,3 +269,6 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         raise DatabaseTooNew(f"{path} was written by a newer Shoal (schema {version}); upgrade this one")
     if version == 0:
         connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    elif version < SCHEMA_VERSION:
+        steps = "".join(STEPS_UP[number] for number in range(version, SCHEMA_VERSION))
+        connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")

@@ -63,6 +63,8 @@ class Indexer:
         """Entries that couldn't be looked at, in folders that could be listed."""
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
+        self.took = 0.0
+        """Seconds that the last `scan` took."""
 
     async def scan_everything(self) -> None:
         """Look at the whole folder. Raises `WrongRoot` when it isn't there or can't be listed."""
@@ -73,7 +75,10 @@ class Indexer:
         """Look at these directories, and at all that turns out to be new in them. Returns the new ones: a file may have
         been written there before it was watched, so they deserve a second look."""
         async with self._turn:
-            return await self._scan({names for names in directories if _speakable(names)}, deep=False)
+            began = trio.current_time()
+            found = await self._scan({names for names in directories if _speakable(names)}, deep=False)
+            self.took = trio.current_time() - began
+            return found
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()

@@ -1,19 +1,22 @@
 """A peer put together: one device, its home workspace and its folder, from ports to a running whole."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
-from peer.account import OpenWorkspace, open_workspaces
+from peer.account import OpenWorkspace
 from peer.database import Database
 from peer.home import Credentials
 from peer.indexer import Indexer
-from peer.ports import Disk, FolderEvents, TrackerTransport
+from peer.lan.meeting import Meeting
+from peer.lan.options import LanOptions
+from peer.lan.serving import Serving
+from peer.members import DAY, HOUR, Kept, Members, home_workspace
+from peer.ports import Disk, FolderEvents, Lan, TrackerTransport
 from peer.problems import Problems
 from peer.quiet import Quiet
-from peer.remote import RemoteTree, Signer
+from peer.remote import RemoteTree
 from peer.root import SyncRoot, claim_root
 from peer.subscription import LocalAddress, Subscription
 from peer.synchronizer.context import Context
@@ -29,9 +32,7 @@ from peer.tracker_client import DeviceClient, TrackerClient
 from peer.tree_store import TreeStore
 from peer.version_store import VersionStore
 from peer.watcher import Watcher
-from protocol.api import WORKSPACES, Empty, WorkspacesReply
-from protocol.errors import Malformed, Problem, Refused, ShoalError, Unreachable, Usage, WrongRoot
-from protocol.identifiers import DeviceId
+from protocol.errors import Problem, Refused, ShoalError, Unreachable, Usage, WrongRoot
 from protocol.ports import Machine
 from protocol.signing import SigningKey
 
@@ -39,9 +40,18 @@ log = logging.getLogger(__name__)
 FILE_THREADS = 4
 ASK_AGAIN = 15.0
 """Seconds after an upload until the tracker is asked what it still lacks, if anything is not in the cloud by then."""
+LOOK_AROUND = 30.0
+"""Seconds between looks at what others announced, this device holds, and the cloud still doesn't have."""
+LAN_FIRST = 0.3
+"""Seconds that devices on the LAN have to ask for what is new before it goes to the cloud."""
+LAN_AGAIN = 0.25
+"""Seconds between looks at whether they still wait."""
 SWEEP = 15.0
 """Seconds between looks at `.shoal/outgoing`."""
 FOLDER_SETTING, ROOT_SETTING = "folder", "root"
+
+
+_LAN_AS_A_RULE = LanOptions()
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class Ports:
     events: FolderEvents
     transport: TrackerTransport
     local_address: LocalAddress
+    lan: Lan | None = None
 
 
 @dataclass(frozen=True)
@@ -62,61 +73,21 @@ class Place:
     home: str
     folder: str
     database: Database
-    cached: Callable[[], WorkspacesReply | None]
-    cache: Callable[[WorkspacesReply], None]
-
-
-class Members:
-    """The devices whose signatures count, as the tracker last listed them and their users certified them."""
-
-    def __init__(self, client: DeviceClient, place: Place, workspace: OpenWorkspace) -> None:
-        self._client = client
-        self._place = place
-        self._workspace = workspace
-
-    def find(self, device: DeviceId) -> Signer | None:
-        """See `peer.remote.Signers`."""
-        return self._workspace.devices.get(device)
-
-    async def refresh(self) -> None:
-        """Ask the tracker for the list once more."""
-        self._workspace = await fetch_home_workspace(self._client, self._place)
-
-
-async def fetch_home_workspace(client: DeviceClient, place: Place) -> OpenWorkspace:
-    """Ask the tracker for the user's workspaces, verify and open them, and keep the answer for the next start."""
-    reply = await client.call(WORKSPACES, Empty())
-    home = _home_of(client.credentials, reply)
-    place.cache(reply)
-    return home
-
-
-def _home_of(credentials: Credentials, reply: WorkspacesReply) -> OpenWorkspace:
-    for workspace in open_workspaces(credentials, reply):
-        if workspace.home:
-            return workspace
-    raise Malformed("the tracker names no home workspace")
-
-
-async def home_workspace(client: DeviceClient, place: Place) -> OpenWorkspace:
-    """The home workspace, from what is kept here or, on the first start, from the tracker, for which it waits."""
-    cached = place.cached()
-    if cached is not None:
-        return _home_of(client.credentials, cached)
-    backoff = client.client.backoff()
-    while True:
-        try:
-            return await fetch_home_workspace(client, place)
-        except Unreachable as error:
-            log.warning("%s; the keys of your files are still to be had from it", error)
-            await trio.sleep(backoff.next_delay())
+    kept: Kept
 
 
 class Peer:
     """One running device. Made by `start_peer`."""
 
     def __init__(
-        self, ports: Ports, place: Place, client: DeviceClient, workspace: OpenWorkspace, root: SyncRoot
+        self,
+        ports: Ports,
+        place: Place,
+        client: DeviceClient,
+        workspace: OpenWorkspace,
+        members: Members,
+        root: SyncRoot,
+        lan: LanOptions,
     ) -> None:
         """Wire the parts together."""
         credentials, database = client.credentials, place.database
@@ -162,8 +133,20 @@ class Peer:
             downloads=Downloads(context, client, local_steps),
             sending=Sending(context, client, self.remote, SigningKey(credentials.signing_seed)),
         )
-        self.members = members = Members(client, place, workspace)
-        self._members_changed = trio.Event()
+        self.members = members
+        self.meeting: Meeting | None = None
+        if ports.lan is not None:
+            self.meeting = Meeting(
+                machine=ports.machine,
+                lan=ports.lan,
+                credentials=credentials,
+                workspace=workspace.workspace,
+                members=members,
+                neighbours=context.neighbours,
+                serving=Serving(context, members, context.neighbours),
+                peers=lan.peers,
+            )
+        self._upload_backoff = client.client.backoff()
         self._outgoing = OutgoingRoom(context, local_steps)
         self.subscription = Subscription(
             machine=ports.machine,
@@ -172,7 +155,8 @@ class Peer:
             pulling=Pulling(context, client, self.remote, lambda: members, members.refresh),
             remote=self.remote,
             after_connect=self._after_connect,
-            members_changed=lambda: self._members_changed.set(),
+            members_changed=members.ask_soon,
+            moved=self._moved,
             local_address=ports.local_address,
             backoff=client.client.backoff(),
         )
@@ -185,48 +169,58 @@ class Peer:
             nursery.start_soon(self.synchronizer.run)
             nursery.start_soon(self.subscription.run)
             nursery.start_soon(self.subscription.notice_sleep_and_moves)
+            nursery.start_soon(self.members.keep_fresh)
             nursery.start_soon(self._upload)
-            nursery.start_soon(self._refresh_members)
             nursery.start_soon(self._sweep)
+            if self.meeting is not None:
+                nursery.start_soon(self.meeting.run)
+
+    def _moved(self) -> None:
+        if self.meeting is not None:
+            self.meeting.renew()
 
     async def _after_connect(self) -> None:
         await self.uploads.ask_what_is_missing()
         self.synchronizer.uploads_wanted.set()
 
-    async def _refresh_members(self) -> None:
-        """Fetch the list of members whenever it may have changed. What fails is made good after the next connection."""
-        while True:
-            await self._members_changed.wait()
-            self._members_changed = trio.Event()
-            try:
-                await self.members.refresh()
-            except Unreachable as error:
-                log.info("the members are not known anew: %s", error)
-            except ShoalError as error:
-                log.error("the list of members can't be used: %s", error)
-
     async def _upload(self) -> None:
-        synchronizer, patience = self.synchronizer, float("inf")
+        synchronizer, patience = self.synchronizer, LOOK_AROUND
         while True:
             with trio.move_on_after(patience) as waiting:
                 await synchronizer.uploads_wanted.wait()
-            synchronizer.uploads_wanted, patience = trio.Event(), float("inf")
+            synchronizer.uploads_wanted, patience = trio.Event(), LOOK_AROUND
             if synchronizer.progress.paused or not synchronizer.progress.online:
                 continue
             try:
-                if waiting.cancelled_caught:
+                if not waiting.cancelled_caught:
+                    await self._let_the_lan_ask()
+                elif not self.uploads.waiting:
                     await self.uploads.ask_what_is_missing()
                 await self.uploads.drain()
                 self.uploads.failure = None
-                patience = ASK_AGAIN if self.uploads.unfinished else float("inf")
-            except* Unreachable:
-                synchronizer.disconnected()
-                synchronizer.lost.set()
+                patience = self._upload_again()
+                self._upload_backoff.reset()
+            except* Unreachable as group:
+                # Whether the tracker is there at all, the subscription knows; packs alone may not get through.
+                log.info("an upload was cut off: %s", _innermost(group))
+                await trio.sleep(self._upload_backoff.next_delay())
+                synchronizer.uploads_wanted.set()
             except* (ShoalError, OSError) as group:
                 self.uploads.failure = str(_innermost(group))
                 log.error("an upload failed: %s", self.uploads.failure)
                 await trio.sleep(ERROR_RETRY)
                 synchronizer.uploads_wanted.set()
+
+    async def _let_the_lan_ask(self) -> None:
+        """What is new was announced a moment ago, and may be wanted on the LAN first."""
+        if self.context.neighbours.links:
+            await trio.sleep(LAN_FIRST)
+
+    def _upload_again(self) -> float:
+        """In how many seconds there may be more to upload."""
+        if self.uploads.waiting:
+            return LAN_AGAIN
+        return ASK_AGAIN if self.uploads.unfinished else LOOK_AROUND
 
     async def _sweep(self) -> None:
         while True:
@@ -243,17 +237,18 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-async def start_peer(ports: Ports, place: Place, credentials: Credentials) -> Peer:
+async def start_peer(ports: Ports, place: Place, credentials: Credentials, lan: LanOptions = _LAN_AS_A_RULE) -> Peer:
     """Open the home workspace, claim the folder, and put a peer together."""
     client = DeviceClient(TrackerClient(ports.transport, ports.machine), credentials)
     root = await ports.machine.offload(lambda: _claim(ports, place), trio.CapacityLimiter(1))
     place.database.set_setting(FOLDER_SETTING, place.folder.encode("utf-8", "surrogateescape"))
     place.database.set_setting(ROOT_SETTING, root.id)
     try:
-        workspace = await home_workspace(client, place)
+        workspace, heard = await home_workspace(client, place.kept)
     except Refused as error:
         raise Usage(f"the tracker refused this device: {error}") from None
-    return Peer(ports, place, client, workspace, root)
+    members = Members(client, place.kept, workspace, heard=heard, most_age=DAY if lan.offline else HOUR)
+    return Peer(ports, place, client, workspace, members, root, lan)
 
 
 def _claim(ports: Ports, place: Place) -> SyncRoot:

@@ -5,7 +5,7 @@ may be taken over back and forth on the way. Where a signature fails the whole d
 manifest can't be used, that node alone is left out and reported (law 15).
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -111,7 +111,14 @@ class Fold:
     nodes: dict[NodeId, _Folded] = field(default_factory=dict)
     versions: dict[VersionId, Version] = field(default_factory=dict)
     withdrawn: list[tuple[NodeId, VersionId, VersionId | None]] = field(default_factory=list)
+    known: set[tuple[NodeId, VersionId]] = field(default_factory=set)  # opened before, or sealed by this device
+    orders: list[tuple[VersionId, int, int]] = field(default_factory=list)  # of those: revision, time in ms
     unusable: dict[NodeId, str] = field(default_factory=dict)
+
+    def settled(self) -> Iterator[VersionId]:
+        """Versions that the cloud has, or will never have."""
+        yield from (folded.durable for folded in self.nodes.values() if folded.durable is not None)
+        yield from (version for _, version, _ in self.withdrawn)
 
 
 class RemoteTree:
@@ -165,23 +172,26 @@ class RemoteTree:
         announced = set(delta.announced)
         for entry in delta.entries:
             if entry.commit is not None:
-                self._take_commit(fold, entry.commit, announced, signers)
+                self._take_commit(fold, entry, entry.commit, announced, signers)
             elif entry.record is not None:
                 self._take_record(fold, entry.record)
 
-    def _take_commit(self, fold: Fold, commit: SignedCommit, announced: set[VersionId], signers: Signers) -> None:
+    def _take_commit(
+        self, fold: Fold, entry: Entry, commit: SignedCommit, announced: set[VersionId], signers: Signers
+    ) -> None:
         signer = signers.find(commit.device)
         if signer is None:
             raise UnknownDevice(f"a commit of an unknown device {commit.device.hex()}")
         if signer.role not in (OWNER, EDITOR):
             raise BadSignature("a commit of a device that may not write here")
         verify_signed_commit(self._workspace, commit, signer.signing_key)
-        for item in commit.items:
-            if len(item) != HASH_LENGTH:
-                self._take_operation(fold, commit, decode_operation(item), announced)
+        operations = [decode_operation(item) for item in commit.items if len(item) != HASH_LENGTH]
+        fold.known |= self._versions.known(versions_in(operations))
+        for operation in operations:
+            self._take_operation(fold, entry, commit, operation, announced)
 
     def _take_operation(
-        self, fold: Fold, commit: SignedCommit, operation: Operation, announced: set[VersionId]
+        self, fold: Fold, entry: Entry, commit: SignedCommit, operation: Operation, announced: set[VersionId]
     ) -> None:
         """Each operation sets the registers that it is the last word on; the others may come before or after it."""
         node = operation.node
@@ -194,19 +204,28 @@ class RemoteTree:
                 folded.place = self._open_place(commit.epoch, node, operation.kind, operation.place)
                 folded.deleted = False
             if isinstance(operation, Create | Write) and operation.content is not None:
-                self._take_content(fold, commit, node, operation.content, announced)
+                self._take_content(fold, entry, commit, node, operation.content, announced)
         except (CannotOpen, Malformed) as error:
             fold.unusable[node] = str(error)
 
     def _take_content(
-        self, fold: Fold, commit: SignedCommit, node: NodeId, sealed: SealedContent, announced: set[VersionId]
+        self,
+        fold: Fold,
+        entry: Entry,
+        commit: SignedCommit,
+        node: NodeId,
+        sealed: SealedContent,
+        announced: set[VersionId],
     ) -> None:
-        version = self.open_version(commit.epoch, commit.device, node, sealed)
-        fold.versions[version.id] = version
+        if (node, sealed.version) in fold.known:
+            fold.orders.append((sealed.version, entry.revision, entry.time_ms))
+        else:
+            version = self.open_version(entry, commit.epoch, commit.device, node, sealed)
+            fold.versions[version.id] = version
         folded = fold.nodes[node]
-        folded.version = version.id
-        if version.id not in announced:
-            folded.durable = version.id
+        folded.version = sealed.version
+        if sealed.version not in announced:
+            folded.durable = sealed.version
 
     def _take_record(self, fold: Fold, record: Record) -> None:
         """A record names all that it is about: also nodes that were deleted since, or that come only after it."""
@@ -241,22 +260,25 @@ class RemoteTree:
         name = open_name(self.keys, epoch, place.parent, node, place.mark, place.token, place.name)
         return _Located(place.parent, name, kind, place.mark)
 
-    def open_version(self, epoch: int, author: DeviceId, node: NodeId, sealed: SealedContent) -> Version:
-        """Open a version's manifest; `Malformed` or `CannotOpen` when it is not what it should be."""
+    def open_version(self, entry: Entry, epoch: int, author: DeviceId, node: NodeId, sealed: SealedContent) -> Version:
+        """Open the manifest of a version that `entry` brings; `Malformed` or `CannotOpen` when it is not what it should
+        be."""
         keys = self.keys.epoch(epoch)
         manifest = open_manifest(keys, self._workspace, node, sealed.version, sealed.manifest, sealed.runs)
-        return Version(sealed.version, node, author, manifest, sealed.runs)
+        return Version(sealed.version, node, author, manifest, sealed.runs, entry.revision, entry.time_ms)
 
     # Showing
 
     def show_own(self, delta: Delta, cursor: Cursor) -> None:
         """Show a delta that holds nothing but a new commit of this device. The cursor moves only if nothing lies
         between; what does is still to be pulled, and brings this commit again."""
-        fold = Fold(snapshot=False)
+        fold, announced = Fold(snapshot=False), set(delta.announced)
         for entry in delta.entries:
             if entry.commit is not None:
-                for item in entry.commit.items:
-                    self._take_operation(fold, entry.commit, decode_operation(item), set(delta.announced))
+                operations = [decode_operation(item) for item in entry.commit.items]
+                fold.known = self._versions.known(versions_in(operations))
+                for operation in operations:
+                    self._take_operation(fold, entry, entry.commit, operation, announced)
         in_order = delta.since == cursor.revision and delta.tracker_epoch == cursor.tracker_epoch
         self.show(fold, delta if in_order else None)
         self.own = (delta.tracker_epoch, delta.through)
@@ -275,6 +297,7 @@ class RemoteTree:
                 self._begin_anew(fold)
             for version in fold.versions.values():
                 self._versions.put(version)
+            self._versions.put_orders(fold.orders)
             for node in fold.nodes:
                 self._store.drop_remote(node)
             for node, folded in fold.nodes.items():
@@ -283,6 +306,7 @@ class RemoteTree:
                 self._show_unusable(node, row, fold)
             for withdrawn in fold.withdrawn:
                 self._take_back(*withdrawn)
+            self._versions.put_durable(fold.settled())
             for node in fold.nodes:
                 self._versions.drop_unused(node)
             self._report(fold)
@@ -323,15 +347,22 @@ class RemoteTree:
             self._store.drop_remote(node)
 
     def _take_back(self, node: NodeId, version: VersionId, head: VersionId | None) -> None:
-        """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on.
-        Without a head nothing of the node is in the cloud: what is here, of this version or an older one, is new."""
+        """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on, and
+        so has who has one that came before it and after the head: it is not in the cloud either. Without a head nothing
+        of the node is: what is here is new."""
         synced = self._store.synced(node)
         if synced is None:
             return
         if head is None:
             self._store.drop_synced(node)
-        elif synced.version == version:
+        elif synced.version == version or self._is_between(head, synced.version):
             self._store.put_synced(replace(synced, version=head))
+
+    def _is_between(self, head: VersionId, held: VersionId | None) -> bool:
+        origins = self._versions.origins([head, held]) if held is not None else {}
+        if held is None or len(origins) < len({head, held}) or self._versions.is_durable(held):
+            return False
+        return origins[held].revision > origins[head].revision
 
     def _report(self, fold: Fold) -> None:
         for node, reason in fold.unusable.items():
@@ -341,14 +372,15 @@ class RemoteTree:
 
     # This device's own commits
 
-    def accept(self, commit: Commit, device: DeviceId) -> None:
-        """The tracker took this commit: what it says is agreed on, whatever has changed here or there since."""
+    def accept(self, commit: Commit, entry: Entry, device: DeviceId) -> None:
+        """The tracker took this commit, as `entry` of its order: what it says is agreed on, whatever has changed here
+        or there since."""
         self._versions.put_runs((run_id(body), body) for body in commit.runs)
         for data in commit.operations:
-            self._accept_operation(commit.epoch, device, decode_operation(data))
+            self._accept_operation(entry, commit.epoch, device, decode_operation(data))
         self._database.run("DELETE FROM outbox WHERE workspace = ? AND id = ?", self._workspace, commit.id)
 
-    def _accept_operation(self, epoch: int, device: DeviceId, operation: Operation) -> None:
+    def _accept_operation(self, entry: Entry, epoch: int, device: DeviceId, operation: Operation) -> None:
         node, synced = operation.node, self._store.synced(operation.node)
         if isinstance(operation, Delete):
             self._store.drop_synced(node)
@@ -356,21 +388,22 @@ class RemoteTree:
                 self._store.drop_local(node)
         elif isinstance(operation, Create):
             place = self._open_place(epoch, node, operation.kind, operation.place)
-            version = self._accept_content(epoch, device, node, operation.content)
+            version = self._accept_content(entry, epoch, device, node, operation.content)
             self._store.put_synced(Synced(node, place.parent, place.name, place.kind, place.mark, version, None))
         elif isinstance(operation, Write) and synced is not None:
-            version = self._accept_content(epoch, device, node, operation.content)
+            version = self._accept_content(entry, epoch, device, node, operation.content)
             self._store.put_synced(replace(synced, version=version))
         elif isinstance(operation, Move) and synced is not None:
             place = self._open_place(epoch, node, synced.kind, operation.place)
             self._store.put_synced(replace(synced, parent=place.parent, name=place.name, place=place.mark))
 
     def _accept_content(
-        self, epoch: int, device: DeviceId, node: NodeId, sealed: SealedContent | None
+        self, entry: Entry, epoch: int, device: DeviceId, node: NodeId, sealed: SealedContent | None
     ) -> VersionId | None:
         if sealed is None:
             return None
-        self._versions.put(self.open_version(epoch, device, node, sealed))
+        if not self._versions.known([sealed.version]):
+            self._versions.put(self.open_version(entry, epoch, device, node, sealed))
         return sealed.version
 
 
@@ -385,6 +418,13 @@ def own_entry(commit: Commit, device: DeviceId, revision: int, time_ms: int) -> 
         items=commit.operations,
     )
     return Entry(revision=revision, time_ms=time_ms, commit=signed)
+
+
+def versions_in(operations: Iterable[Operation]) -> Iterator[VersionId]:
+    """The versions that operations bring."""
+    for operation in operations:
+        if isinstance(operation, Create | Write) and operation.content is not None:
+            yield operation.content.version
 
 
 def runs_of(delta: Delta) -> Iterable[tuple[RunId, bytes]]:

@@ -1,9 +1,10 @@
 """The sync root: its marker, Shoal's own folder inside it, and the way to any directory below it.
 
-    ROOT/.shoal/root        marker: which home owns this folder. Missing or different, and nothing here means
-    anything (law 2) ROOT/.shoal/temp/       files being assembled
-    ROOT/.shoal/outgoing/   files that were replaced or removed, for at least a minute
-    ROOT/.shoal/spool/      kept for versions that are not durable yet
+    ROOT/.shoal/root        marker: which home owns this folder. Missing or different, and nothing here means anything
+                            (law 2)
+    ROOT/.shoal/temp/       files being assembled
+    ROOT/.shoal/outgoing/   files that were replaced or removed, for at least a minute, and while they
+                            hold a version that the cloud doesn't have
 
 Every directory is reached by descriptors from the root's own, one name at a time, never through a symlink (law 14).
 """
@@ -20,7 +21,7 @@ from protocol.identifiers import ID_LENGTH, new_id
 from protocol.names import RESERVED
 from protocol.ports import RandomBytes
 
-MARKER, TEMP, OUTGOING, SPOOL = "root", "temp", "outgoing", "spool"
+MARKER, TEMP, OUTGOING = "root", "temp", "outgoing"
 MAX_MARKER = 8192
 MAX_OPEN = 128
 _FORMAT = 1
@@ -168,7 +169,7 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
 def _make_rooms(folder: Folder) -> None:
     disk, top = folder.disk, folder.directory(())
     _make_directory(disk, top, RESERVED)
-    for room in (TEMP, OUTGOING, SPOOL):
+    for room in (TEMP, OUTGOING):
         _make_directory(disk, folder.directory((RESERVED,)), room)
     _clear(disk, folder.temp)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import trio
 
+from peer.lan.link import Link
 from peer.peer import Peer
 from peer.problems import PathProblem
 from peer.synchronizer.context import POSTPONED
-from peer.synchronizer.steps import Read, SendWrite, Step, Wait
+from peer.synchronizer.steps import Await, Read, SendWrite, Step, Wait
 from peer.synchronizer.synchronizer import is_coming
-from peer.trees import Remote
+from peer.trees import Local, Remote
 from protocol.commits import DIRECTORY
 from protocol.errors import Problem, Usage
 from protocol.identifiers import NodeId
@@ -43,11 +44,25 @@ def status_of(peer: Peer) -> dict[str, Any]:
                 "not_durable": context.store.not_durable_count(),
             }
         ],
-        "peers": [],
-        "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": counters["cloud_in"], "cloud_out": counters["cloud_out"]},
+        "lan": _lan(peer),
+        "peers": [_neighbour(link) for link in context.neighbours.links],
+        "bytes": {way: counters[way] for way in ("lan_in", "lan_out", "cloud_in", "cloud_out")},
         "progress": {"done_bytes": context.transfer.done, "total_bytes": context.transfer.goal},
         "problems": [_problem(problem) for problem in _problems(peer)],
     }
+
+
+def _lan(peer: Peer) -> str:
+    """Whether devices are looked for on the LAN; if they can't be, why."""
+    if peer.meeting is None:
+        return "off"
+    return "on" if peer.meeting.problem is None else peer.meeting.problem
+
+
+def _neighbour(link: Link) -> dict[str, str]:
+    address = link.channel.address
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return {"device": link.device.hex(), "name": link.channel.name, "address": f"{host}:{address.port}"}
 
 
 _ONLY_THERE = """SELECT count(*) FROM dirty d CROSS JOIN remote r ON r.workspace = d.workspace AND r.node = d.node
@@ -99,7 +114,8 @@ def state_of(peer: Peer) -> tuple[str, str]:
 def is_settled(peer: Peer) -> bool:
     """Whether the three trees are known to be equal."""
     progress, context = peer.synchronizer.progress, peer.context
-    quiet = not (progress.scanning or context.look_at_all or context.to_look_at or progress.fetching)
+    looking = progress.scanning or context.look_at_all or context.to_look_at or peer.watcher.held
+    quiet = not (looking or progress.fetching)
     return progress.online and progress.ready and quiet and context.store.dirty_count() == 0
 
 
@@ -192,11 +208,33 @@ def _explain_node(peer: Peer, node: NodeId) -> list[str]:
         author = "this device" if version and version.author == peer.context.device else "another device"
         lines.append(f"version:        {remote.version.hex()} by {author}")
         lines.append(f"in the cloud:   {_in_the_cloud(remote, step)}")
+        lines += _on_the_lan(peer, remote, local)
     if local is not None and synced is not None and synced.version is not None:
         held = versions.get(synced.version)
         own = held is not None and held.author == peer.context.device
-        lines.append(f"bytes from:     {'this device' if own else 'the cloud'}")
+        lines.append(f"bytes from:     {'this device' if own else _sources(store.fetched(node))}")
     return lines
+
+
+def _on_the_lan(peer: Peer, remote: Remote, local: Local | None) -> list[str]:
+    """Who has a version that is not in the cloud, as far as is known here."""
+    if remote.in_the_cloud or remote.version is None:
+        return []
+    links = peer.context.neighbours.holders(remote.version)
+    names = [link.channel.name or link.device.hex() for link in links]
+    if local is not None and local.content == remote.content:
+        names.insert(0, "this device")
+    return [f"on your LAN:    {', '.join(names) or 'no device that has it is linked'}"]
+
+
+def _sources(fetched: tuple[int, int, int] | None) -> str:
+    if fetched is None:
+        return "this device"
+    cloud, lan, here = fetched
+    if not cloud + lan + here:
+        return "the cloud, with its metadata"
+    shares = ((cloud, "the cloud"), (lan, "the LAN"), (here, "the version before"))
+    return ", ".join(f"{name} ({size:,} bytes)" for size, name in shares if size)
 
 
 def _unread(local: Any) -> bool:
@@ -204,7 +242,7 @@ def _unread(local: Any) -> bool:
 
 
 def _in_the_cloud(remote: Remote, step: Step | None) -> str:
-    if not remote.available:
+    if not remote.in_the_cloud:
         return "not yet: keep the device that has it on"
     if isinstance(step, Read | SendWrite):
         return "the version before; the latest change is still to be sent"
@@ -214,6 +252,8 @@ def _in_the_cloud(remote: Remote, step: Step | None) -> str:
 def _pending(step: Step | None) -> str:
     if step is None:
         return "nothing"
+    if isinstance(step, Await):
+        return "waiting: its content is neither in the cloud nor on the LAN yet"
     if isinstance(step, Wait):
         return f"waiting: {step.why}"
     return (step.__doc__ or type(step).__name__).split(".")[0].split(":")[0]

@@ -44,11 +44,13 @@ class Subscription:
         remote: RemoteTree,
         after_connect: Callable[[], Awaitable[None]],
         members_changed: Callable[[], None],
+        moved: Callable[[], None],
         local_address: LocalAddress,
         backoff: Backoff,
     ) -> None:
         """`after_connect` is awaited once REMOTE is up to date after each connection. `members_changed` is called when
-        the members of a workspace or their devices may be others than before."""
+        the members of a workspace or their devices may be others than before, `moved` when the machine slept or is on
+        another network."""
         self._machine = machine
         self._client = client
         self._synchronizer = synchronizer
@@ -56,6 +58,7 @@ class Subscription:
         self._remote = remote
         self._after_connect = after_connect
         self._members_changed = members_changed
+        self._moved = moved
         self._local_address = local_address
         self._backoff = backoff
         self._scope = trio.CancelScope()
@@ -138,8 +141,10 @@ class Subscription:
             if ahead_now - ahead > SLEPT:
                 self.reconnect("this machine was asleep")
                 self._synchronizer.look_at_everything()
+                self._moved()
             elif address_now != address:
                 self.reconnect("the network has changed")
+                self._moved()
             ahead, address = ahead_now, address_now
 
     def _ahead(self) -> float:

@@ -9,7 +9,7 @@ from protocol.identifiers import ROOT, NodeId, VersionId, WorkspaceId
 
 _LOCAL = """SELECT node, parent, name, kind, digest, executable, private, device, inode, size, mtime_ns, ctime_ns, mode,
             blocked FROM local WHERE workspace = ?"""
-_REMOTE = """SELECT r.node, parent, name, kind, place, r.version, durable, digest, mtime_ns, executable, private
+_REMOTE = """SELECT r.node, parent, name, kind, place, r.version, r.durable, digest, mtime_ns, executable, private
              FROM remote r LEFT JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
              WHERE r.workspace = ?"""
 _SYNCED = """SELECT s.node, parent, name, kind, place, s.version, digest, mtime_ns, executable, private
@@ -207,7 +207,8 @@ class TreeStore:
 
     def not_durable_count(self) -> int:
         """How many nodes' newest versions are not in the cloud yet."""
-        sql = "SELECT count(*) FROM remote WHERE workspace = ? AND durable IS NOT version"
+        sql = """SELECT count(*) FROM remote INDEXED BY remote_not_durable
+                 WHERE workspace = ? AND durable IS NOT version"""
         return int(self.database.row(sql, self.workspace)[0])
 
     def synced_count(self) -> int:
@@ -276,6 +277,17 @@ class TreeStore:
     def placing(self) -> list[Synced]:
         """The files that are being put in place, or were when a crash came."""
         return [_synced(row) for row in self.database.rows(_SYNCED.replace("synced s", "placing s"), self.workspace)]
+
+    # Where bytes came from --------------------
+
+    def put_fetched(self, node: NodeId, cloud: int, lan: int, here: int) -> None:
+        """The bytes of what a node has on this disk came from the cloud, the LAN, and files that were here."""
+        self.database.run("INSERT OR REPLACE INTO fetched VALUES (?,?,?,?,?)", self.workspace, node, cloud, lan, here)
+
+    def fetched(self, node: NodeId) -> tuple[int, int, int] | None:
+        """What `put_fetched` was told last; None of a file that was never fetched."""
+        sql = "SELECT cloud, lan, here FROM fetched WHERE workspace = ? AND node = ?"
+        return self.database.row(sql, self.workspace, node)  # type: ignore[no-any-return]
 
     # Dirty nodes --------------------
 

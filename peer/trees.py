@@ -61,8 +61,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A node as the tracker ordered it. `available` says that the content of `version` can be had now; `durable` is the
-    newest version that is in the cloud."""
+    """A node as the tracker ordered it; `durable` is the newest version that is in the cloud."""
 
     node: NodeId
     parent: NodeId
@@ -74,8 +73,8 @@ class Remote:
     durable: VersionId | None
 
     @property
-    def available(self) -> bool:
-        """Whether the head can be fetched (or needs no fetching)."""
+    def in_the_cloud(self) -> bool:
+        """Whether the head is (or there is nothing to keep there)."""
         return self.version == self.durable
 
 

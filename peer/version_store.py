@@ -1,8 +1,9 @@
 """Versions of one workspace in the client database: opened manifests, runs, what the chunker staged, what is to be
 uploaded."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cbor2
 
@@ -22,13 +23,15 @@ _REF_LENGTH = 2 * HASH_LENGTH + 4
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a file or symlink, as its manifest and list say."""
+    """One version of a file or symlink, as its manifest and list say, and when it came into the order."""
 
     id: VersionId
     node: NodeId
     author: DeviceId
     manifest: Manifest
     runs: tuple[RunId, ...]
+    revision: int = 0
+    announced_ms: int = 0  # by the tracker's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,15 @@ class Upload:
     version: VersionId
     ref: ChunkRef
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a version comes from."""
+
+    author: DeviceId
+    revision: int
+    announced_ms: int  # by the tracker's clock
 
 
 def content_of(manifest: Manifest) -> Content:
@@ -60,7 +72,9 @@ class VersionStore:
         """Keep a version."""
         content = content_of(version.manifest)
         self._database.run(
-            "INSERT OR REPLACE INTO versions VALUES (?,?,?,?,?,?,?,?,?,?)",
+            """INSERT INTO versions (workspace, version, node, author, manifest, runs, digest, mtime_ns, executable,
+                                     private, revision, announced_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
+               ON CONFLICT DO UPDATE SET revision = excluded.revision, announced_ms = excluded.announced_ms""",
             self._workspace,
             version.id,
             version.node,
@@ -71,17 +85,55 @@ class VersionStore:
             content.mtime_ns,
             content.executable,
             content.private,
+            version.revision,
+            version.announced_ms,
         )
 
     def get(self, version: VersionId) -> Version | None:
         """A version; None when it isn't kept here (any more)."""
-        sql = "SELECT node, author, manifest, runs FROM versions WHERE workspace = ? AND version = ?"
+        return self.get_many([version]).get(version)
+
+    def get_many(self, versions: Iterable[VersionId]) -> dict[VersionId, Version]:
+        """Those of `versions` that are kept here."""
+        sql = """SELECT version, node, author, manifest, runs, revision, announced_ms FROM versions
+                 WHERE workspace = ? AND version IN (??)"""
+        return {row[0]: _version(*row) for row in self._database.rows_in(sql, self._workspace, versions)}
+
+    def origins(self, versions: Iterable[VersionId]) -> dict[VersionId, "Origin"]:
+        """Who announced these versions, and when."""
+        sql = "SELECT version, author, revision, announced_ms FROM versions WHERE workspace = ? AND version IN (??)"
+        return {row[0]: Origin(*row[1:]) for row in self._database.rows_in(sql, self._workspace, versions)}
+
+    def put_orders(self, orders: Iterable[tuple[VersionId, int, int]]) -> None:
+        """Versions that are kept here have come into the order: (version, revision, milliseconds)."""
+        self._database.run_many(
+            "UPDATE versions SET revision = ?, announced_ms = ? WHERE workspace = ? AND version = ?",
+            [(revision, time_ms, self._workspace, version) for version, revision, time_ms in orders],
+        )
+
+    def known(self, versions: Iterable[VersionId]) -> set[tuple[NodeId, VersionId]]:
+        """Those of `versions` that are kept here, with the nodes that they are of."""
+        sql = "SELECT node, version FROM versions WHERE workspace = ? AND version IN (??)"
+        return set(self._database.rows_in(sql, self._workspace, versions))
+
+    def put_durable(self, versions: Iterable[VersionId]) -> None:
+        """These versions are in the cloud, or were withdrawn: nobody needs this device's copy any more."""
+        rows = [(self._workspace, version) for version in versions]
+        self._database.run_many("UPDATE versions SET durable = 1 WHERE workspace = ? AND version = ?", rows)
+        self._database.run_many("UPDATE outgoing SET version = NULL WHERE workspace = ? AND version = ?", rows)
+
+    def is_durable(self, version: VersionId) -> bool:
+        """Whether a version is known to be in the cloud."""
+        sql = "SELECT durable FROM versions WHERE workspace = ? AND version = ?"
         row = self._database.row(sql, self._workspace, version)
-        if row is None:
-            return None
-        node, author, manifest, runs = row
-        split = tuple(RunId(runs[at : at + HASH_LENGTH]) for at in range(0, len(runs), HASH_LENGTH))
-        return Version(version, node, author, decode(Manifest, manifest, MAX_MANIFEST_BYTES), split)
+        return row is not None and bool(row[0])
+
+    def not_durable(self, content: bytes) -> VersionId | None:
+        """A version with this digest that is not known to be in the cloud. One without chunks always is."""
+        sql = """SELECT version FROM versions WHERE workspace = ? AND digest = ? AND NOT durable AND length(runs) > 0
+                 ORDER BY version LIMIT 1"""
+        row = self._database.row(sql, self._workspace, content)
+        return None if row is None else row[0]
 
     def is_known(self, content: bytes) -> bool:
         """Whether a version with this digest is kept here."""
@@ -96,6 +148,7 @@ class VersionStore:
                AND version NOT IN (SELECT version FROM remote WHERE workspace = ?1 AND node = ?2 AND version NOT NULL)
                AND version NOT IN (SELECT durable FROM remote WHERE workspace = ?1 AND node = ?2 AND durable NOT NULL)
                AND version NOT IN (SELECT version FROM placing WHERE workspace = ?1 AND node = ?2)
+               AND version NOT IN (SELECT version FROM outgoing WHERE workspace = ?1 AND version NOT NULL)
             """,
             self._workspace,
             node,
@@ -169,15 +222,23 @@ class VersionStore:
             offset += ref.length
         self.want_uploads(version.id, wanted)
 
-    def next_uploads(self, limit: int) -> list[Upload]:
-        """The oldest wanted chunks."""
+    def next_uploads(self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False) -> list[Upload]:
+        """The oldest wanted chunks, without those of versions that are `waiting`."""
         sql = """SELECT position, version, chunk, key, offset, length FROM uploads
-                 WHERE workspace = ? ORDER BY position LIMIT ?"""
-        rows = self._database.rows(sql, self._workspace, limit)
-        return [
-            Upload(position, version, ChunkRef(chunk, key, length), offset)
-            for position, version, chunk, key, offset, length in rows
-        ]
+                 WHERE workspace = ? AND position > ? ORDER BY position LIMIT ?"""
+        found: list[Upload] = []
+        after, rows = -1, list[Any]()
+        while len(found) < limit:
+            rows = self._database.rows(sql, self._workspace, after, limit)
+            if not rows:
+                break
+            after = rows[-1][0]
+            found += [
+                Upload(position, version, ChunkRef(chunk, key, length), offset)
+                for position, version, chunk, key, offset, length in rows
+                if not waiting(version)
+            ]
+        return found[:limit]
 
     def uploaded(self, chunks: Iterable[ChunkId]) -> None:
         """The tracker has these chunks, or can't be given them."""
@@ -192,9 +253,32 @@ class VersionStore:
 
     def own_announced(self, author: DeviceId) -> list[VersionId]:
         """Heads that this device announced and that are not in the cloud yet."""
-        sql = """SELECT r.version FROM remote r JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
+        sql = """SELECT r.version FROM remote r INDEXED BY remote_not_durable
+                 JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
                  WHERE r.workspace = ? AND v.author = ? AND r.durable IS NOT r.version ORDER BY r.version"""
         return [row[0] for row in self._database.rows(sql, self._workspace, author)]
+
+    def spooled(self) -> list[VersionId]:
+        """Versions not known to be in the cloud whose files Shoal has replaced or removed, and keeps for that."""
+        sql = "SELECT DISTINCT version FROM outgoing WHERE workspace = ? AND version NOT NULL ORDER BY version"
+        return [row[0] for row in self._database.rows(sql, self._workspace)]
+
+    def held_announced(self, not_by: DeviceId, before_ms: int) -> list[VersionId]:
+        """Heads of others, announced before a time by the tracker's clock and not in the cloud, that are here whole."""
+        sql = """SELECT v.version FROM remote r INDEXED BY remote_not_durable
+                 JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
+                 JOIN local l ON l.workspace = r.workspace AND l.node = r.node AND NOT l.gone AND l.digest = v.digest
+                 WHERE r.workspace = ? AND r.durable IS NOT r.version AND v.author != ? AND v.announced_ms < ?
+                 ORDER BY v.version"""
+        return [row[0] for row in self._database.rows(sql, self._workspace, not_by, before_ms)]
+
+
+def _version(
+    version: VersionId, node: NodeId, author: DeviceId, manifest: bytes, runs: bytes, revision: int, announced_ms: int
+) -> Version:
+    split = tuple(RunId(runs[at : at + HASH_LENGTH]) for at in range(0, len(runs), HASH_LENGTH))
+    opened = decode(Manifest, manifest, MAX_MANIFEST_BYTES)
+    return Version(version, node, author, opened, split, revision, announced_ms)
 
 
 def _refs(data: bytes) -> Iterable[ChunkRef]:

@@ -21,6 +21,9 @@ EVERYTHING = 600.0
 """Seconds between looks at the whole folder."""
 SHUT = 60.0
 """Seconds after which a directory that couldn't be listed is tried again."""
+CHEAP, REST = 0.02, 4.0
+"""A look that took longer than CHEAP seconds is not repeated before REST times as long, however much is going on in the
+folder: a large one would be listed all over again for each few files that come."""
 RETRY = 5.0
 """Seconds until a folder that can't be watched is tried again."""
 
@@ -33,6 +36,9 @@ class Watcher:
         self._context = context
         self._events = events
         self._new: dict[Names, float] = {}
+        self._rests: dict[Names, float] = {}
+        self.held: dict[Names, float] = {}
+        """Directories in which something has changed, and when they may be looked at again."""
         self.limit: str | None = None
         """Why the folder can't be watched, when the kernel's limits are reached; it is still scanned from time to
         time."""
@@ -73,7 +79,22 @@ class Watcher:
             if path == "":
                 self.look_at_everything()
             else:
-                self._context.look_again(tuple(path.split("/")[:-1]))
+                self._note_directory(tuple(path.split("/")[:-1]))
+
+    def _note_directory(self, names: Names) -> None:
+        due = self._rests.get(names, 0.0)
+        if due <= trio.current_time():
+            self._context.look_again(names)
+        elif names not in self.held:
+            self.held[names] = due
+            self._context.wake.set()
+
+    def looked(self, directories: Iterable[Names], seconds: float) -> None:
+        """These were looked at together, which took so long."""
+        now = trio.current_time()
+        self._rests = {names: due for names, due in self._rests.items() if due > now}
+        if seconds > CHEAP:
+            self._rests |= dict.fromkeys(directories, now + REST * seconds)
 
     def found_new(self, directories: set[Names]) -> None:
         """These directories had not been seen before."""
@@ -86,10 +107,11 @@ class Watcher:
         for names in directories:
             self._new.setdefault(names[:-1], trio.current_time() + SHUT)
 
-    def second_looks(self) -> float:
-        """Ask for the second looks that are due; returns the seconds until the next one."""
+    def later_looks(self) -> float:
+        """Ask for the looks that are due by now; returns the seconds until the next one."""
         now = trio.current_time()
-        for names in [names for names, due in self._new.items() if due <= now]:
-            del self._new[names]
-            self._context.look_again(names)
-        return min(self._new.values(), default=float("inf")) - now
+        for waiting in (self._new, self.held):
+            for names in [names for names, due in waiting.items() if due <= now]:
+                del waiting[names]
+                self._context.look_again(names)
+        return min([*self._new.values(), *self.held.values()], default=float("inf")) - now

@@ -57,6 +57,11 @@ def open_chunk(ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
     """The body. `Malformed` when the bytes aren't `ref.id`'s or not `ref.length` long, `CannotOpen` for a wrong key."""
     if chunk_id(sealed) != ref.id:
         raise Malformed("a chunk does not match its id")
+    return open_verified(ref, sealed)
+
+
+def open_verified(ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
+    """The body of bytes that are known to be `ref.id`'s."""
     payload = aead.unseal(ref.key, aead.ZERO_NONCE, sealed, b"")
     if payload[:1] != STORED:
         raise Malformed(f"chunk codec {payload[:1].hex() or 'missing'} is not known")

@@ -23,6 +23,7 @@ MAX_GET_BYTES = 1 << 20
 MAX_GET_CHUNKS = MAX_GET_BYTES // (chunks.OVERHEAD + 1)
 """No more can be in MAX_GET_BYTES."""
 MAX_REASON = 200
+MAX_NAME = 64
 
 Part: TypeAlias = tuple[VersionId, int, int]
 """(version, first, count): `count` chunks of the version's list from index `first`, counted from 0."""
@@ -34,10 +35,11 @@ _PARTS = many(row(octets(ID_LENGTH), unsigned(MAX_PART_FIRST), unsigned(MAX_PART
 @message(tag=1)
 class Hello:
     """Each side's first frame: the LAN protocol versions it speaks, both ends included. They use the highest common
-    one."""
+    one. `name` is what the device is called, told to devices of the same user only."""
 
     lowest: int = wire(1, unsigned(MAX_LAN_VERSION))
     highest: int = wire(2, unsigned(MAX_LAN_VERSION))
+    name: str = wire(3, text(MAX_NAME), default="")
 
 
 @message(tag=2)

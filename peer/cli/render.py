@@ -55,8 +55,7 @@ def status_lines(status: Status) -> list[str]:
     if progress := progress_text(status):
         lines.append(f"progress {progress}")
     lines += [_workspace_line(workspace) for workspace in status["workspaces"]]
-    if status["peers"]:
-        lines.append(f"LAN      {counted(_number(status['peers']), 'device')} connected")
+    lines += _lan_lines(status)
     lines.append(f"traffic  {_traffic(status['bytes'])}")
     lines += _problem_lines(status["problems"])
     return lines
@@ -73,8 +72,12 @@ def progress_text(status: Status) -> str:
     return f"{min(done, total) * 100 // total} % ({size_text(done)} of {size_text(total)})"
 
 
-def _number(peers: Any) -> int:
-    return peers if isinstance(peers, int) else len(peers)
+def _lan_lines(status: Status) -> Iterator[str]:
+    """The devices on the LAN, or why none can be found."""
+    for peer in status["peers"]:
+        yield f"LAN      {shown(peer['name'] or peer['device'])} at {shown(peer['address'])}"
+    if status.get("lan", "on") not in ("on", "off"):
+        yield f"LAN      {shown(status['lan'])}"
 
 
 def _workspace_line(workspace: Mapping[str, Any]) -> str:

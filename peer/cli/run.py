@@ -12,6 +12,7 @@ import trio
 from peer.cli.account import home_at
 from peer.cli.options import option
 from peer.home import Home
+from peer.lan.options import PORT, LanOptions
 from peer.logs import LEVELS, logging_to
 from peer.ports import LanAddress
 from peer.system.home_files import absolute, default_folder
@@ -81,6 +82,9 @@ def _can_be_a_name(host: str) -> bool:
     help="Look for a device there as well, where there is no multicast (may be repeated; IPv6 in brackets).",
 )
 @option(
+    "--lan-port", type=click.IntRange(1, 65535), help=f"Listen here for devices on the LAN.  [default: {PORT}, if free]"
+)
+@option(
     "--lan-offline", is_flag=True, help="Serve and ask LAN devices for 24 h, not 1 h, after the tracker was last heard."
 )
 @option("--insecure-http", is_flag=True, help="Take plain http beyond this machine (tests only; remembered).")
@@ -93,6 +97,7 @@ def run(
     no_lan: bool,
     lan_peers: tuple[LanAddress, ...],
     lan_offline: bool,
+    lan_port: int | None,
     insecure_http: bool,
     log_level: str,
 ) -> None:
@@ -100,9 +105,9 @@ def run(
     place = home_at(home)
     root = default_folder() if folder is None else absolute(folder)
     place.credentials()  # nothing is made for somebody who has not logged in
-    from peer.daemon import LanOptions, run_daemon
+    from peer.daemon import run_daemon
 
-    lan = LanOptions(lan_interface, not no_lan, lan_peers, lan_offline)
+    lan = LanOptions(lan_interface, not no_lan, lan_peers, lan_offline, lan_port)
     place.prepare()
     with place.lock(), logging_to(place.log_folder, log_level):
         if insecure_http:

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 
 import trio
 
+from peer.lan.neighbours import Neighbours
 from peer.ports import Disk
 from peer.problems import Problems, printable
 from peer.quiet import Quiet
 from peer.root import Names, SyncRoot
+from peer.synchronizer.holdings import Holdings
 from peer.synchronizer.replacing import Outgoing
 from peer.tree_store import TreeStore
-from peer.trees import Local
-from peer.version_store import VersionStore
-from protocol.identifiers import DeviceId, NodeId, new_id
+from peer.trees import Local, Synced
+from peer.version_store import Origin, VersionStore
+from protocol.identifiers import DeviceId, NodeId, VersionId, new_id
 from protocol.keys import WorkspaceKeys
 from protocol.ports import Machine
 
@@ -27,6 +29,10 @@ COMING_AND_GOING = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
 SOON, QUIET_TRIES = 0.5, 5
 """After those, seconds until the next try, and how many of them nobody is told of."""
 
+STALLED_MS = 24 * 3600 * 1000
+"""Milliseconds from its announcement after which a head that is not in the cloud may have stalled."""
+STALLED_AGAIN = 3600.0
+"""Seconds until the tracker is asked again whether it has."""
 FOLLOWED = 60.0
 """Seconds for which news that come under a moved folder's old path are followed to the new one."""
 MOVES = 1000
@@ -69,7 +75,7 @@ class Context:
     turn: trio.Lock = field(default_factory=trio.Lock)
     """Held while the disk is looked at or changed, until the database knows of it."""
     counters: Counter[str] = field(default_factory=Counter)
-    """Bytes moved: "cloud_in", "cloud_out", "local" (taken from files already here)."""
+    """Bytes moved since the start: sealed chunks "lan_in" and "lan_out", packs "cloud_in" and "cloud_out"."""
     transfer: Transfer = field(default_factory=Transfer)
     to_look_at: set[Names] = field(default_factory=set)
     """Directories that turned out not to be as LOCAL says."""
@@ -85,6 +91,37 @@ class Context:
     """Nodes whose step was refused, and when to try again, by `trio.current_time()`."""
     wake: trio.Event = field(default_factory=trio.Event)
     """Set when there may be something to do."""
+    moving: dict[VersionId, float] = field(default_factory=dict)
+    """Heads that the tracker doesn't take for stalled, and until when that is believed."""
+    neighbours: Neighbours = field(init=False)
+    holdings: Holdings = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what follows from the rest."""
+        self.neighbours = Neighbours(self.keys.workspace, lambda: self.wake.set())
+        self.holdings = Holdings(self.store, self.disk, self.root)
+
+    # What the planner has to know of heads that are not in the cloud; see `Outlook`
+
+    def offered(self, version: VersionId, origin: Origin) -> bool:
+        """Whether a device on the LAN offers its content."""
+        return self.neighbours.offers(version, origin.author)
+
+    def stalled(self, version: VersionId, origin: Origin) -> bool:
+        """Whether the tracker may let it be passed over. That is for the tracker to judge; this device only knows when
+        it was announced."""
+        moving = self.moving.get(version, 0.0) > trio.current_time()
+        return not moving and self.machine.now() // 1_000_000 - origin.announced_ms >= STALLED_MS
+
+    def keeps_moving(self, version: VersionId) -> None:
+        """The tracker said that a head hasn't stalled: don't ask again for a while."""
+        self.moving = {each: until for each, until in self.moving.items() if until > trio.current_time()}
+        self.moving[version] = trio.current_time() + STALLED_AGAIN
+
+    def spare(self, synced: Synced | None) -> VersionId | None:
+        """The version in SYNCED, if the cloud isn't known to have it: its file is not to be thrown away yet."""
+        version = None if synced is None else synced.version
+        return None if version is None or self.versions.is_durable(version) else version
 
     def look_again(self, directory: Names) -> None:
         """Scan a directory before planning goes on."""
@@ -129,11 +166,12 @@ class Context:
             self.store.rename_local_node(node, NodeId(new_id(self.machine.random_bytes)))
             self.store.drop_synced(node)
 
-    def remember_outgoing(self, outgoing: Outgoing, row: Local) -> None:
-        """Something is in `.shoal/outgoing`; it is let go when it has stayed unchanged for a minute."""
+    def remember_outgoing(self, outgoing: Outgoing, row: Local, spare: VersionId | None) -> None:
+        """Something is in `.shoal/outgoing`; it is let go when it has stayed unchanged for a minute, and the version
+        `spare`, which it holds, is in the cloud."""
         print_ = outgoing.print
         self.store.database.run(
-            "INSERT OR REPLACE INTO outgoing VALUES (?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?)",
             outgoing.name,
             self.store.workspace,
             row.parent,
@@ -142,6 +180,7 @@ class Context:
             print_.size,
             print_.mtime_ns,
             self.machine.now() // 1_000_000,
+            spare,
         )
 
     def log_conflict(self, directory: Names, name: str, kept: str) -> None:

@@ -1,77 +1,46 @@
 """Fetching content: from versions to files in place.
 
 Small files share requests, one fsync barrier and one database transaction; a large one is fetched in several
-requests at once and written as they arrive. Chunks that the replaced file already has are taken from it. The whole
-file is hashed as it lies on the disk before it may come into place.
+requests at once and written as they arrive. Chunks that the replaced file already has are taken from it; devices on the
+LAN come before the cloud. The whole file is hashed as it lies on the disk before it may come into place.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import trio
+from typing import TypeVar
 
 from peer.chunker import file_digest
 from peer.ports import Descriptor
-from peer.root import Folder, open_folder
+from peer.problems import printable
+from peer.root import Folder, Names, open_folder
 from peer.synchronizer.context import Context
+from peer.synchronizer.gathering import Outcome, Sealed, Source, gather
+from peer.synchronizer.jobs import Job, Piece, Wanted, grouped, pieces_of, wanted_by
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.replacing import Changed, Placed, Target, dress, put_in_place
 from peer.synchronizer.runs import fetch_runs
+from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
 from peer.trees import Local, Remote, Synced
 from peer.version_store import Version, content_of
-from protocol.api import ChunksRequest
-from protocol.chunks import OVERHEAD, ChunkRef, open_chunk
+from protocol.chunks import chunk_id, open_verified
 from protocol.commits import SYMLINK
-from protocol.errors import CannotOpen, Malformed, WrongRoot
+from protocol.errors import CannotOpen, Malformed, ShoalError, WrongRoot
 from protocol.failpoints import failpoint
-from protocol.identifiers import MAX_REQUEST_CHUNKS, PACK_TARGET, ChunkId, NodeId
-from protocol.packs import read_index
+from protocol.identifiers import ChunkId, NodeId
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 KIND = "fetch"
 """The kind of problem this module reports."""
-GROUP_FILES, GROUP_BYTES = 200, 4 << 20
-"""Small files are fetched together up to this many files and bytes."""
-PARALLEL = 3
-"""Requests under way at once for one group."""
 ONE_BY_ONE = 8
 """Up to this many files are fsynced one by one; more share one barrier for the whole file system."""
 
 
-class Piece(NamedTuple):
-    """A chunk of a file, and where in it: offset in bytes."""
-
-    ref: ChunkRef
-    offset: int
-
-
-@dataclass(slots=True)
-class Job:
-    """One file or symlink on its way into place."""
-
-    remote: Remote
-    version: Version
-    pieces: list[Piece]
-    target: Target
-    replaced: Local | None
-    base: dict[ChunkId, Piece]
-    conflict: str
-    failure: Exception | None = None
-    placed: bool = False
-    to_come: int = 0  # bytes still to be fetched
-
-    @property
-    def temp(self) -> str:
-        """Its name in `.shoal/temp`."""
-        return self.version.id.hex()
-
-    @property
-    def size(self) -> int:
-        """Bytes in clear."""
-        return self.version.manifest.size
+class Lacking(ShoalError):
+    """Chunks of a file are not to be had now."""
 
 
 class Downloads:
@@ -90,7 +59,7 @@ class Downloads:
         runs = [run for version in versions.values() if version for run in version.runs]
         await fetch_runs(self._context, self._client, runs)
         jobs = [job for node, version in versions.items() if version and (job := self._job(node, version))]
-        return list(_grouped(jobs))
+        return list(grouped(jobs))
 
     def _job(self, node: NodeId, version: Version) -> Job | None:
         context, store = self._context, self._context.store
@@ -99,7 +68,7 @@ class Downloads:
         if remote is None or parent is None:
             return None
         try:
-            pieces = list(_pieces(context.versions.chunks(version)))
+            pieces = list(pieces_of(context.versions.chunks(version)))
         except (Malformed, CannotOpen) as error:
             self._report(remote, str(error))
             return None
@@ -107,10 +76,11 @@ class Downloads:
         if local is not None and synced is not None and synced.version is not None and local.content == synced.content:
             held = context.versions.get(synced.version)
             if held is not None and not context.versions.missing_runs(held.runs):
-                base = {piece.ref.id: piece for piece in _pieces(context.versions.chunks(held))}
+                base = {piece.ref.id: piece for piece in pieces_of(context.versions.chunks(held))}
         target = Target(parent, remote.name, None if local is None else local.print)
         conflict = self._local_steps.conflict_name(remote.parent, remote.name)
-        return Job(remote, version, pieces, target, local, base, conflict)
+        spare = None if local is None else context.spare(synced)
+        return Job(remote, version, pieces, target, local, base, conflict, spare)
 
     def _report(self, remote: Remote, reason: str) -> None:
         path = self._context.store.remote_path(remote.node) or (remote.name,)
@@ -144,52 +114,62 @@ class Downloads:
                 await self._in_thread(work)
 
     async def _assemble(self, jobs: list[Job]) -> None:
-        await self._in_thread(lambda folder: _begin(folder, jobs, self._context))
-        wanted = [(job, piece) for job in jobs if job.failure is None for piece in job.pieces]
-        wanted = [(job, piece) for job, piece in wanted if piece.ref.id not in job.base]
-        for job, piece in wanted:
-            job.to_come += piece.ref.length
+        await self._in_thread(lambda folder: _begin(folder, jobs))
+        wanted = wanted_by(job for job in jobs if job.failure is None)
         self._context.transfer.expect(sum(job.to_come for job in jobs))
         try:
-            await self._fetch_all(wanted)
+            if wanted:
+                await self._gather(wanted)
         finally:
             self._context.transfer.moved(sum(job.to_come for job in jobs))
         failpoint("peer.temp.written")
 
-    async def _fetch_all(self, wanted: list[tuple[Job, Piece]]) -> None:
-        send, receive = trio.open_memory_channel[list[tuple[Job, Piece]]](0)
-        async with trio.open_nursery() as nursery:
-            for _ in range(PARALLEL):
-                nursery.start_soon(self._fetch_requests, receive.clone())
-            receive.close()
-            async with send:
-                for request in _requests(wanted):
-                    await send.send(request)
+    async def _gather(self, wanted: Sequence[Wanted]) -> None:
+        context, neighbours = self._context, self._context.neighbours
+        sources: list[Source] = [CloudSource(self._client, context.keys.workspace)]
+        if neighbours.links:
+            await neighbours.hear([*dict.fromkeys(each.version for each in wanted)])
+            sources += (LanSource(link, neighbours) for link in neighbours.links)
+        for lost in await gather(wanted, sources, self._use):
+            for job, _ in lost.users:
+                job.failure = job.failure or Lacking("parts of it can't be had")
 
-    async def _fetch_requests(self, requests: "trio.MemoryReceiveChannel[list[tuple[Job, Piece]]]") -> None:
-        async with requests:
-            async for wanted in requests:
-                await self._fetch(wanted)
-
-    async def _fetch(self, wanted: list[tuple[Job, Piece]]) -> None:
-        workspace = self._context.keys.workspace
-        ids = tuple(dict.fromkeys(piece.ref.id for _, piece in wanted))
-        body = await self._client.fetch_chunks(ChunksRequest(workspace=workspace, chunks=ids))
-        self._context.counters["cloud_in"] += len(body)
-        held = {entry.id: body[entry.offset : entry.offset + entry.length] for entry in read_index(body, workspace)}
-        await self._in_thread(lambda folder: _write_pieces(folder, wanted, held))
-        for job, piece in wanted:
-            job.to_come -= piece.ref.length
-            self._context.transfer.moved(piece.ref.length)
-
-    async def _in_thread(self, work: Callable[[Folder], None]) -> None:
+    async def _use(self, source: Source, wanted: Sequence[Wanted], sealed: Sealed) -> Outcome:
         context = self._context
 
-        def run() -> None:
-            with open_folder(context.disk, context.root) as folder:
-                work(folder)
+        def work(folder: Folder) -> Outcome:
+            bodies = sealed()
+            context.counters["cloud_in" if source.is_cloud else "lan_in"] += sum(map(len, bodies))
+            return _write(folder, wanted, bodies, is_cloud=source.is_cloud)
 
-        await context.machine.offload(run, context.limiter)
+        outcome = Outcome()
+        try:
+            outcome = await self._in_thread(work)
+        except (CannotOpen, Malformed) as error:
+            outcome = Outcome(wrong=error)
+        missing = set(outcome.missing if outcome.wrong is None else wanted)
+        for each in wanted:
+            if each not in missing:
+                self._count(each, is_cloud=source.is_cloud)
+        return outcome
+
+    def _count(self, wanted: Wanted, *, is_cloud: bool) -> None:
+        """A chunk came. Who has it already, as two were asked, doesn't count it again."""
+        for job, piece in wanted.users:
+            length = min(job.to_come, piece.ref.length)
+            job.to_come -= length
+            job.cloud += length if is_cloud else 0
+            job.lan += 0 if is_cloud else length
+            self._context.transfer.moved(length)
+
+    async def _in_thread(self, work: Callable[[Folder], T]) -> T:
+        context = self._context
+
+        def run() -> T:
+            with open_folder(context.disk, context.root) as folder:
+                return work(folder)
+
+        return await context.machine.offload(run, context.limiter)
 
     # Placing
 
@@ -197,29 +177,20 @@ class Downloads:
         """Bring complete files into place and then record that disk and tracker agree on them."""
         wanted = [job for job in jobs if self._still_wanted(job)]
         placed: list[tuple[Job, Placed]] = []
-
-        def work(folder: Folder) -> None:
-            for job in wanted:
-                try:
-                    placed.append((job, put_in_place(folder, job.temp, job.target, job.conflict)))
-                    job.placed = True
-                except (OSError, Changed) as error:
-                    job.failure = error
-                folder.trim()
-
         store = self._context.store
         with store.database.transaction():
             for job in wanted:
                 self._context.versions.put(job.version)  # REMOTE may have gone on meanwhile and forgotten it
             store.put_placing(_agreed(job) for job in wanted)
         try:
-            await self._in_thread(work)
+            await self._in_thread(lambda folder: placed.extend(_put_in_place(folder, wanted)))
         finally:
             with store.database.transaction():
                 self._record(placed)
                 store.drop_placing(job.remote.node for job in wanted)
         if placed:
             failpoint("peer.synced.advanced")
+            self._context.neighbours.arrived([job.version.id for job, _ in placed])
 
     def _still_wanted(self, job: Job) -> bool:
         """The tracker may have moved or deleted it meanwhile, or something may have happened to it here."""
@@ -237,10 +208,11 @@ class Downloads:
         for job, result in placed:
             remote, content = job.remote, content_of(job.version.manifest)
             if job.replaced is not None and result.outgoing is not None:
-                context.remember_outgoing(result.outgoing, job.replaced)
+                context.remember_outgoing(result.outgoing, job.replaced, job.spare)
             parent = store.find(job.target.parent) or remote.parent  # it may have a new id since
             store.put_local(Local(remote.node, parent, remote.name, remote.kind, content, result.print))
             store.put_synced(_agreed(job))
+            store.put_fetched(remote.node, job.cloud, job.lan, job.here)
             context.versions.unstage(remote.node)
             if result.kept is not None:
                 context.log_conflict(job.target.parent, remote.name, result.kept)
@@ -254,6 +226,10 @@ class Downloads:
             context.look_again(job.target.parent)
         elif isinstance(job.failure, OSError):
             self._local_steps.report(node, job.failure)
+        elif isinstance(job.failure, Lacking) and job.remote.durable != job.version.id:
+            log.info(
+                "not to be had any more, and not in the cloud yet: %s", printable((*job.target.parent, job.target.name))
+            )
         else:
             self._report(job.remote, str(job.failure))
 
@@ -263,47 +239,6 @@ def _agreed(job: Job) -> Synced:
     return Synced(remote.node, remote.parent, remote.name, remote.kind, remote.place, job.version.id, None)
 
 
-def _pieces(refs: Iterable[ChunkRef]) -> Iterator[Piece]:
-    offset = 0
-    for ref in refs:
-        yield Piece(ref, offset)
-        offset += ref.length
-
-
-def _grouped(jobs: list[Job]) -> Iterator[list[Job]]:
-    group: list[Job] = []
-    size = 0
-    for job in jobs:
-        if job.size >= GROUP_BYTES:
-            yield [job]
-            continue
-        group.append(job)
-        size += job.size
-        if len(group) >= GROUP_FILES or size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _requests(wanted: list[tuple[Job, Piece]]) -> Iterator[list[tuple[Job, Piece]]]:
-    """Cut into requests of about PACK_TARGET bytes. A chunk that several files have is asked for once."""
-    users: dict[ChunkId, list[tuple[Job, Piece]]] = {}
-    for job, piece in wanted:
-        users.setdefault(piece.ref.id, []).append((job, piece))
-    request: list[tuple[Job, Piece]] = []
-    chunks = size = 0
-    for pieces in users.values():
-        length = pieces[0][1].ref.length + OVERHEAD
-        if request and (size + length > PACK_TARGET or chunks >= MAX_REQUEST_CHUNKS):
-            yield request
-            request, chunks, size = [], 0, 0
-        request.extend(pieces)
-        chunks, size = chunks + 1, size + length
-    if request:
-        yield request
-
-
 # In the thread
 
 
@@ -311,7 +246,7 @@ def _each(jobs: Iterable[Job]) -> Iterator[Job]:
     return (job for job in jobs if job.failure is None)
 
 
-def _begin(folder: Folder, jobs: list[Job], context: Context) -> None:
+def _begin(folder: Folder, jobs: list[Job]) -> None:
     """Make the temporary files, with what is at hand: inline content, link texts, chunks of the file to be replaced."""
     for job in _each(jobs):
         try:
@@ -319,20 +254,20 @@ def _begin(folder: Folder, jobs: list[Job], context: Context) -> None:
             if job.remote.kind == SYMLINK:
                 folder.disk.make_symlink(job.version.manifest.link or "", folder.temp, job.temp)
             else:
-                _begin_file(folder, job, context)
+                _begin_file(folder, job)
         except OSError as error:
             job.failure = error
         folder.trim()
 
 
-def _begin_file(folder: Folder, job: Job, context: Context) -> None:
+def _begin_file(folder: Folder, job: Job) -> None:
     disk = folder.disk
     descriptor = disk.create_file(folder.temp, job.temp, 0o600)
     try:
         if job.version.manifest.inline is not None:
             disk.write_at(descriptor, job.version.manifest.inline, 0)
         if job.base:
-            context.counters["local"] += _copy_from_base(folder, job, descriptor)
+            job.here = _copy_from_base(folder, job, descriptor)
     finally:
         disk.close(descriptor)
 
@@ -353,23 +288,59 @@ def _copy_from_base(folder: Folder, job: Job, descriptor: Descriptor) -> int:
     return copied
 
 
-def _write_pieces(folder: Folder, wanted: list[tuple[Job, Piece]], held: dict[ChunkId, bytes]) -> None:
-    disk = folder.disk
-    opened: dict[str, Descriptor] = {}
+def _write(
+    folder: Folder, wanted: Sequence[Wanted], bodies: Sequence[bytes | memoryview], *, is_cloud: bool
+) -> Outcome:
+    """Hold each chunk against its id, open it, and write it wherever it belongs."""
+    writer, missing = _Writer(folder), list[Wanted]()
     try:
-        for job, piece in wanted:
-            if job.failure is not None:
-                continue
-            try:
-                body = open_chunk(piece.ref, held.get(piece.ref.id, b""))
-                if job.temp not in opened:
-                    opened[job.temp] = disk.open_for_writing(folder.temp, job.temp)
-                disk.write_at(opened[job.temp], body, piece.offset)
-            except (OSError, Malformed, CannotOpen) as error:
-                job.failure = error
+        for each, sealed in zip(wanted, bodies, strict=True):
+            if not sealed:
+                missing.append(each)
+            elif chunk_id(sealed) == each.ref.id:
+                writer.write(each, sealed)
+            elif is_cloud:
+                missing.append(each)
+            else:
+                return Outcome(wrong=Malformed("it sent a chunk that isn't what its id says"))
     finally:
-        for descriptor in opened.values():
-            disk.close(descriptor)
+        writer.close()
+    return Outcome(missing)
+
+
+class _Writer:
+    """Keeps the file open that was written last: chunks of one file come together."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._temp: str | None = None
+        self._descriptor: Descriptor | None = None
+
+    def write(self, wanted: Wanted, sealed: bytes | memoryview) -> None:
+        try:
+            body = open_verified(wanted.ref, sealed)
+        except (Malformed, CannotOpen) as error:  # the version's author sealed it so
+            for job, _ in wanted.users:
+                job.failure = job.failure or error
+            return
+        for job, piece in wanted.users:
+            if job.failure is None:
+                try:
+                    self._folder.disk.write_at(self._open(job.temp), body, piece.offset)
+                except OSError as error:
+                    job.failure = error
+
+    def _open(self, temp: str) -> Descriptor:
+        if self._descriptor is None or temp != self._temp:
+            self.close()
+            self._descriptor = self._folder.disk.open_for_writing(self._folder.temp, temp)
+            self._temp = temp
+        return self._descriptor
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            self._folder.disk.close(self._descriptor)
+        self._descriptor = None
 
 
 def _finish(folder: Folder, jobs: list[Job]) -> None:
@@ -402,6 +373,26 @@ def _verify_and_dress(folder: Folder, job: Job, *, sync: bool) -> None:
             disk.fsync(descriptor)
     finally:
         disk.close(descriptor)
+
+
+def _put_in_place(folder: Folder, jobs: list[Job]) -> Iterator[tuple[Job, Placed]]:
+    """Swap all of them in, then make that last: one fsync for each folder that they went to."""
+    placed: dict[Names, list[tuple[Job, Placed]]] = {}
+    for job in jobs:
+        try:
+            done = put_in_place(folder, job.temp, job.target, job.conflict)
+            placed.setdefault(job.target.parent, []).append((job, done))
+            job.placed = True
+        except (OSError, Changed) as error:
+            job.failure = error
+        folder.trim()
+    for parent, files in placed.items():
+        try:
+            folder.disk.fsync(folder.directory(parent))
+            yield from files
+        except OSError as error:
+            for job, _ in files:
+                job.failure = error
 
 
 def _discard(folder: Folder, name: str) -> None:

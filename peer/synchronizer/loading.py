@@ -4,12 +4,14 @@ Set by set rather than node by node, so that a thousand dirty nodes cost some te
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from peer.synchronizer.slices import Slice
 from peer.tree_store import TreeStore
 from peer.trees import Local, Remote, Synced
+from peer.version_store import Origin, VersionStore
 from protocol.commits import DIRECTORY
-from protocol.identifiers import ROOT, NodeId
+from protocol.identifiers import ROOT, NodeId, VersionId
 
 # CROSS JOIN fixes the order: with hundreds of nodes SQLite would rather read the other table whole, 700 times as slow.
 _HOLDERS_THERE = """SELECT r.node FROM local l CROSS JOIN remote r
@@ -22,8 +24,20 @@ _CHILDREN_HERE = "SELECT node FROM local WHERE workspace = ? AND parent IN (??) 
 _CHILDREN_THERE = "SELECT node FROM remote WHERE workspace = ? AND parent IN (??)"
 
 
-def load_slice(store: TreeStore, dirty: list[NodeId]) -> Slice:
-    """The slice on which the steps of `dirty` can be decided."""
+class Outlook(Protocol):
+    """What is known of heads that are not in the cloud, outside the trees."""
+
+    def offered(self, version: VersionId, origin: Origin) -> bool:
+        """Whether a device on the LAN offers its content."""
+        ...
+
+    def stalled(self, version: VersionId, origin: Origin) -> bool:
+        """Whether it has been on its way for so long that the tracker may let it be passed over."""
+        ...
+
+
+def load_slice(store: TreeStore, dirty: list[NodeId], outlook: Outlook | None = None) -> Slice:
+    """The slice on which the steps of `dirty` can be decided. Without an `outlook` only the cloud has contents."""
     known: set[NodeId] = set()
     local: dict[NodeId, Local] = {}
     remote: dict[NodeId, Remote] = {}
@@ -35,7 +49,24 @@ def load_slice(store: TreeStore, dirty: list[NodeId]) -> Slice:
         remote |= store.remotes(fresh)
         synced |= store.synceds(fresh)
         fresh = sorted(set(_named_by(store, fresh, local, remote)) - known)
-    return Slice(dirty, local, remote, synced)
+    view = Slice(dirty, local, remote, synced)
+    _load_origins(store, view, outlook)
+    return view
+
+
+def _load_origins(store: TreeStore, view: Slice, outlook: Outlook | None) -> None:
+    """Of nodes whose head is not in the cloud: what the planner has to know of their versions."""
+    apart = [row for row in view.remote.values() if not row.in_the_cloud]
+    if not apart:
+        return
+    synced = [view.synced[row.node].version for row in apart if row.node in view.synced]
+    named = {*(row.version for row in apart), *(row.durable for row in apart), *synced} - {None}
+    origins = VersionStore(store.database, store.workspace).origins(version for version in named if version)
+    view.revisions = {version: origin.revision for version, origin in origins.items()}
+    heads = {row.version: origins[row.version] for row in apart if row.version in origins}
+    if outlook is not None:
+        view.offered = {version for version, origin in heads.items() if version and outlook.offered(version, origin)}
+        view.stalled = {version for version, origin in heads.items() if version and outlook.stalled(version, origin)}
 
 
 def _named_by(

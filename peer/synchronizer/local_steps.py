@@ -224,9 +224,10 @@ class LocalSteps:
         target = self._target(row)
         if row.kind == DIRECTORY:
             return await self._remove_directory(row, target)
+        spare = self._context.spare(self._store.synced(node))
         outgoing = await self._on_disk(lambda folder: take_away(folder, target))
         with self._store.database.transaction():
-            self._context.remember_outgoing(outgoing, row)
+            self._context.remember_outgoing(outgoing, row, spare)
             self._gone(node)
         return True
 

@@ -1,5 +1,8 @@
 """`.shoal/outgoing`: what was replaced or removed waits until nobody can be writing to it, then goes (design §7).
 
+It waits longer while it holds a version that is not in the cloud: this device may be the only one that can still bring
+it there.
+
 An editor may hold a file open that Shoal has swapped out. What it writes then lands in the file that waits here; such a
 file is not let go but comes back as a conflict copy.
 """
@@ -60,7 +63,8 @@ class OutgoingRoom:
         # When the clock jumped back, the minute begins anew: it must neither end early nor last for years.
         database.run("UPDATE outgoing SET since_ms = ?1 WHERE since_ms > ?1", now)
         rows = database.rows(
-            "SELECT name, parent, original, inode, size, mtime_ns FROM outgoing WHERE workspace = ? AND since_ms <= ?",
+            """SELECT name, parent, original, inode, size, mtime_ns FROM outgoing
+               WHERE workspace = ? AND since_ms <= ? AND version IS NULL""",
             context.store.workspace,
             now - KEPT_MS,
         )
@@ -97,9 +101,10 @@ class OutgoingRoom:
         for found in await context.machine.offload(work, context.limiter):
             published = context.versions.is_known(found.digest)
             print_ = found.print if published else (0, 0, 0)
+            spare = context.versions.not_durable(found.digest)
             context.store.database.run(
-                "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?)",
-                *(found.name, context.store.workspace, ROOT, found.name, *print_, now),
+                "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?)",
+                *(found.name, context.store.workspace, ROOT, found.name, *print_, now, spare),
             )
 
 

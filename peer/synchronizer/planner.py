@@ -8,6 +8,7 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
      1  none of L, R                          forgotten
      2  L only                                new here: sent, unless its name is taken (10)
      3  R only                                new there: made here, once its folder, its name and its content are there
+        3.1  its head can't be had            the durable head until it can; without one it is awaited
      4  L, S; not R                           deleted there
         4.1  its bytes changed here           kept as a new node (edit beats delete)
         4.2  a folder with something worth keeping inside: kept as a new node
@@ -22,10 +23,12 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
         6.3  names that wait for each other   one of them steps aside
      7  L and R at one place, same content    agreed
      8  changed on one side only              sent or fetched
+        8.1  the head there can't be had      the durable head, if it is newer than what is here; else it is awaited
      9  changed on both sides
         9.1  same bytes                       the tracker's time and permissions win
         9.2  other bytes on one side only     sent or fetched, with that side's time and permissions
         9.3  otherwise                        ours becomes a conflict copy, theirs is fetched
+        9.4  the head there can't be had      awaited; once it has stalled, ours is sent as made on the durable head
     10  the name that L has or wants belongs to another at the tracker
         10.1 both are new folders, or new with the same bytes: ours takes over the other's id
         10.2 the other leaves that name in the same commit: sent
@@ -38,6 +41,7 @@ from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
     Adopt,
     Agree,
+    Await,
     Clean,
     Fetch,
     Forget,
@@ -131,8 +135,7 @@ class _Planner:
             return Wait(node, "its name is taken here")
         if remote.kind == DIRECTORY:
             return MakeDirectory(node)
-        version = _fetchable(remote, None)
-        return Wait(node, "not in the cloud yet") if version is None else Fetch(node, version)
+        return self._fetch(remote, None)
 
     def _parent_will_be_there(self, parent: NodeId) -> bool:
         return parent == ROOT or parent in self.view.remote or self._will(parent, SendCreate)
@@ -315,13 +318,34 @@ class _Planner:
             return SetAttributes(node)
         base = None if synced is None else synced.content
         if base is not None and base.same_bytes(local.content):  # 8, there; 9.2, there
-            version = _fetchable(remote, synced)
-            return Wait(node, "not in the cloud yet") if version is None else Fetch(node, version)
+            return self._fetch(remote, synced)
         if base is not None and base.same_bytes(remote.content):  # 9.2, here
             return SendWrite(node)
-        if not remote.available:
-            return Wait(node, "not in the cloud yet")
-        return SetAside(node, renew=True)  # 9.3
+        return SetAside(node, renew=True) if self._to_be_had(remote) else self._despite_head(remote, synced)  # 9.3
+
+    def _to_be_had(self, remote: Remote) -> bool:
+        return remote.in_the_cloud or remote.version in self.view.offered
+
+    def _fetch(self, remote: Remote, synced: Synced | None) -> Step:
+        assert remote.version is not None
+        if self._to_be_had(remote):
+            return Fetch(remote.node, remote.version)
+        durable = remote.durable  # 3.1, 8.1
+        if durable is None or (synced is not None and not self._is_newer(durable, synced.version)):
+            return Await(remote.node, remote.version)
+        return Fetch(remote.node, durable)
+
+    def _is_newer(self, version: VersionId, held: VersionId | None) -> bool:
+        """What is here may have come over the LAN and be newer than what is in the cloud."""
+        revisions = self.view.revisions
+        return held is None or revisions.get(version, 0) > revisions.get(held, 0)
+
+    def _despite_head(self, remote: Remote, synced: Synced | None) -> Step:  # 9.4
+        assert remote.version is not None
+        on_durable = synced is not None and synced.version is not None and synced.version == remote.durable
+        if on_durable and remote.version in self.view.stalled:
+            return SendWrite(remote.node, skip=True)
+        return Await(remote.node, remote.version)
 
     # Case 10 --------------------
 
@@ -360,18 +384,12 @@ def _agree(remote: Remote, synced: Synced | None) -> Step:
     return Clean(remote.node)
 
 
-def _fetchable(remote: Remote, synced: Synced | None) -> VersionId | None:
-    """The version to fetch: the head, or while that can't be had the newest durable one, unless it is here already."""
-    if remote.durable is None or (synced is not None and synced.version == remote.durable):
-        return None
-    return remote.durable
-
-
 # The order of a plan --------------------
 
 _ORDER: tuple[type[Step], ...] = (
     Clean,
     Wait,
+    Await,
     Agree,
     Forget,
     Renew,

@@ -135,4 +135,4 @@ class Pulling:
             if entry.commit is not None and entry.commit.device == self._context.device:
                 row = database.row("SELECT body FROM outbox WHERE workspace = ? AND id = ?", workspace, entry.commit.id)
                 if row is not None:
-                    self._remote.accept(decode_commit(row[0]), self._context.device)
+                    self._remote.accept(decode_commit(row[0]), entry, self._context.device)

@@ -74,7 +74,8 @@ def check_target(folder: Folder, target: Target) -> Descriptor:
 
 def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Placed:
     """Bring `.shoal/temp/TEMP`, complete and fsynced, to its target. An edit that lands between the last check and the
-    swap is kept under the name `conflict` beside it. `Changed` when the target is not as expected."""
+    swap is kept under the name `conflict` beside it. `Changed` when the target is not as expected. It stays there after
+    a power cut once the folder has been fsynced, which is the caller's part: many files share one."""
     disk = folder.disk
     parent = check_target(folder, target)
     before = fingerprint(disk.stat(folder.temp, temp))
@@ -87,7 +88,6 @@ def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Pl
         label = _swap(folder, temp, parent, target.name)
         failpoint("peer.swap.done")
         outgoing, kept = _judge_swapped(folder, label, parent, target.expected, conflict)
-    disk.fsync(parent)
     return Placed(_print_in_place(disk, parent, target.name, before), outgoing, kept)
 
 

@@ -12,9 +12,10 @@ from peer.chunker import Staged
 from peer.remote import Cursor, RemoteTree, own_entry
 from peer.root import open_folder
 from peer.synchronizer.context import Context
-from peer.synchronizer.steps import Send, SendCreate, SendDelete, SendMove
+from peer.synchronizer.steps import Send, SendCreate, SendDelete, SendMove, SendWrite
 from peer.tracker_client import DeviceClient
 from peer.trees import Local, Remote
+from peer.version_store import Version
 from protocol.api import COMMIT, CommitRefusal, CommitReply, FailedOperation
 from protocol.codec import decode, encode
 from protocol.commits import (
@@ -44,6 +45,7 @@ from protocol.identifiers import (
     ContentHash,
     NodeId,
     PlaceMark,
+    RunId,
     TrackerEpoch,
     VersionId,
     new_id,
@@ -75,24 +77,36 @@ class _Draft:
 
     nodes: list[NodeId] = field(default_factory=list)
     operations: list[bytes] = field(default_factory=list)
-    runs: dict[bytes, bytes] = field(default_factory=dict)
+    runs: dict[RunId, bytes] = field(default_factory=dict)
+    versions: list[Version] = field(default_factory=list)
     size: int = 0
 
-    def add(self, node: NodeId, operation: Operation, runs: Iterable[SealedRun]) -> None:
-        data = encode_operation(operation)
-        fresh = {run.id: run.body for run in runs if run.id not in self.runs}
+    def add(self, node: NodeId, made: "_Made") -> None:
+        data = encode_operation(made.operation)
+        fresh = {run.id: run.body for run in made.runs if run.id not in self.runs}
+        if made.version is not None:
+            self.versions.append(made.version)
         self.nodes.append(node)
         self.operations.append(data)
-        self.runs |= {bytes(run): body for run, body in fresh.items()}
+        self.runs |= fresh
         self.size += len(data) + sum(len(body) for body in fresh.values()) + 16
 
     def without(self, failed: set[int]) -> "_Draft":
-        rest = _Draft(runs=self.runs, size=self.size)
+        rest = _Draft(runs=self.runs, versions=self.versions, size=self.size)
         for index, (node, operation) in enumerate(zip(self.nodes, self.operations, strict=True)):
             if index not in failed:
                 rest.nodes.append(node)
                 rest.operations.append(operation)
         return rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An operation, the version that it brings, and the runs that this names."""
+
+    operation: Operation
+    version: Version | None = None
+    runs: tuple[SealedRun, ...] = ()
 
 
 class Sending:
@@ -157,38 +171,38 @@ class Sending:
             made = self._operation(step, planned.get(step.node))
             if made is None:
                 continue
-            draft.add(step.node, *made)
+            draft.add(step.node, made)
             if len(draft.operations) >= MAX_COMMIT_OPERATIONS or draft.size >= COMMIT_TARGET - 300_000:
                 yield draft
                 draft = _Draft()
         if draft.operations:
             yield draft
 
-    def _operation(self, step: Send, planned: Remote | None) -> tuple[Operation, tuple[SealedRun, ...]] | None:
-        """The operation that a step asks for, and the runs it names; None when the ground has shifted."""
+    def _operation(self, step: Send, planned: Remote | None) -> "_Made | None":
+        """The operation that a step asks for; None when the ground has shifted."""
         node, store = step.node, self._context.store
         local, remote = store.local(node), store.remote(node)
         if _marks(remote) != _marks(planned):
             return None
         if isinstance(step, SendDelete):
-            return None if remote is None else (self._delete(node, remote.place, remote.version), ())
+            return None if remote is None else _Made(self._delete(node, remote.place, remote.version))
         if local is None:
             return None
         if isinstance(step, SendMove):
             if remote is None:
                 return None
-            return Move(node=node, base=remote.place, place=self._place(local), kind=local.kind), ()
+            return _Made(Move(node=node, base=remote.place, place=self._place(local), kind=local.kind))
         if isinstance(step, SendCreate) and local.kind == DIRECTORY:
-            return Create(node=node, kind=DIRECTORY, place=self._place(local)), ()
+            return _Made(Create(node=node, kind=DIRECTORY, place=self._place(local)))
         sealed = self._content(local)
         if sealed is None:
             return None
-        content, runs = sealed
+        content, version, runs = sealed
         if isinstance(step, SendCreate):
-            return Create(node=node, kind=local.kind, place=self._place(local), content=content), runs
-        if remote is None or remote.version is None:
-            return None
-        return Write(node=node, base=remote.version, content=content), runs
+            create = Create(node=node, kind=local.kind, place=self._place(local), content=content)
+            return _Made(create, version, runs)
+        base = None if remote is None else remote.durable if _skips(step) else remote.version
+        return None if base is None else _Made(Write(node=node, base=base, content=content), version, runs)
 
     def _place(self, local: Local) -> Place:
         context = self._context
@@ -199,7 +213,7 @@ class Sending:
         mark = PlaceMark(new_id(self._context.machine.random_bytes))
         return Delete(node=node, base=place, mark=mark, content_base=version)
 
-    def _content(self, local: Local) -> tuple[Content, tuple[SealedRun, ...]] | None:
+    def _content(self, local: Local) -> tuple[Content, Version, tuple[SealedRun, ...]] | None:
         context, keys = self._context, self._context.keys.newest
         runs: tuple[SealedRun, ...] = ()
         if local.kind == SYMLINK:
@@ -216,7 +230,8 @@ class Sending:
             manifest = _file_manifest(staged, runs)
         ids = tuple(run.id for run in runs)
         sealed = seal_manifest(keys, context.keys.workspace, local.node, manifest, ids, context.machine.random_bytes)
-        return Content(version=sealed.version, manifest=sealed.sealed, runs=ids), runs
+        version = Version(sealed.version, local.node, context.device, manifest, ids)
+        return Content(version=sealed.version, manifest=sealed.sealed, runs=ids), version, runs
 
     def _link(self, local: Local) -> str | None:
         context = self._context
@@ -251,9 +266,13 @@ class Sending:
             runs=tuple(draft.runs.values()),
             signing_key=self._signing_key,
         )
-        context.store.database.run(
-            "INSERT INTO outbox VALUES (?,?,?)", context.keys.workspace, commit.id, encode(commit)
-        )
+        with context.store.database.transaction():
+            sql = "INSERT INTO outbox VALUES (?,?,?)"
+            context.store.database.run(sql, context.keys.workspace, commit.id, encode(commit))
+            # From now on a device on the LAN may ask for them: it may hear of the commit before its answer is here.
+            context.versions.put_runs(draft.runs.items())
+            for version in draft.versions:
+                context.versions.put(version)
         failpoint("peer.commit.stored")
         return commit
 
@@ -283,10 +302,12 @@ class Sending:
         with context.store.database.transaction():
             sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
             if context.store.database.row(sql, commit.workspace, commit.id) is not None:
-                self._remote.accept(commit, context.device)
+                delta = _own_delta(commit, reply, cursor, context)
+                self._remote.accept(commit, delta.entries[0], context.device)
                 if reply.revision > cursor.revision:
-                    self._remote.show_own(_own_delta(commit, reply, cursor, context), cursor)
+                    self._remote.show_own(delta, cursor)
             self._want_missing(reply)  # also when a delta brought the commit before the answer did
+        context.neighbours.arrived(reply.announced)
         failpoint("peer.commit.settled")
         return reply.since > cursor.revision or cursor.tracker_epoch is None
 
@@ -310,13 +331,16 @@ class Sending:
         if detail.epoch is not None:
             return everything
         for failed in detail.operations:
-            self._settle_failure(draft, failed)
+            if failed.index < len(draft.nodes):
+                self._settle_failure(draft, failed)
         return {failed.index for failed in detail.operations} or everything
 
     def _settle_failure(self, draft: _Draft, failed: FailedOperation) -> None:
-        if failed.index >= len(draft.nodes):
-            return
         log.debug("refused: %s", failed.reason)
+        operation = decode_operation(draft.operations[failed.index])
+        remote = self._context.store.remote(operation.node)
+        if isinstance(operation, Write) and remote is not None and remote.version not in (None, operation.base):
+            self._context.keeps_moving(remote.version)
         if failed.reason in PERSONAL:
             self._report(draft.nodes[failed.index], *PERSONAL[failed.reason])
         elif failed.reason == "node-exists" and failed.state is not None and failed.state.deleted:
@@ -345,6 +369,10 @@ class Sending:
         self._context.store.database.run(
             "DELETE FROM outbox WHERE workspace = ? AND id = ?", commit.workspace, commit.id
         )
+
+
+def _skips(step: Send) -> bool:
+    return isinstance(step, SendWrite) and step.skip
 
 
 def _marks(remote: Remote | None) -> tuple[PlaceMark, VersionId | None] | None:

@@ -3,13 +3,16 @@
 It is closed over what the decisions read: the dirty nodes in all three trees; the ancestors of each place they have;
 what stands under the names they have or want, with all three rows of those; and everything below a directory that is
 to be deleted. `plan(slice)` is then `plan(whole)` restricted to the dirty nodes, which a property test shows.
+
+Of heads that are not in the cloud it says beside what else is known of them: who offers them, whether they have
+stalled, and in which order versions came.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from peer.trees import Local, Remote, Synced
-from protocol.identifiers import ROOT, NodeId
+from protocol.identifiers import ROOT, NodeId, VersionId
 
 Placed = Local | Remote
 
@@ -22,6 +25,12 @@ class Slice:
     local: dict[NodeId, Local] = field(default_factory=dict)
     remote: dict[NodeId, Remote] = field(default_factory=dict)
     synced: dict[NodeId, Synced] = field(default_factory=dict)
+    offered: set[VersionId] = field(default_factory=set)
+    """Heads not in the cloud that a device on the LAN offers."""
+    stalled: set[VersionId] = field(default_factory=set)
+    """Heads not in the cloud that have been on their way for so long that the tracker lets them be passed over."""
+    revisions: dict[VersionId, int] = field(default_factory=dict)
+    """When they came, of the versions of nodes whose head is not in the cloud."""
 
     def __post_init__(self) -> None:
         """Index by place."""

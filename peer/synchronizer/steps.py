@@ -117,9 +117,11 @@ class SendCreate:
 
 @dataclass(frozen=True, slots=True)
 class SendWrite:
-    """Tell the tracker of new content."""
+    """Tell the tracker of new content. With `skip` it is made on the durable head, and passes over a head that has
+    stalled."""
 
     node: NodeId
+    skip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +150,21 @@ class Clean:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Something has to happen first: another node's step, or the arrival of content."""
+    """Another node's step has to come first."""
 
     node: NodeId
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Await:
+    """The content of `version` is not to be had yet: it is not in the cloud, and nobody on the LAN offers it."""
+
+    node: NodeId
+    version: VersionId
+
+
 Send: TypeAlias = SendCreate | SendWrite | SendMove | SendDelete
 LocalStep: TypeAlias = MakeDirectory | Fetch | SetAttributes | MoveLocal | StepAside | SetAside | RemoveLocal
 Bookkeeping: TypeAlias = Agree | Forget | Renew | Adopt
-Step: TypeAlias = Bookkeeping | Read | LocalStep | Send | Clean | Wait
+Step: TypeAlias = Bookkeeping | Read | LocalStep | Send | Clean | Wait | Await

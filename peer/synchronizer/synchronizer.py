@@ -15,7 +15,8 @@ from peer.indexer import Indexer
 from peer.merging import MergeCount, count_merge
 from peer.root import Names
 from peer.synchronizer.context import Context
-from peer.synchronizer.downloads import Downloads, Job
+from peer.synchronizer.downloads import Downloads
+from peer.synchronizer.jobs import Job
 from peer.synchronizer.loading import load_slice
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.planner import ground, plan
@@ -26,6 +27,7 @@ from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
     Adopt,
     Agree,
+    Await,
     Clean,
     Fetch,
     Forget,
@@ -42,7 +44,6 @@ from peer.synchronizer.steps import (
     SetAttributes,
     Step,
     StepAside,
-    Wait,
 )
 from peer.watcher import Watcher
 from protocol.errors import BadSignature, Malformed, Problem, Refused, ShoalError, Unreachable, WrongRoot, reason_of
@@ -60,7 +61,7 @@ ERROR_RETRY = 5.0
 
 _SENDS = (SendCreate, SendMove, SendWrite, SendDelete)
 _LOCAL = (MakeDirectory, MoveLocal, StepAside, SetAside, SetAttributes, RemoveLocal)
-_COMING = (Fetch, MakeDirectory, MoveLocal, StepAside, SetAttributes, RemoveLocal)
+_COMING = (Fetch, Await, MakeDirectory, MoveLocal, StepAside, SetAttributes, RemoveLocal)
 
 
 @dataclass
@@ -184,7 +185,7 @@ class Synchronizer:
     async def _look(self) -> float:
         """Bring LOCAL up to date where something may have changed."""
         context = self._context
-        pause = self._watcher.second_looks()
+        pause = self._watcher.later_looks()
         while context.look_at_all or context.to_look_at:
             directories, context.to_look_at = context.followed(context.to_look_at), set()
             everything, context.look_at_all = context.look_at_all, False
@@ -194,7 +195,7 @@ class Synchronizer:
                 context.look_at_all |= everything
                 context.to_look_at |= directories
                 raise
-        return min(pause, self._watcher.second_looks())
+        return min(pause, self._watcher.later_looks())
 
     async def _look_at(self, directories: set[Names] | None) -> None:
         """Look at these directories, or with None at everything."""
@@ -204,6 +205,7 @@ class Synchronizer:
             self.progress.scanning = False
         else:
             self._watcher.found_new(await self._indexer.scan(directories))
+            self._watcher.looked(directories, self._indexer.took)
         self._watcher.found_shut(self._indexer.unlisted | self._indexer.unseen)
 
     # Planning and carrying out
@@ -254,7 +256,7 @@ class Synchronizer:
             return False, min(waiting.values(), default=float("inf"))
         store = self._context.store
         with store.database.transaction():
-            view = load_slice(store, free)
+            view = load_slice(store, free, self._context)
             steps = plan(view)
             store.mark_clean(step.node for step in steps if isinstance(step, Clean))
             progressed = self._keep_books(steps)
@@ -267,8 +269,8 @@ class Synchronizer:
                 progressed = done or progressed
                 if done and isinstance(step, MakeDirectory):
                     self._watcher.found_new(self._places(step.node))
+        await self._fetch(steps, nursery)
         if self.progress.online:
-            await self._fetch([step for step in steps if isinstance(step, Fetch)], nursery)
             sent, held = await self._send(view, steps)
             progressed, later = progressed or sent, min(later, held)
         now = trio.current_time()
@@ -316,8 +318,15 @@ class Synchronizer:
             changed = True
         return changed
 
-    async def _fetch(self, steps: list[Fetch], nursery: trio.Nursery) -> None:
-        for group in await self._downloads.groups(steps):
+    async def _fetch(self, steps: list[Step], nursery: trio.Nursery) -> None:
+        """Begin to fetch, and tell the LAN at once what is wanted: who uploads it may then wait. Without the tracker
+        only what a device on the LAN has said to hold."""
+        fetches = [step for step in steps if isinstance(step, Fetch)]
+        neighbours = self._context.neighbours
+        neighbours.ask(step.version for step in steps if isinstance(step, Fetch | Await))
+        if not self.progress.online:
+            fetches = [step for step in fetches if neighbours.holders(step.version)]
+        for group in await self._downloads.groups(fetches):
             self.progress.fetching.update(job.remote.node for job in group)
             nursery.start_soon(self._fetch_group, group)
 
@@ -369,4 +378,4 @@ def _first(group: BaseExceptionGroup[OSError]) -> OSError:
 
 def is_coming(step: Step) -> bool:
     """Whether a step brings something from the tracker to this disk."""
-    return isinstance(step, _COMING) or (isinstance(step, Wait) and "cloud" in step.why)
+    return isinstance(step, _COMING)

@@ -1,24 +1,24 @@
-"""Uploading: chunks that the tracker lacks, read again from the synced files, sealed again, sent in packs.
+"""Uploading: chunks that the tracker lacks, made again from the files, sent in packs.
 
-There is no second copy of anything: a chunk whose file has changed meanwhile can't be had any more, and is left to the
-version that the change makes.
+The tracker leases a version's missing chunks to one device at a time: its author at first, another that holds it if the
+author stops. While a device on the LAN waits for a version, its chunks go there first. A chunk whose file has changed
+meanwhile can't be had any more, and is left to the version that the change makes.
 """
 
 import logging
-from dataclasses import dataclass
 
 import trio
 
-from peer.root import Names, open_folder
 from peer.synchronizer.context import Context
+from peer.synchronizer.holdings import Stored
 from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
 from peer.version_store import Upload
-from protocol.api import LEASE, LeaseRequest
-from protocol.chunks import OVERHEAD, reseal_chunk
+from protocol.api import LEASE, WITHDRAW, LeaseReply, LeaseRequest, WithdrawRequest
+from protocol.chunks import OVERHEAD
 from protocol.errors import Code, Refused
 from protocol.failpoints import failpoint
-from protocol.identifiers import PACK_TARGET, ChunkId, VersionId
+from protocol.identifiers import PACK_TARGET, VersionId
 from protocol.packs import build_pack
 
 log = logging.getLogger(__name__)
@@ -27,70 +27,104 @@ LOOK_AHEAD = 1024
 VERSIONS_AT_ONCE = 1000
 PARALLEL = 2
 """Packs under way at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a version's bytes are: a file in the folder."""
-
-    parent: Names
-    name: str
+RESCUE_MS = 90_000
+"""Milliseconds from its announcement after which another device's version may need this one's help."""
+GIVE_UP = 300.0
+"""Seconds after which a version is withdrawn whose bytes this device, its author, has lost and can't replace."""
 
 
 class Uploads:
-    """Sends what the tracker asked for, whenever there is any."""
+    """Sends what the tracker lacks, whenever there is any."""
 
     def __init__(self, context: Context, client: DeviceClient) -> None:
         """Work on the context's workspace and folder."""
         self._context = context
         self._client = client
+        self._lost: dict[VersionId, float] = {}
         self.failure: str | None = None
         """Why the last upload failed, when it wasn't for want of a connection."""
+        self.waiting = False
+        """Whether something is left that goes to the LAN first."""
+
+    # What is missing
 
     async def ask_what_is_missing(self) -> None:
-        """After a start, a lost answer, or a chunk that couldn't be had: which chunks of the versions this device
-        announced, and nobody else is uploading, does the tracker lack?"""
-        context = self._context
-        versions = context.versions.own_announced(context.device)
+        """After a start, a lost answer, or a chunk that couldn't be had: which chunks does the tracker lack of the
+        versions that this device can bring there, and leaves to it?"""
+        versions = self._announced()
         for start in range(0, len(versions), VERSIONS_AT_ONCE):
             part = tuple(versions[start : start + VERSIONS_AT_ONCE])
-            reply = await self._client.call(LEASE, LeaseRequest(workspace=context.keys.workspace, versions=part))
-            known = [version for id_ in reply.granted if (version := context.versions.get(id_)) is not None]
-            await fetch_runs(context, self._client, [run for version in known for run in version.runs])
-            self._want(reply.granted, set(reply.missing))
+            request = LeaseRequest(workspace=self._context.keys.workspace, versions=part)
+            await self._take(await self._client.call(LEASE, request))
+        await self._withdraw_lost()
+
+    def _announced(self) -> list[VersionId]:
+        """Versions not in the cloud: this device's own, those it keeps the only file of, and those of others that
+        should be there by now."""
+        context = self._context
+        own = context.versions.own_announced(context.device)
+        others = context.versions.held_announced(context.device, context.machine.now() // 1_000_000 - RESCUE_MS)
+        return list(dict.fromkeys([*own, *context.versions.spooled(), *others]))
 
     @property
     def unfinished(self) -> bool:
-        """Whether a version of this device is not in the cloud yet. Its chunks may be out of reach for the moment:
-        files are moved, and disks fail."""
-        return bool(self._context.versions.own_announced(self._context.device))
+        """Whether the cloud lacks a version that this device could bring there, now or later."""
+        return bool(self._announced())
 
-    def _want(self, versions: tuple[VersionId, ...], missing: set[ChunkId]) -> None:
+    async def _take(self, reply: LeaseReply) -> None:
         context = self._context
+        known = list(context.versions.get_many(reply.granted).values())
+        await fetch_runs(context, self._client, [run for version in known for run in version.runs])
+        missing = set(reply.missing)
         with context.store.database.transaction():
-            for id_ in versions:
-                version = context.versions.get(id_)
-                if version is not None and not context.versions.missing_runs(version.runs):
+            context.versions.put_durable(reply.settled)
+            for version in known:
+                if not context.versions.missing_runs(version.runs):
                     context.versions.want_missing(version, missing)
 
+    async def _withdraw_lost(self) -> None:
+        """Take back what can't be brought to the cloud any more: its file has become something that can't be sent."""
+        context, now = self._context, trio.current_time()
+        announced = set(context.versions.own_announced(context.device)) if self._lost else set()
+        self._lost = {version: since for version, since in self._lost.items() if version in announced}
+        given_up = tuple(
+            version for version, since in self._lost.items() if now - since > GIVE_UP and self._is_blocked(version)
+        )
+        if given_up:
+            log.warning("%d versions can't be brought to the cloud any more, and are withdrawn", len(given_up))
+            await self._client.call(WITHDRAW, WithdrawRequest(workspace=context.keys.workspace, versions=given_up))
+
+    def _is_blocked(self, version: VersionId) -> bool:
+        held = self._context.versions.get(version)
+        local = None if held is None else self._context.store.local(held.node)
+        return local is not None and local.blocked
+
+    # Sending
+
     async def drain(self) -> None:
-        """Send packs until nothing is wanted. Raises `Unreachable` when the tracker is."""
-        self._context.transfer.expect(self._context.versions.upload_bytes())
+        """Send packs until nothing is wanted but what goes to the LAN first. Raises `Unreachable` when the tracker
+        is."""
+        context = self._context
+        context.transfer.expect(context.versions.upload_bytes())
         try:
-            while wanted := self._context.versions.next_uploads(LOOK_AHEAD * PARALLEL):
-                packs = _split(wanted)[:PARALLEL]
+            while wanted := context.versions.next_uploads(LOOK_AHEAD * PARALLEL, context.neighbours.is_waited_for):
                 async with trio.open_nursery() as nursery:
-                    for pack in packs:
+                    for pack in _split(wanted)[:PARALLEL]:
                         nursery.start_soon(self._send_pack, pack)
         finally:
-            self._context.transfer.moved(self._context.versions.upload_bytes())
+            left = context.versions.upload_bytes()
+            self.waiting = left > 0
+            context.transfer.moved(left)
 
     async def _send_pack(self, wanted: list[Upload]) -> None:
         context = self._context
-        sources = {version: self._source(version) for version in dict.fromkeys(item.version for item in wanted)}
-        sealed = await context.machine.offload(lambda: self._seal(wanted, sources), context.limiter)
+        places = context.holdings.places(item.version for item in wanted)
+        stored = [Stored(item.ref, places.get(item.version), item.offset) for item in wanted]
+        sealed = await context.machine.offload(lambda: context.holdings.read(stored), context.limiter)
         chunks = [(item.ref.id, body) for item, body in zip(wanted, sealed, strict=True) if body is not None]
-        lost = [item.ref.id for item, body in zip(wanted, sealed, strict=True) if body is None]
+        lost = [item for item, body in zip(wanted, sealed, strict=True) if body is None]
+        for item in lost:
+            self._lost.setdefault(item.version, trio.current_time())
         if chunks:
             try:
                 body = build_pack(context.keys.workspace, chunks)
@@ -102,37 +136,8 @@ class Uploads:
                     raise
                 log.info("the tracker no longer wants some chunks: %s", refusal)
         with context.store.database.transaction():
-            context.versions.uploaded([*(chunk for chunk, _ in chunks), *lost])
+            context.versions.uploaded([*(chunk for chunk, _ in chunks), *(item.ref.id for item in lost)])
         context.transfer.moved(sum(item.ref.length for item in wanted))
-
-    def _source(self, version: VersionId) -> _Source | None:
-        """The file that holds this version, if one still does."""
-        context = self._context
-        held = context.versions.get(version)
-        local = None if held is None else context.store.local(held.node)
-        parent = None if local is None else context.store.path(local.parent)
-        return None if local is None or parent is None else _Source(parent, local.name)
-
-    def _seal(self, wanted: list[Upload], sources: dict[VersionId, _Source | None]) -> list[bytes | None]:
-        disk = self._context.disk
-        out: list[bytes | None] = []
-        with open_folder(disk, self._context.root) as folder:
-            for item in wanted:
-                source = sources[item.version]
-                try:
-                    if source is None:
-                        out.append(None)
-                        continue
-                    descriptor = disk.open_file(folder.directory(source.parent), source.name)
-                    try:
-                        body = disk.read_at(descriptor, item.ref.length, item.offset)
-                    finally:
-                        disk.close(descriptor)
-                    out.append(reseal_chunk(item.ref, body))
-                except OSError:
-                    out.append(None)
-                folder.trim()
-        return out
 
 
 def _split(wanted: list[Upload]) -> list[list[Upload]]:

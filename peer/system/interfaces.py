@@ -60,6 +60,11 @@ class Neighbourhood:
         """Whether `address` is this machine's."""
         return any(address == own.address for own in self.own)
 
+    def admits(self, local: IpAddress, remote: IpAddress) -> bool:
+        """Whether a connection from `remote` to `local` may come in: from next door, or through a router from a private
+        address, where somebody may have been told this one."""
+        return self.joins(local, remote) or (self.is_own(local) and remote.is_private)
+
     def joins(self, local: IpAddress, remote: IpAddress) -> bool:
         """Whether a connection from `remote` to `local` came by one link of ours."""
         devices = {own.device for own in self.own if own.address == local}

@@ -1,7 +1,8 @@
 """The LAN: `peer.ports.Lan` over TCP, with zeroconf's beacons (`peer.system.beacons`).
 
-Only what is next door is dialled and let in (`peer.system.interfaces`): traffic of the LAN goes through no router and
-no VPN. Who is at the other end is for Noise to find out, not for addresses.
+Only what is next door is dialled (`peer.system.interfaces`), unless a person says so: traffic of the LAN goes through
+no router and no VPN. Let in is what comes to an address on a LAN from a private one, as somebody may have named it to a
+device elsewhere. Who is at the other end is for Noise to find out, not for addresses.
 """
 
 import errno
@@ -14,6 +15,7 @@ from ipaddress import IPv4Address, ip_address
 
 import trio
 
+from peer.lan.options import PORT
 from peer.ports import LanAddress
 from peer.system.beacons import ZeroconfBeacons, open_beacons
 from peer.system.interfaces import IpAddress, Neighbourhood, look, read_address, socket_address
@@ -36,7 +38,9 @@ class LocalNetwork:
     without, on all interfaces that count. `listen` and `beacons` raise `Problem` while no interface has that address;
     `interfaces` is empty then."""
 
-    def __init__(self, interface: str | None) -> None:
+    def __init__(self, interface: str | None, port: int | None = 0) -> None:
+        """Listens at `port`: 0 is any that is free, None `PORT` or else any."""
+        self._port = port
         self._only = None if interface is None else ip_address(interface)
         self._threads = trio.CapacityLimiter(1)
         self._looking = trio.Lock()
@@ -53,9 +57,10 @@ class LocalNetwork:
             raise self._absent()
         at = None if self._only is None else near.own[0].address
         try:
-            listening = _listening_socket(at)
+            listening = _listening_socket(at, self._port)
         except OSError as failure:
-            raise Problem(f"can't listen on the LAN: {reason_of(failure)}") from failure
+            where = f" at port {self._port}" if self._port else ""
+            raise Problem(f"can't listen on the LAN{where}: {reason_of(failure)}") from failure
         listener = trio.socket.from_stdlib_socket(listening)
         try:
             yield TcpListener(listener, lambda: self._look(LOOK_SECONDS))
@@ -153,10 +158,10 @@ class TcpListener:
         await trio.sleep(_REST_SECONDS)
 
     async def _judged(self, connection: trio.socket.SocketType) -> LanAddress | None:
-        """Where a connection comes from, None when that is not the LAN. `OSError` when it has gone."""
+        """Where a connection comes from, None when it may not come from there. `OSError` when it has gone."""
         near = await self._look()
         (local, _), (remote, port) = _read(connection.getsockname()), _read(connection.getpeername())
-        if local is None or remote is None or not near.joins(local, remote):
+        if local is None or remote is None or not near.admits(local, remote):
             return None
         return LanAddress(str(remote), port)
 
@@ -198,14 +203,19 @@ def _told(what: str, timeout: float) -> Iterator[None]:
         raise Unreachable(f"{what}: {'closed here' if closed else reason(failure, timeout)}") from failure
 
 
-def _listening_socket(at: IpAddress | None) -> socket.socket:
-    """Listen on any free port at an address of ours, or at all of them in both families if IPv6 is to be had."""
+def _listening_socket(at: IpAddress | None, port: int | None) -> socket.socket:
+    """Listen at an address of ours, or at all of them in both families if IPv6 is to be had."""
+    if port is None:
+        try:
+            return _listening_socket(at, PORT)
+        except OSError:
+            return _listening_socket(at, 0)
     if at is not None:
-        return _bound(socket.AF_INET if isinstance(at, IPv4Address) else socket.AF_INET6, socket_address(at, 0))
+        return _bound(socket.AF_INET if isinstance(at, IPv4Address) else socket.AF_INET6, socket_address(at, port))
     try:
-        return _bound(socket.AF_INET6, ("::", 0, 0, 0))
+        return _bound(socket.AF_INET6, ("::", port, 0, 0))
     except OSError:
-        return _bound(socket.AF_INET, ("0.0.0.0", 0))
+        return _bound(socket.AF_INET, ("0.0.0.0", port))
 
 
 def _bound(family: socket.AddressFamily, address: tuple[str, int] | tuple[str, int, int, int]) -> socket.socket:

@@ -3,7 +3,7 @@ it and change it."""
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,12 +25,13 @@ from peer.trees import Content, Local
 from peer.version_store import VersionStore
 from protocol.hashing import digest
 from protocol.identifiers import DeviceId, NodeId, WorkspaceId
-from protocol.keys import new_workspace_keys
+from protocol.keys import WorkspaceKeys, new_workspace_keys
 from protocol.ports import Machine
 from tests.simulation.disk import SimulatedDisk
 
 T = TypeVar("T")
 WORKSPACE = WorkspaceId(b"workspace".ljust(16, b"\0"))
+_SOMEBODY = DeviceId(bytes(16))
 START_NS = 1_700_000_000_000_000_000
 
 
@@ -216,7 +217,14 @@ async def inline(function: Callable[[], T], _: trio.CapacityLimiter, /) -> T:
 
 
 @contextmanager
-def sync_folder(kind: str, tmp_path: Path) -> Iterator[SyncFolder]:
+def sync_folder(
+    kind: str,
+    tmp_path: Path,
+    *,
+    keys: WorkspaceKeys | None = None,
+    device: DeviceId = _SOMEBODY,
+    machine: Machine | None = None,
+) -> Iterator[SyncFolder]:
     """A folder on the "linux" or the "simulated" disk. Every descriptor that Shoal opens has to be closed again."""
     disk: Disk
     if kind == "linux":
@@ -225,31 +233,46 @@ def sync_folder(kind: str, tmp_path: Path) -> Iterator[SyncFolder]:
     else:
         disk, path = SimulatedDisk(count(START_NS, 20_000_000).__next__, Random(7)), "/folder"
         hand = SimulatedHand(disk)
-    before = _open_descriptors(disk)
     database = open_database(":memory:")
-    yield _assemble(database, disk, path, hand)
-    database.close()
-    assert _open_descriptors(disk) == before
-
-
-def _open_descriptors(disk: Disk) -> int:
-    return len(disk.descriptors if isinstance(disk, SimulatedDisk) else os.listdir("/proc/self/fd"))
-
-
-def _assemble(database: Database, disk: Disk, path: str, hand: Hand) -> SyncFolder:
     wall = [START_NS]
-    machine = Machine(now=lambda: wall[0], random_bytes=Random(11).randbytes, offload=inline)
+    machine = machine or Machine(now=lambda: wall[0], random_bytes=Random(11).randbytes, offload=inline)
+    yield _assemble(database, disk, path, hand, wall, machine, keys, device)
+    database.close()
+    assert _open_descriptors(disk, path) == 0
+
+
+def _open_descriptors(disk: Disk, folder: str) -> int:
+    if isinstance(disk, SimulatedDisk):
+        return len(disk.descriptors)
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found += os.readlink(f"/proc/self/fd/{descriptor}").startswith(folder)
+    return found
+
+
+def _assemble(
+    database: Database,
+    disk: Disk,
+    path: str,
+    hand: Hand,
+    wall: list[int],
+    machine: Machine,
+    keys: WorkspaceKeys | None,
+    device: DeviceId,
+) -> SyncFolder:
+    keys = keys or new_workspace_keys(WORKSPACE, machine.random_bytes)
     root = claim_root(disk, path, "/home/shoal", None, machine.random_bytes)
     context = Context(
         machine=machine,
         disk=disk,
         root=root,
-        keys=new_workspace_keys(WORKSPACE, machine.random_bytes),
-        device=DeviceId(bytes(16)),
+        keys=keys,
+        device=device,
         device_name="laptop",
-        store=TreeStore(database, WORKSPACE),
-        versions=VersionStore(database, WORKSPACE),
-        problems=Problems(database, WORKSPACE),
+        store=TreeStore(database, keys.workspace),
+        versions=VersionStore(database, keys.workspace),
+        problems=Problems(database, keys.workspace),
         quiet=Quiet(),
         limiter=trio.CapacityLimiter(1),
     )

@@ -24,7 +24,7 @@ from peer.cli.failures import reason
 from peer.cli.render import headline, size_text, status_lines
 from peer.cli.run import _until_stopped
 from peer.control import serve_control
-from peer.daemon import LanOptions
+from peer.lan.options import LanOptions
 from peer.logs import logging_to
 from peer.ports import LanAddress
 from peer.system.home_files import open_home
@@ -338,14 +338,14 @@ def test_a_status_in_full() -> None:
     status = pending(local_pending=2, not_durable=1)
     status["state"], status["detail"] = "syncing", "2 files to send"
     status["progress"] = {"done_bytes": 512, "total_bytes": 2048}
-    status["peers"] = ["x"]
+    status["peers"] = [{"device": "ab", "name": "desktop", "address": "192.0.2.7:4000"}]
     status["problems"] = [{"path": "a\x1b[2Jb", "reason": "a socket", "advice": "move it away"}]
     assert status_lines(status) == [
         "syncing: 2 files to send",
         "folder   /home/ann/Shoal",
         "progress 25 % (512 bytes of 2.0 KB)",
         "home     revision 12: 2 to send, 1 not in the cloud yet",
-        "LAN      1 device connected",
+        "LAN      desktop at 192.0.2.7:4000",
         "traffic  cloud 3.0 MB in, 10 bytes out; LAN 0 bytes in, 0 bytes out",
         "1 problem:",
         "  a\\x1b[2Jb: a socket",
@@ -525,7 +525,7 @@ def test_a_daemon_runs_and_stops(tmp_path: Path) -> None:
     with running_tracker(tmp_path / "tracker") as tracker:
         assert shoal(home, "signup", "ann@example.org", "--tracker", tracker.url).returncode == 0
         with subprocess.Popen(
-            (*SHOAL, "run", str(folder)), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            (*SHOAL, "run", str(folder), "--no-lan"), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as daemon:
             try:
                 result = shoal(home, "status", "--wait-durable", "--timeout", "60")

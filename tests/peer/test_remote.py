@@ -257,11 +257,11 @@ def test_an_announced_version_waits_for_its_record(desk: Desk) -> None:
     desk.take(entry(desk.commit(create), 1), announced=(version,))
     row = desk.store.remote(create.node)
     assert row is not None
-    assert not row.available
+    assert not row.in_the_cloud
     desk.take(Entry(revision=2, time_ms=1, record=Record(durable=((create.node, version),))))
     row = desk.store.remote(create.node)
     assert row is not None
-    assert row.available
+    assert row.in_the_cloud
 
 
 def test_a_withdrawn_version_becomes_an_edit_of_whoever_has_it(desk: Desk) -> None:
@@ -330,7 +330,7 @@ def test_an_accepted_commit_is_in_both_trees_at_once_even_with_revisions_between
     cursor = desk.remote.cursor()
     between = Cursor(cursor.tracker_epoch, cursor.revision, cursor.hash)
     with desk.database.transaction():
-        desk.remote.accept(commit, OWN)
+        desk.remote.accept(commit, own_entry(commit, OWN, 1, 0), OWN)
         desk.remote.show_own(replace(desk.delta(entry(commit, 3, OWN)), since=2), between)
     assert desk.store.synced(mine.node) is not None
     assert desk.store.remote(mine.node) is not None

@@ -68,7 +68,7 @@ def test_a_folder_is_made_and_claimed(place: Place) -> None:
     root = place.claim()
     assert root.path == place.path
     assert place.names("") == {".shoal"}
-    assert place.names(".shoal") == {"root", "temp", "outgoing", "spool"}
+    assert place.names(".shoal") == {"root", "temp", "outgoing"}
     with open_folder(place.disk, root) as folder:
         modes = {name: place.disk.stat(folder.directory((".shoal",)), name).mode for name in ("temp", "outgoing")}
         assert place.disk.stat(folder.directory(()), ".shoal").mode == 0o700
@@ -197,7 +197,7 @@ def test_a_claim_that_is_cut_off_can_be_made_again(call: int) -> None:
     root = place.claim()
     with open_folder(disk, root):
         pass
-    assert place.names(".shoal") == {"root", "temp", "outgoing", "spool"}
+    assert place.names(".shoal") == {"root", "temp", "outgoing"}
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

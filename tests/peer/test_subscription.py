@@ -80,7 +80,7 @@ async def running_town(kept: Prepared) -> AsyncIterator[Town]:
     log, weather = EventLog(), Weather()
     host = TrackerHost(simulated_machine("members/tracker"), engine_of(kept.database), log)
     device = SimulatedDevice(
-        "laptop", "members", kept.credentials[0], host, weather, log, lambda *_: None, lambda *_: None
+        "laptop", "members", kept.credentials[0], host, weather, None, log, lambda *_: None, lambda *_: None
     )
     device.disk.user.mkdir("/Shoal")
     account = new_account("ann@example.org", seeded_bytes("account"))
@@ -170,6 +170,7 @@ async def test_which_notice_has_what_looked_after(notice: Notice, members: int, 
         remote=stub,
         after_connect=nobody,
         members_changed=lambda: told.append(None),
+        moved=lambda: None,
         local_address=cast(Any, None),
         backoff=cast(Any, None),
     )

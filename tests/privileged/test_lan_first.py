@@ -96,7 +96,7 @@ async def spread(office: Office, aside: Path) -> None:
 async def test_a_large_file_is_on_both_peers_while_it_goes_up(office: Office, tmp_path: Path) -> None:
     one, two, three = office.devices
     for device in office.devices:
-        await device.start()
+        await device.start(lan=True)
     await met(one, two, three)
     await met(two, one, three)
     await met(three, one, two)
@@ -108,11 +108,11 @@ async def test_the_same_without_multicast(office: Office, network: Network, tmp_
     one, two, three = office.devices
     assert one.machine is not None
     machine = one.machine
-    await one.start()
+    await one.start(lan=True)
     await until(lambda: len(machine.listening()) == 1)
     (port,) = machine.listening()
     for device in (two, three):
-        await device.start("--lan-peer", f"{machine.address}:{port}")
+        await device.start("--lan-peer", f"{machine.address}:{port}", lan=True)
     await met(one, two, three)
     await spread(office, tmp_path / "aside")
     # Nobody has found anybody but by that option.

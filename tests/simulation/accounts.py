@@ -1,4 +1,4 @@
-"""Prepared accounts: one user with two devices in a tracker's database, made once a process.
+"""Prepared accounts: one user with three devices in a tracker's database, made once a process.
 
 A password hash takes half a second, so the auth secret is a fixed one; everything else goes the real way through the
 tracker's own sign-up. Each simulation starts from a copy.
@@ -21,7 +21,7 @@ from tracker.assembly import build
 from tracker.database import SqliteDatabase, make_engine
 from tracker.migrating import migrate
 
-DEVICES = ("laptop", "desktop")
+DEVICES = ("laptop", "desktop", "phone")
 
 
 class Prepared(NamedTuple):

@@ -14,6 +14,7 @@ import trio
 
 from peer.database import Database, open_database
 from peer.home import Credentials
+from peer.members import Kept
 from peer.peer import Peer, Place, Ports, start_peer
 from peer.ports import Descriptor
 from peer.status import is_settled, state_of
@@ -23,6 +24,7 @@ from protocol.names import RESERVED
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.events import EventFaults, SimulatedEvents
 from tests.simulation.inodes import failure
+from tests.simulation.lan import Air, SimulatedLan
 from tests.simulation.log import ACTOR, EventLog, brief
 from tests.simulation.machine import FileClock, simulated_machine
 from tests.simulation.network import SimulatedTransport, TrackerHost, Weather
@@ -87,6 +89,7 @@ class SimulatedDevice:
         credentials: Credentials,
         host: TrackerHost,
         weather: Weather,
+        air: Air | None,
         log: EventLog,
         meddle: Callable[[str, str, tuple[Any, ...]], None],
         removing: Callable[[str, str], None],
@@ -98,16 +101,20 @@ class SimulatedDevice:
         self.events = SimulatedEvents(self.disk, FOLDER, Random(f"{seed}/events"), self.event_faults)
         self.peer: Peer | None = None
         self.transport: SimulatedTransport | None = None
+        self.cut_off = frozenset[str]()
+        """Paths at which the tracker can't be reached."""
         self.moved_before = 0
         self._seed = seed
         self._credentials = credentials
         self._host = host
         self._weather = weather
+        self._air = air
         self._log = log
         self._meddle = meddle
         self._removing = removing
         self._rng = Random(f"{seed}/trouble")
         self._lives = 0
+        self._on = False
         self._life = Life(dead=True)
         self._connection = _connection_of(open_database(":memory:"))
         self._cached: WorkspacesReply | None = None
@@ -120,14 +127,20 @@ class SimulatedDevice:
         return peer is not None and is_settled(peer) and peer.context.store.not_durable_count() == 0
 
     @property
+    def lan_bytes(self) -> int:
+        """Bytes of chunks that came over the LAN, in this life."""
+        return 0 if self.peer is None else self.peer.context.counters["lan_in"]
+
+    @property
     def moved(self) -> int:
         """Commits and requests that moved chunks, in all lives."""
         return self.moved_before + (self.transport.moved if self.transport else 0)
 
     async def run(self) -> None:
-        """Live, crash, live again, until cancelled."""
+        """Live, crash, live again, until cancelled or switched off."""
         ACTOR.set(self.name)
-        while True:
+        self._on = True
+        while self._on:
             life = self._life = Life()
             try:
                 with life.scope:
@@ -138,7 +151,8 @@ class SimulatedDevice:
             self._log.note(self.name, "is dead")
             self.peer = None
             self.disk.close_all()
-            await trio.sleep(self._rng.uniform(0, _DOWN))
+            if self._on:
+                await trio.sleep(self._rng.uniform(0, _DOWN))
 
     async def _live(self, life: Life) -> None:
         self._lives += 1
@@ -148,9 +162,13 @@ class SimulatedDevice:
             self.moved_before += self.transport.moved
         rng = Random(f"{name}/network")
         self.transport = SimulatedTransport(self._host, self._weather, rng, self._log, self.name, life.check)
-        ports = Ports(simulated_machine(name, life.check), self.disk, self.events, self.transport, _address)
+        lan = None
+        if self._air is not None:
+            lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
+        self.transport.cut_off = self.cut_off
+        ports = Ports(simulated_machine(name, life.check), self.disk, self.events, self.transport, _address, lan)
         database = CrashingDatabase(self._connection, self._before_transaction)
-        place = Place("/home/.shoal", FOLDER, database, lambda: self._cached, self._cache)
+        place = Place("/home/.shoal", FOLDER, database, Kept(lambda: self._cached, self._cache))
         while self.peer is None:
             try:
                 self.peer = await start_peer(ports, place, self._credentials)
@@ -177,6 +195,11 @@ class SimulatedDevice:
         if self.transport:
             self.transport.cut(silently=False)
         self._life.scope.cancel()
+
+    def switch_off(self) -> None:
+        """The process dies, and none comes after it until `run` is called again."""
+        self._on = False
+        self.crash()
 
     @property
     def alive(self) -> bool:

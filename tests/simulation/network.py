@@ -14,17 +14,19 @@ from random import Random
 from typing import Any
 
 import trio
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from peer.ports import Response
 from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
 from protocol.errors import TooLarge, Unreachable
+from protocol.identifiers import VersionId
 from protocol.ports import Machine
 from storage.memory import MemoryStorage
 from tests.simulation.log import ACTOR, EventLog, brief
 from tracker.assembly import build
 from tracker.checking import check_tracker
 from tracker.database import SqliteDatabase
+from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions
 
 HEARTBEAT = 30.0
 """Seconds after which a dead connection that looks alive is noticed, as `peer/system/websocket.py` does."""
@@ -95,6 +97,12 @@ class TrackerHost:
         """What `shoal-tracker check` finds."""
         database = SqliteDatabase(self._machine, self._engine)
         return (await check_tracker(self._machine, database, self._storage, quick=False)).problems
+
+    async def state_of(self, version: VersionId) -> str:
+        """What has become of a version."""
+        with self._engine.connect() as connection:
+            state = connection.execute(select(versions.c.state).where(versions.c.version == version)).scalar_one()
+        return {ANNOUNCED: "announced", DURABLE: "durable", WITHDRAWN: "withdrawn"}[state]
 
 
 class _Exchange:
@@ -220,6 +228,8 @@ class SimulatedTransport:
         self, host: TrackerHost, weather: Weather, rng: Random, log: EventLog, name: str, alive: Callable[[], None]
     ) -> None:
         self.alive = alive
+        self.cut_off = frozenset[str]()
+        """Paths at which nothing is reached, until somebody says otherwise."""
         self.requests = 0
         self.moved = 0
         """Requests that made a commit or moved chunks."""
@@ -250,6 +260,8 @@ class SimulatedTransport:
         self.moved += path in ("/v1/commit", "/v1/pack", "/v1/chunks")
         self.note(f"asks {path} {brief(body)}")
         await trio.sleep(self.delay())
+        if path in self.cut_off:
+            raise Unreachable("this path is cut off")
         await self._perhaps_fail(self._weather.refused, patience)
         exchange = _Request(body)
         self._host.serve(_scope("http", path, token, len(body)), exchange.receive, exchange)

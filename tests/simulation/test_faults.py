@@ -11,7 +11,8 @@ import pytest
 
 from peer.ports import Descriptor
 from peer.synchronizer import replacing
-from peer.synchronizer.downloads import Downloads, Job
+from peer.synchronizer.downloads import Downloads
+from peer.synchronizer.jobs import Job
 from peer.trees import Synced
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.oracle import Violation

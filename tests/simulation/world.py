@@ -18,6 +18,7 @@ from trio.testing import MockClock
 from protocol.names import RESERVED
 from tests.simulation.accounts import DEVICES, engine_of, prepared
 from tests.simulation.device import FOLDER, SimulatedDevice, Trouble
+from tests.simulation.lan import Air, LanWeather
 from tests.simulation.log import EventLog, taking_in_logs
 from tests.simulation.machine import simulated_machine
 from tests.simulation.network import TrackerHost, Weather
@@ -29,6 +30,8 @@ MISSED = 640.0
 """Seconds after which a change that no event told of has been found: the watcher's regular scan is due within 600."""
 BOUND = 1800.0
 """Seconds in which everything must come to rest once nothing fails any more."""
+ACTING = 2
+"""Devices that take part."""
 REST = 100.0
 """Seconds without work after which nothing is waiting for its time: `.shoal/outgoing` is let go after a minute."""
 QUIET = 3600.0
@@ -64,7 +67,7 @@ def simulate(seed: int, *, plan: Plan | None = None, keep: bool = False, echo: b
         return None
 
     prepared()
-    with _seeded_scheduler(seed), taking_in_logs(log):
+    with seeded_scheduler(seed), taking_in_logs(log):
         violation = trio.run(main, clock=MockClock(autojump_threshold=0))
     return Outcome(seed, violation, log.hash, log.count, log, world_of[0].trees())
 
@@ -78,7 +81,7 @@ def _only(group: BaseExceptionGroup[Any]) -> Violation | None:
 
 
 @contextmanager
-def _seeded_scheduler(seed: int) -> Iterator[None]:
+def seeded_scheduler(seed: int) -> Iterator[None]:
     """trio shuffles the tasks that are ready, by random numbers of its own, unless Hypothesis or we seed them."""
     core: Any = trio_core
     before = core._r, core._ALLOW_DETERMINISTIC_SCHEDULING
@@ -99,14 +102,23 @@ class World:
         self._log = log
         self._rng = Random(f"{seed}/world")
         self._weather = Weather()
+        self.air = Air()
         self._inline_left = 0
         kept = prepared()
         self.host = TrackerHost(simulated_machine(f"{seed}/tracker"), engine_of(kept.database), log)
         self.devices = {
             name: SimulatedDevice(
-                name, f"{seed}/{name}", credentials, self.host, self._weather, log, self._meddle, self._removing
+                name,
+                f"{seed}/{name}",
+                credentials,
+                self.host,
+                self._weather,
+                self.air if plan.lan else None,
+                log,
+                self._meddle,
+                self._removing,
             )
-            for name, credentials in zip(DEVICES, kept.credentials, strict=True)
+            for name, credentials in list(zip(DEVICES, kept.credentials, strict=True))[:ACTING]
         }
         self.people = {
             name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), self.oracle, log)
@@ -161,6 +173,9 @@ class World:
         async with trio.open_nursery() as dramatic:
             dramatic.start_soon(self._restart_tracker, nursery)
             dramatic.start_soon(self._cut_connections, dramatic.cancel_scope)
+            dramatic.start_soon(self._cut_lan)
+            dramatic.start_soon(self._part_lan)
+            await trio.sleep(plan.acquainted)
             await self._act()
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
 
@@ -173,6 +188,9 @@ class World:
         self._inline_left = plan.inline_actions
         weather = self._weather
         weather.refused, weather.lost, weather.silent, weather.delay = plan.refused, plan.lost, plan.silent, plan.delay
+        self.air.weather = LanWeather(
+            unheard=plan.lan_unheard, refused=plan.lan_refused, broken=plan.lan_broken, delay=plan.lan_delay
+        )
         for device in self.devices.values():
             device.trouble = Trouble(plan.io_error_chance, plan.io_error_calls, plan.crashes, plan.crash_chance)
             device.event_faults.lost, device.event_faults.repeated = plan.lost_events, plan.repeated_events
@@ -226,6 +244,19 @@ class World:
             if device.transport is not None:
                 device.transport.cut(silently=self._rng.random() < 0.3)
 
+    async def _cut_lan(self) -> None:
+        while self.plan.lan_cuts:
+            await trio.sleep(self._rng.expovariate(1 / self.plan.lan_cuts))
+            self.air.cut(self._rng)
+
+    async def _part_lan(self) -> None:
+        while self.plan.lan_partitions:
+            await trio.sleep(self._rng.expovariate(1 / self.plan.lan_partitions))
+            self.air.weather.up = False
+            self.air.cut_all()
+            await trio.sleep(self._rng.uniform(1.0, 10.0))
+            self.air.weather.up = True
+
     # Calm
 
     async def _calm(self, nursery: trio.Nursery) -> None:
@@ -236,6 +267,7 @@ class World:
         weather = self._weather
         weather.refused = weather.lost = weather.silent = 0.0
         weather.delay = 0.01
+        self.air.weather = LanWeather()
         for device in self.devices.values():
             device.trouble = Trouble()
             device.event_faults.lost = device.event_faults.repeated = 0.0
@@ -260,7 +292,7 @@ class World:
         return moved == self._moved()
 
     def _moved(self) -> int:
-        return sum(device.moved for device in self.devices.values())
+        return sum(device.moved + device.lan_bytes for device in self.devices.values())
 
     async def _judge_programs(self) -> None:
         problems = await self.host.check()

@@ -228,9 +228,11 @@ class DeviceProgram(Program):
     def home(self) -> Home:
         return open_home(str(self.home_path))
 
-    async def start(self, *arguments: str, failpoint: str | None = None) -> None:
-        """Sync. A failpoint that start-up passes may already have killed it when this returns."""
-        run = ("--home", str(self.home_path), "run", str(self.folder), *arguments)
+    async def start(self, *arguments: str, lan: bool = False, failpoint: str | None = None) -> None:
+        """Sync, with `lan` with the devices on this machine's loopback or the LAN of its own machine. A failpoint that
+        start-up passes may already have killed it when this returns."""
+        where = () if lan and self.machine else ("--lan-interface", "127.0.0.1") if lan else ("--no-lan",)
+        run = ("--home", str(self.home_path), "run", str(self.folder), *where, *arguments)
         await self.launch(*run, ready="syncing ", failpoint=failpoint)
 
     async def status(self) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Reader:
             entries=(own_entry(commit, device, reply.revision, reply.time_ms),),
             announced=reply.announced,
         )
-        self.remote.accept(commit, device)
+        self.remote.accept(commit, delta.entries[0], device)
         self.remote.show_own(delta, cursor)
 
     def agree(self, node: NodeId, version: VersionId | None = None) -> None:

@@ -21,6 +21,7 @@ from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
     Adopt,
     Agree,
+    Await,
     Clean,
     Fetch,
     Forget,
@@ -42,6 +43,7 @@ from peer.synchronizer.steps import (
 )
 from peer.tree_store import TreeStore
 from peer.trees import Content, Fingerprint, Local, Remote, Synced
+from peer.version_store import Origin
 from protocol import commits
 from protocol.commits import DIRECTORY, FILE, SYMLINK, Create, Delete, Move, Operation, Place, Write
 from protocol.identifiers import ID_LENGTH, ROOT, NameToken, NodeId, PlaceMark, VersionId, WorkspaceId
@@ -59,6 +61,11 @@ _SPACE = 1 << 60
 def identifier(number: int) -> bytes:
     """The id of this number."""
     return number.to_bytes(ID_LENGTH, "big")
+
+
+def revision_of(version: VersionId) -> int:
+    """When a version came: ids are given in order."""
+    return int.from_bytes(version, "big")
 
 
 def print_of(content: Content | None, inode: int = 0) -> Fingerprint:
@@ -87,6 +94,10 @@ class World:
         """Under which id a node was known before it got a new one."""
         self.announced_only = False
         """Whether commits leave their contents to be brought to the cloud later."""
+        self.on_the_lan: set[VersionId] = set()
+        """What is offered on the LAN."""
+        self.given_up: set[VersionId] = set()
+        """What the tracker lets be passed over."""
         self.online = True
         self._tracker: dict[NodeId, rules.Node] = {}
         self._marks: set[bytes] = set()
@@ -230,7 +241,26 @@ class World:
     def view(self, dirty: Iterable[NodeId] | None = None) -> Slice:
         """All of the three trees."""
         nodes = list(self.dirty if dirty is None else dirty)
-        return Slice(nodes, dict(self.local), dict(self.remote), dict(self.synced))
+        view = Slice(nodes, dict(self.local), dict(self.remote), dict(self.synced))
+        view.offered, view.stalled = set(self.on_the_lan), set(self.given_up)
+        view.revisions = {version: revision_of(version) for version in self.versions}
+        return view
+
+    # What `load_slice` is told of heads that are not in the cloud
+
+    def offered(self, version: VersionId, _: Origin) -> bool:
+        return version in self.on_the_lan
+
+    def stalled(self, version: VersionId, _: Origin) -> bool:
+        return version in self.given_up
+
+    def _pass_over(self, node: NodeId) -> None:
+        """What the tracker does with a head that has stalled before it takes a write on the durable head."""
+        known = self._tracker[node]
+        assert known.version in self.given_up
+        self._tracker[node] = replace(
+            known, version=known.durable_version, size=known.durable_size, content_at=known.durable_at
+        )
 
     def steps(self) -> dict[NodeId, Step]:
         """What is planned for each dirty node."""
@@ -250,7 +280,7 @@ class World:
                 self._keep_books(step)
                 progressed = True
         for step in steps:
-            if not isinstance(step, Clean | Wait | _BOOKS | _SENDS) and wanted(step):
+            if not isinstance(step, Clean | Wait | Await | _BOOKS | _SENDS) and wanted(step):
                 progressed = self._change_disk(step) or progressed
         sends = [step for step in steps if isinstance(step, _SENDS) and wanted(step)]
         return (self.online and self._send(sends)) or progressed
@@ -397,6 +427,9 @@ class World:
             return Create(node=node, kind=local.kind, place=self.place(local.parent, local.name), content=content)
         if remote is None or remote.version is None or content is None:
             return None
+        if isinstance(step, SendWrite) and step.skip:
+            self._pass_over(node)
+            return None if remote.durable is None else Write(node=node, base=remote.durable, content=content)
         return Write(node=node, base=remote.version, content=content)
 
     def _accept(self, operation: Operation) -> None:
@@ -758,6 +791,17 @@ class Case(World):
         assert isinstance(step, Wait)
         return step.why
 
+    def awaits(self, node: NodeId) -> bool:
+        """Whether a node waits for the content of its head."""
+        head = self.remote[node].version
+        return head is not None and self.steps()[node] == Await(node, head)
+
+    def head(self, node: NodeId) -> VersionId:
+        """The newest version of a node at the tracker."""
+        version = self.remote[node].version
+        assert version is not None
+        return version
+
     def end(self) -> list[str]:
         """Work until all agree; the paths that there are then."""
         self.settle(rounds(self))
@@ -784,6 +828,6 @@ def store_of(database: Database, world: World) -> TreeStore:
             store.put_synced(synced)
         for version, content in world.versions.items():
             row = (store.workspace, version, b"", b"", b"", b"", content.digest, content.mtime_ns)
-            marks = (content.executable, content.private)
-            database.run("INSERT INTO versions VALUES (?,?,?,?,?,?,?,?,?,?)", *row, *marks)
+            marks = (content.executable, content.private, revision_of(version), 0, False)
+            database.run("INSERT INTO versions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", *row, *marks)
     return store

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from peer.synchronizer.holdings import Stored
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.outgoing import KEPT_MS, OutgoingRoom
 from peer.synchronizer.replacing import Target, put_in_place, take_away
 from peer.version_store import Version
-from protocol.identifiers import DeviceId, NodeId, VersionId
+from protocol.chunks import seal_chunk
+from protocol.hashing import digest
+from protocol.identifiers import ContentHash, DeviceId, NodeId, RunId, VersionId
 from protocol.manifests import Manifest
 from tests.peer.folders import SyncFolder, sync_folder
 
@@ -42,8 +45,9 @@ def pass_time(folder: SyncFolder, seconds: float) -> None:
     folder.wall_ns[0] += round(seconds * 1e9)
 
 
-async def replaced(folder: SyncFolder) -> str:
-    """d/f.txt was replaced by Shoal; the name under which the old one waits."""
+async def replaced(folder: SyncFolder, spare: VersionId | None = None) -> str:
+    """d/f.txt was replaced by Shoal; the name under which the old one waits. `spare` is what it holds, if the cloud
+    doesn't have it."""
     folder.hand.mkdir("d")
     folder.hand.write("d/f.txt", OLD)
     folder.hand.write(".shoal/temp/t", NEW)
@@ -52,7 +56,7 @@ async def replaced(folder: SyncFolder) -> str:
     with folder.opened() as opened:
         placed = put_in_place(opened, "t", Target(("d",), "f.txt", row.print), "unused")
     assert placed.outgoing is not None
-    folder.context.remember_outgoing(placed.outgoing, row)
+    folder.context.remember_outgoing(placed.outgoing, row, spare)
     return placed.outgoing.name
 
 
@@ -106,7 +110,7 @@ async def test_what_was_removed_and_written_to_comes_back(folder: SyncFolder) ->
     row = folder.row("d/f.txt")
     with folder.opened() as opened:
         out = take_away(opened, Target(("d",), "f.txt", row.print))
-    folder.context.remember_outgoing(out, row)
+    folder.context.remember_outgoing(out, row, None)
     folder.store.drop_local(row.node)
     folder.hand.append(f".shoal/outgoing/{out.name}", MINE)
     pass_time(folder, 60)
@@ -212,3 +216,54 @@ async def test_a_conflict_name_that_was_taken_on_the_disk_meanwhile(folder: Sync
     await room(folder).sweep()
     assert folder.hand.read("d/f (conflicted copy, laptop, 2023-11-14 2).txt") == MINE
     assert folder.hand.read(f"d/{COPY}") == b"in the way"
+
+
+# The spool ------------------------------------------------------------------------------------------------------------
+
+
+VERSION = VersionId(b"v" * 16)
+
+
+async def test_what_is_not_in_the_cloud_stays_until_it_is(folder: SyncFolder) -> None:
+    name = await replaced(folder, VERSION)
+    pass_time(folder, 7 * 24 * 3600)
+    await room(folder).sweep()
+    assert waiting(folder) == [name]
+    assert folder.context.versions.spooled() == [VERSION]
+    folder.context.versions.put_durable([VERSION])
+    assert folder.context.versions.spooled() == []
+    await room(folder).sweep()
+    assert waiting(folder) == []
+    assert folder.hand.names("d") == ["f.txt"]
+
+
+async def test_an_edit_of_what_is_spooled_comes_back_in_the_end(folder: SyncFolder) -> None:
+    name = await replaced(folder, VERSION)
+    folder.hand.write(f".shoal/outgoing/{name}", MINE)
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert waiting(folder) == [name]
+    folder.context.versions.put_durable([VERSION])
+    await room(folder).sweep()
+    assert folder.hand.read(f"d/{COPY}") == MINE
+
+
+async def test_what_a_crash_left_is_spooled_too(folder: SyncFolder) -> None:
+    """Its record was lost with the crash; what it holds tells."""
+    manifest = Manifest(size=len(OLD), mtime_ns=1, content_hash=ContentHash(digest(OLD)), run_keys=(bytes(32),))
+    folder.context.versions.put(Version(VERSION, NodeId(bytes(16)), DeviceId(bytes(16)), manifest, (RunId(bytes(32)),)))
+    folder.hand.write(".shoal/outgoing/left", OLD)
+    await room(folder).sweep()
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert waiting(folder) == ["left"]
+    assert folder.context.versions.spooled() == [VERSION]
+
+
+async def test_what_is_spooled_is_held(folder: SyncFolder) -> None:
+    """Uploads and devices on the LAN find it there."""
+    name = await replaced(folder, VERSION)
+    place = folder.context.holdings.places([VERSION])[VERSION]
+    assert (place.parent, place.name) == ((".shoal", "outgoing"), name)
+    ref, sealed = seal_chunk(folder.context.keys.newest.convergence, OLD)
+    assert folder.context.holdings.read([Stored(ref, place, 0)]) == [sealed]

@@ -49,8 +49,8 @@ class SlicedCase(Case):
     def steps(self) -> dict[NodeId, Step]:
         store = store_of(self._database, self)
         for node in self.dirty:
-            assert plan(load_slice(store, [node])) == plan(self.view([node]))
-        assert plan(load_slice(store, list(self.dirty))) == plan(self.view())
+            assert plan(load_slice(store, [node], self)) == plan(self.view([node]))
+        assert plan(load_slice(store, list(self.dirty), self)) == plan(self.view())
         return super().steps()
 
     def end(self) -> list[str]:
@@ -122,12 +122,20 @@ def test_3_new_there_waits_for_its_folder(case: Case) -> None:
 def test_3_new_there_waits_for_its_content(case: Case) -> None:
     case.announced_only = True
     file = case.new(case.there, "a")
-    assert case.why(file) == "not in the cloud yet"
+    assert case.awaits(file)
     case.make_durable()
     assert case.end() == ["a"]
 
 
-def test_3_new_there_comes_as_far_as_it_is_in_the_cloud(case: Case) -> None:
+def test_3_new_there_comes_from_the_lan_before_it_is_in_the_cloud(case: Case) -> None:
+    case.announced_only = True
+    file = case.new(case.there, "a")
+    case.on_the_lan = {case.head(file)}
+    assert case.steps() == {file: Fetch(file, case.head(file))}
+    assert case.end() == ["a"]
+
+
+def test_3_1_new_there_comes_as_far_as_it_is_in_the_cloud(case: Case) -> None:
     file = case.new(case.there, "a")
     first = case.remote[file].version
     assert first is not None
@@ -135,7 +143,7 @@ def test_3_new_there_comes_as_far_as_it_is_in_the_cloud(case: Case) -> None:
     case.edit(case.there, "a")
     assert case.steps() == {file: Fetch(file, first)}
     case.turn()
-    assert case.why(file) == "not in the cloud yet"
+    assert case.awaits(file)
     case.make_durable()
     assert case.end() == ["a"]
 
@@ -512,11 +520,43 @@ def test_8_only_attributes_changed_there_need_no_fetching(case: Case) -> None:
     assert case.steps() == {file: SetAttributes(file)}
 
 
-def test_8_changed_there_and_not_in_the_cloud_yet(case: Case) -> None:
+def test_8_1_changed_there_and_not_in_the_cloud_yet(case: Case) -> None:
     (file,) = case.both("a")
     case.announced_only = True
     case.edit(case.there, "a")
-    assert case.why(file) == "not in the cloud yet"
+    assert case.awaits(file)
+
+
+def test_8_changed_there_comes_from_the_lan(case: Case) -> None:
+    (file,) = case.both("a")
+    case.announced_only = True
+    case.edit(case.there, "a")
+    case.on_the_lan = {case.head(file)}
+    assert case.steps() == {file: Fetch(file, case.head(file))}
+
+
+def test_8_1_what_is_in_the_cloud_comes_first_if_it_is_newer(case: Case) -> None:
+    (file,) = case.both("a")
+    case.edit(case.there, "a")
+    durable = case.head(file)
+    case.announced_only = True
+    case.edit(case.there, "a")
+    assert case.steps() == {file: Fetch(file, durable)}
+    case.turn()
+    assert case.awaits(file)
+
+
+def test_8_1_never_goes_back_from_what_the_lan_gave(case: Case) -> None:
+    """The durable head is older than what is here."""
+    (file,) = case.both("a")
+    case.announced_only = True
+    case.edit(case.there, "a")
+    case.on_the_lan = {case.head(file)}
+    case.turn()
+    content = case.local[file].content
+    case.edit(case.there, "a")
+    assert case.awaits(file)
+    assert case.local[file].content == content
 
 
 def test_9_1_the_same_bytes_take_the_trackers_attributes(case: Case) -> None:
@@ -557,12 +597,48 @@ def test_9_3_ours_becomes_a_conflict_copy(case: Case) -> None:
     assert case.paths()["a (conflicted copy, here, 1970-01-01).txt",] == (FILE, ours)
 
 
-def test_9_3_waits_for_theirs(case: Case) -> None:
+def test_9_3_theirs_comes_from_the_lan(case: Case) -> None:
     (file,) = case.both("a")
     case.announced_only = True
     case.edit(case.here, "a")
     case.edit(case.there, "a")
-    assert case.why(file) == "not in the cloud yet"
+    case.on_the_lan = {case.head(file)}
+    assert case.steps() == {file: SetAside(file, renew=True)}
+
+
+def test_9_4_waits_for_theirs(case: Case) -> None:
+    (file,) = case.both("a")
+    case.announced_only = True
+    case.edit(case.here, "a")
+    case.edit(case.there, "a")
+    assert case.awaits(file)
+
+
+def test_9_4_passes_over_a_head_that_has_stalled(case: Case) -> None:
+    (file,) = case.both("a")
+    case.announced_only = True
+    case.edit(case.here, "a")
+    case.edit(case.there, "a")
+    case.given_up = {case.head(file)}
+    ours = case.local[file].content
+    assert case.steps() == {file: SendWrite(file, skip=True)}
+    case.announced_only = False
+    assert case.end() == ["a"]
+    assert case.remote[file].content == ours
+    assert case.conflicts == 0
+
+
+def test_9_4_passes_over_nothing_that_it_is_made_on(case: Case) -> None:
+    """A write on what the LAN gave names that version, whatever is in the cloud."""
+    (file,) = case.both("a")
+    case.announced_only = True
+    case.edit(case.there, "a")
+    case.on_the_lan = {case.head(file)}
+    case.turn()
+    case.edit(case.here, "a")
+    case.edit(case.there, "a")
+    case.given_up = {case.head(file)}
+    assert case.awaits(file)
 
 
 def test_9_what_can_not_be_read_waits(case: Case) -> None:
@@ -884,7 +960,7 @@ def test_a_slice_holds_all_that_the_plan_depends_on(
     some_turns(world, random, turns)
     nodes = sorted(world.local.keys() | world.remote.keys() | world.synced.keys())
     dirty = random.sample(nodes, min(len(nodes), random.choice((1, 1, 2, 3, 50))))
-    loaded = load_slice(store_of(database, world), dirty)
+    loaded = load_slice(store_of(database, world), dirty, world)
     assert plan(loaded) == plan(world.view(dirty))
     assert loaded.local.items() <= world.local.items()
     assert loaded.remote.items() <= world.remote.items()

@@ -1,0 +1,319 @@
+"""A link: an established connection to one device, and all that goes on over it.
+
+    reader    takes frames: answers to our requests come in the order of the requests, what the device asks for goes to
+              the server, what it says is remembered
+    server    makes answers two at a time and sends them in the order in which they were asked for
+    writer    sends control messages, so that the reader never waits for the other side to read
+    keeper    pings when nothing is said; ends a link that is silent, that owes an answer for too long, or is too old
+
+What the other side does wrong ends the link, and `Blame` says whose fault it was: where the path altered bytes it is
+dialled again, a device that lies or stalls is left alone for a while.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+import trio
+
+from peer.lan.channel import Channel, Record
+from protocol.errors import CannotOpen, Malformed, ShoalError, Unreachable
+from protocol.identifiers import VersionId, WorkspaceId
+from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Part, Ping, Pong
+
+REQUESTS = 6
+"""Requests of ours under way at once on a link, about 1 MiB each."""
+MOST_REQUESTS = 16
+"""Requests of the other side that may wait here; one more is a flood."""
+ANSWERS = 2
+"""Answers made at once, about 1 MiB each."""
+MOST_MESSAGES = 256
+"""Control messages waiting to be sent; one more, and the other side takes nothing any more."""
+PATIENCE = 5.0
+"""Seconds for which nothing may come while an answer is due."""
+QUIET, SILENT = 10.0, 25.0
+"""Seconds without a word after which this side pings, and after which the other side is taken to be gone."""
+OLDEST = 3600.0
+"""Seconds that a link lives; the next one has fresh keys."""
+MESSAGES, MESSAGES_BURST = 200.0, 2000.0
+"""Control messages that are taken from a device: so many a second, and so many at once."""
+REMEMBERED = 20_000
+"""Versions in each list that is kept of a device; the oldest are forgotten."""
+
+
+class Blame(Enum):
+    """Whose fault it is that a link ended."""
+
+    NOBODY = "nobody"
+    PATH = "the path"
+    DEVICE = "the device"
+
+
+class LinkEnded(Unreachable):
+    """The link is over."""
+
+    def __init__(self, reason: str, blame: Blame = Blame.NOBODY) -> None:
+        super().__init__(reason)
+        self.blame = blame
+
+
+class Host(Protocol):
+    """What a link needs of this device."""
+
+    def holding(self, link: "Link", ask: Ask) -> Holding:
+        """What this device holds of what `link` asks for."""
+        ...
+
+    async def answer(self, link: "Link", get: Get, counter: int) -> bytes:
+        """The record that answers, as a whole frame. `LinkEnded` when it asks for too much."""
+        ...
+
+    def news(self, link: "Link") -> None:
+        """The device has said what it holds, or what it waits for no longer."""
+        ...
+
+
+class Remembered:
+    """A bounded set of versions; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[VersionId, None] = OrderedDict()
+
+    def add(self, versions: Iterable[VersionId]) -> None:
+        """Remember these."""
+        self._items.update(dict.fromkeys(versions))
+        while len(self._items) > REMEMBERED:
+            self._items.popitem(last=False)
+
+    def drop(self, versions: Iterable[VersionId]) -> None:
+        """Forget these."""
+        for version in versions:
+            self._items.pop(version, None)
+
+    def __contains__(self, version: VersionId) -> bool:
+        return version in self._items
+
+
+@dataclass(slots=True)
+class _Due:
+    """An answer that is to come."""
+
+    request: int
+    over: trio.Event = field(default_factory=trio.Event)
+    record: Record | None = None
+
+
+class Link:
+    """One device, for as long as the connection to it lasts. `run` has to be running for anything else to work."""
+
+    def __init__(self, channel: Channel, workspace: WorkspaceId, host: Host) -> None:
+        """Over a channel on which hellos were exchanged."""
+        self.channel = channel
+        self.device = channel.device
+        self.opened_at = trio.current_time()
+        self.asked, self.held, self.absent = Remembered(), Remembered(), Remembered()
+        """What the device was asked about, what of that it holds, and what it doesn't."""
+        self.owed, self.waits_for = Remembered(), Remembered()
+        """What the device asked for in vain, and what it asked for and hasn't said to be done with."""
+        self.wanted_at = float("-inf")
+        """When the device last asked for anything."""
+        self.ended: LinkEnded | None = None
+        self._workspace = workspace
+        self._host = host
+        self._scope = trio.CancelScope()
+        self._free = trio.Semaphore(REQUESTS)
+        self._due: deque[_Due] = deque()
+        self._due_since = 0.0
+        self._requests = 0
+        self._gets, self._to_serve = trio.open_memory_channel[Get](MOST_REQUESTS)  # full: the device floods
+        self._outbox, self._to_send = trio.open_memory_channel[Control](MOST_MESSAGES)  # full: it takes nothing
+        self._budget, self._budget_at = MESSAGES_BURST, self.opened_at
+
+    # Life
+
+    async def run(self) -> LinkEnded:
+        """Live until it ends; why it did."""
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    for task in (self._read, self._serve, self._write, self._keep, self._close_when_cancelled):
+                        nursery.start_soon(task)
+            except* ShoalError as group:
+                self._over(_verdict(group))
+        self._over(LinkEnded("it was closed"))
+        assert self.ended is not None
+        return self.ended
+
+    def end(self, reason: str, blame: Blame = Blame.NOBODY) -> None:
+        """End it from this side."""
+        self._over(LinkEnded(reason, blame))
+        self._scope.cancel()
+
+    def _over(self, ended: LinkEnded) -> None:
+        self.ended = self.ended or ended
+        self.channel.close()
+        for due in self._due:
+            due.over.set()
+            self._free.release()
+        self._due.clear()
+
+    async def _close_when_cancelled(self) -> None:
+        """Sending is shielded; this is what cuts it short."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.channel.close()
+
+    async def _keep(self) -> None:
+        number = 0
+        while True:
+            now, channel = trio.current_time(), self.channel
+            if now - self.opened_at > OLDEST:
+                raise LinkEnded("it is an hour old")
+            if now - channel.heard_at > SILENT:
+                raise LinkEnded("it is silent", Blame.PATH)
+            if self._due and now - max(channel.heard_at, self._due_since) > PATIENCE:
+                raise LinkEnded("it owes an answer", Blame.PATH)
+            if now - min(channel.said_at, channel.heard_at) > QUIET:
+                number += 1
+                self.post(Ping(number=number))
+            await trio.sleep(min(PATIENCE, QUIET) / 4)
+
+    # Saying
+
+    def post(self, message: Control) -> None:
+        """Say something, in the order of posting. Never waits; a device that doesn't read loses the link."""
+        try:
+            self._outbox.send_nowait(message)
+        except trio.WouldBlock:
+            self.end("it takes nothing any more", Blame.DEVICE)
+
+    async def _write(self) -> None:
+        async for message in self._to_send:
+            await self.channel.say(message)
+
+    # Asking for chunks
+
+    async def get(self, parts: Sequence[Part]) -> tuple[int, Record]:
+        """Ask for chunks: the request's number, and the record that answers it, to be opened with
+        `channel.records_in`. `LinkEnded` when it doesn't come."""
+        await self._free.acquire()  # given back when the answer is there: who is cancelled has still asked
+        if self.ended is not None:
+            self._free.release()
+            raise self.ended
+        self._requests = (self._requests + 1) % (1 << 32)
+        due = _Due(self._requests)
+        if not self._due:
+            self._due_since = trio.current_time()
+        self._due.append(due)
+        self.post(Get(request=due.request, workspace=self._workspace, parts=tuple(parts)))
+        await due.over.wait()
+        if due.record is None:
+            assert self.ended is not None
+            raise self.ended
+        return due.request, due.record
+
+    def _take_answer(self, record: Record) -> None:
+        if not self._due:
+            raise LinkEnded("it answers what nobody asked", Blame.DEVICE)
+        due = self._due.popleft()
+        due.record = record
+        due.over.set()
+        self._due_since = trio.current_time()
+        self._free.release()
+
+    # Reading
+
+    async def _read(self) -> None:
+        while True:
+            frame = await self.channel.receive()
+            if isinstance(frame, Record):
+                self._take_answer(frame)
+            else:
+                self._spend()
+                self._take(frame)
+
+    def _spend(self) -> None:
+        now = trio.current_time()
+        self._budget = min(MESSAGES_BURST, self._budget + (now - self._budget_at) * MESSAGES) - 1
+        self._budget_at = now
+        if self._budget < 0:
+            raise LinkEnded("it floods", Blame.DEVICE)
+
+    def _take(self, message: Control) -> None:
+        if isinstance(message, Ask):
+            self._take_ask(message)
+        elif isinstance(message, Get):
+            self.wanted_at = trio.current_time()
+            try:
+                self._gets.send_nowait(message)
+            except trio.WouldBlock:
+                raise LinkEnded("it asks for too much at once", Blame.DEVICE) from None
+        elif isinstance(message, Holding):
+            self._take_holding(message)
+        elif isinstance(message, Done):
+            self.waits_for.drop(message.versions)
+            self._host.news(self)
+        elif isinstance(message, Ping):
+            self.post(Pong(number=message.number))
+        elif isinstance(message, Bye):
+            raise LinkEnded(f"it says good-bye: {message.reason}")
+        elif isinstance(message, Hello):
+            raise Malformed("a second hello")
+
+    def _take_ask(self, ask: Ask) -> None:
+        answer = self._host.holding(self, ask)
+        self.wanted_at = trio.current_time()
+        self.owed.add(answer.absent)
+        self.waits_for.add(ask.versions)
+        self.post(answer)
+
+    def _take_holding(self, holding: Holding) -> None:
+        if holding.workspace != self._workspace:
+            return
+        held = [version for version in holding.held if version in self.asked]
+        absent = [version for version in holding.absent if version in self.asked]
+        self.held.drop(absent)
+        self.held.add(held)
+        self.absent.drop(held)
+        self.absent.add(absent)
+        self._host.news(self)
+
+    # Serving
+
+    async def _serve(self) -> None:
+        """Answers are made side by side, and leave one after the other."""
+        free, before = trio.Semaphore(ANSWERS), trio.Event()
+        before.set()
+        async with trio.open_nursery() as nursery:
+            async for get in self._to_serve:
+                await free.acquire()
+                sent = trio.Event()
+                nursery.start_soon(self._serve_one, get, self.channel.records_out.reserve(), before, sent, free)
+                before = sent
+
+    async def _serve_one(
+        self, get: Get, counter: int, before: trio.Event, sent: trio.Event, free: trio.Semaphore
+    ) -> None:
+        frame = await self._host.answer(self, get, counter)
+        await before.wait()
+        await self.channel.send_record(frame)
+        self.wanted_at = trio.current_time()
+        sent.set()
+        free.release()
+
+
+def _verdict(group: BaseExceptionGroup[ShoalError]) -> LinkEnded:
+    """What ended a link: the first of several errors, as the others follow from it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, LinkEnded):
+        return error
+    if isinstance(error, CannotOpen):
+        return LinkEnded("bytes were altered on the way", Blame.PATH)
+    if isinstance(error, Malformed):
+        return LinkEnded(f"it talks nonsense: {error}", Blame.DEVICE)
+    return LinkEnded(str(error))

@@ -1,0 +1,130 @@
+"""All links of this device together: who is there, who holds what, and who waits for what.
+
+Synchronous, as everything here happens between two steps of the event loop; a device that is gone is out of every
+answer at once.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+import trio
+
+from peer.lan.link import Link
+from protocol.identifiers import DeviceId, VersionId, WorkspaceId
+from protocol.lan_messages import MAX_ASK, Ask, Done, Holding
+
+log = logging.getLogger(__name__)
+ANSWER_SECONDS = 0.5
+"""How long devices are waited for that have not said yet what they hold."""
+WAITING_SECONDS = 2.0
+"""A device that asks for nothing for so long is not waiting any more, whatever it has said."""
+
+
+class Neighbours:
+    """The devices that are linked now."""
+
+    def __init__(self, workspace: WorkspaceId, wake: Callable[[], None]) -> None:
+        """`wake` is called when something may be to be had that wasn't before, or the other way round."""
+        self._workspace = workspace
+        self._wake = wake
+        self._links: dict[DeviceId, Link] = {}
+        self._changed = trio.Event()
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """All links, in the order in which they were made."""
+        return list(self._links.values())
+
+    def find(self, device: DeviceId) -> Link | None:
+        """The link to a device."""
+        return self._links.get(device)
+
+    def add(self, link: Link) -> None:
+        """A link begins. The one that the device had before must have been taken out."""
+        assert link.device not in self._links
+        self._links[link.device] = link
+        self.news()
+
+    def remove(self, link: Link) -> None:
+        """A link is over."""
+        if self._links.get(link.device) is link:
+            del self._links[link.device]
+            self.news()
+
+    def news(self) -> None:
+        """Somebody came, went, or said what is held."""
+        self._changed.set()
+        self._changed = trio.Event()
+        self._wake()
+
+    # What others hold
+
+    def offers(self, version: VersionId, author: DeviceId) -> bool:
+        """Whether somebody holds a version, or is its author and hasn't said otherwise."""
+        if any(version in link.held for link in self._links.values()):
+            return True
+        link = self._links.get(author)
+        return link is not None and version not in link.absent
+
+    def holders(self, version: VersionId) -> list[Link]:
+        """Who has said that they hold it."""
+        return [link for link in self._links.values() if version in link.held]
+
+    def ask(self, versions: Iterable[VersionId]) -> None:
+        """Ask everybody about versions, unless they were asked before. They answer at once, and again when they get
+        one later."""
+        wanted = list(dict.fromkeys(versions))
+        for link in self.links:
+            fresh = [version for version in wanted if version not in link.asked]
+            link.asked.add(fresh)
+            for part in _parts(fresh):
+                link.post(Ask(workspace=self._workspace, versions=part))
+
+    async def hear(self, versions: Sequence[VersionId]) -> None:
+        """Ask about versions, and wait until all have answered, not for long."""
+        self.ask(versions)
+        with trio.move_on_after(ANSWER_SECONDS):
+            while any(self._unheard(link, versions) for link in self._links.values()):
+                await self._changed.wait()
+
+    @staticmethod
+    def _unheard(link: Link, versions: Iterable[VersionId]) -> bool:
+        return any(version not in link.held and version not in link.absent for version in versions)
+
+    def lacks(self, link: Link, versions: Iterable[VersionId]) -> None:
+        """A device that said it holds these has turned out not to."""
+        gone = list(versions)
+        link.held.drop(gone)
+        link.absent.add(gone)
+
+    # What this device holds
+
+    def arrived(self, versions: Iterable[VersionId]) -> None:
+        """This device holds these from now on: tell who asked for them in vain, and who still thinks it waits."""
+        here = list(versions)
+        for link in self.links:
+            self._pay(link, [version for version in here if version in link.owed])
+            self._settle(link, [version for version in here if version in link.asked])
+
+    def _pay(self, link: Link, versions: list[VersionId]) -> None:
+        link.owed.drop(versions)
+        for part in _parts(versions):
+            link.post(Holding(workspace=self._workspace, held=part))
+
+    def _settle(self, link: Link, versions: list[VersionId]) -> None:
+        for part in _parts(versions):
+            link.post(Done(workspace=self._workspace, versions=part))
+
+    def is_waited_for(self, version: VersionId) -> bool:
+        """Whether a device on the LAN is about to fetch a version from here: then its chunks go there first."""
+        now = trio.current_time()
+        return any(
+            version in link.waits_for and now - link.wanted_at < WAITING_SECONDS for link in self._links.values()
+        )
+
+
+def _parts(versions: Sequence[VersionId]) -> Iterable[tuple[VersionId, ...]]:
+    rest = iter(versions)
+    while part := tuple(islice(rest, MAX_ASK)):
+        yield part

@@ -1,0 +1,119 @@
+"""What this device gives to others on the LAN: word of what it holds, and chunks.
+
+Each request is held against the newest list of members. Of a workspace that is not the other's, this device says what
+it says of what it doesn't have.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import trio
+
+from peer.lan.link import Blame, Link, LinkEnded
+from peer.lan.neighbours import Neighbours
+from peer.members import Members
+from peer.synchronizer.context import Context
+from peer.synchronizer.holdings import Holdings, Place, Stored
+from protocol.chunks import OVERHEAD, ChunkRef
+from protocol.errors import CannotOpen, Malformed, WrongRoot
+from protocol.identifiers import VersionId
+from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding
+
+THREADS = 2
+"""That read and seal for others."""
+LISTS = 64
+"""Chunk lists kept opened: one has some thousand entries at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A version's chunks, and where in the file each begins."""
+
+    refs: Sequence[ChunkRef]
+    offsets: Sequence[int]
+
+
+class Serving:
+    """Answers on all links; see `peer.lan.link.Host`."""
+
+    def __init__(self, context: Context, members: Members, neighbours: Neighbours) -> None:
+        """`neighbours` is told of what the others say."""
+        self._context = context
+        self._members = members
+        self._neighbours = neighbours
+        self._limiter = trio.CapacityLimiter(THREADS)
+        self._lists: OrderedDict[VersionId, _List] = OrderedDict()
+
+    def news(self, link: Link) -> None:
+        """See `Host`."""
+        self._neighbours.news()
+
+    def holding(self, link: Link, ask: Ask) -> Holding:
+        """See `Host`."""
+        may = self._members.may_read(link.device, ask.workspace)
+        held = self._context.holdings.places(ask.versions).keys() if may else ()
+        absent = tuple(version for version in ask.versions if version not in held)
+        return Holding(workspace=ask.workspace, held=tuple(held), absent=absent)
+
+    async def answer(self, link: Link, get: Get, counter: int) -> bytes:
+        """See `Host`."""
+        context = self._context
+        may = self._members.may_read(link.device, get.workspace)
+        places = context.holdings.places(version for version, _, _ in get.parts) if may else {}
+        chunks: list[Stored | None] = []
+        for version, first, count in get.parts:
+            place = places.get(version)
+            listed = None if place is None else self._list(version)
+            chunks += _stored(first, count, listed, place)
+        _check_size(chunks)
+
+        def work() -> tuple[bytes, int]:
+            wanted = [chunk for chunk in chunks if chunk is not None]
+            sealed = iter(_read(context.holdings, wanted))
+            bodies = [b"" if chunk is None else next(sealed) or b"" for chunk in chunks]
+            return link.channel.records_out.seal(counter, get.request, bodies), sum(map(len, bodies))
+
+        frame, given = await context.machine.offload(work, self._limiter)
+        context.counters["lan_out"] += given
+        return frame
+
+    def _list(self, version: VersionId) -> _List | None:
+        """The version's chunks; None when their list is not here."""
+        known = self._lists.get(version)
+        if known is None:
+            held = self._context.versions.get(version)
+            if held is None:
+                return None
+            try:
+                refs = self._context.versions.chunks(held)
+            except (Malformed, CannotOpen):
+                return None
+            known = _List(refs, [0, *accumulate(ref.length for ref in refs)])
+            self._lists[version] = known
+            if len(self._lists) > LISTS:
+                self._lists.popitem(last=False)
+        return known
+
+
+def _stored(first: int, count: int, listed: _List | None, place: Place | None) -> list[Stored | None]:
+    """`count` chunks of a version's list; None for those that can't be had here."""
+    if listed is None or place is None:
+        return [None] * count
+    end = min(first + count, len(listed.refs))
+    known = [Stored(listed.refs[index], place, listed.offsets[index]) for index in range(first, end)]
+    return [*known, *[None] * (count - len(known))]
+
+
+def _check_size(chunks: Sequence[Stored | None]) -> None:
+    lengths = [chunk.ref.length + OVERHEAD for chunk in chunks if chunk is not None]
+    if len(lengths) > 1 and sum(lengths) > MAX_GET_BYTES:
+        raise LinkEnded("it asks for too much at once", Blame.DEVICE)
+
+
+def _read(holdings: Holdings, wanted: Sequence[Stored]) -> Sequence[bytes | None]:
+    try:
+        return holdings.read(wanted) if wanted else ()
+    except WrongRoot:  # the folder is away; the synchronizer says so
+        return [None] * len(wanted)

@@ -1,0 +1,109 @@
+"""What this device holds whole, and its sealed chunks, made again from the files as they are.
+
+There is no second copy of anything: a chunk is read from the synced file, or from what Shoal has moved out of the way
+and keeps because the cloud doesn't have it, and sealed with the key that its manifest names. Where the file has changed
+meanwhile that gives other bytes, and the chunk is not held any more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from peer.ports import Descriptor, Disk
+from peer.root import OUTGOING, Folder, Names, SyncRoot, open_folder
+from peer.tree_store import TreeStore
+from protocol.chunks import ChunkRef, reseal_chunk
+from protocol.identifiers import NodeId, VersionId
+from protocol.names import RESERVED
+
+_HERE = """SELECT v.version, l.parent, l.name FROM versions v CROSS JOIN local l
+    ON l.workspace = v.workspace AND l.node = v.node AND l.digest = v.digest AND NOT l.gone
+    WHERE v.workspace = ? AND v.version IN (??)"""
+_KEPT = "SELECT version, name FROM outgoing WHERE workspace = ? AND version IN (??)"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file below the root: its folder, and its name in there."""
+
+    parent: Names
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A chunk, and where its bytes should be: at `offset` of a file, or nowhere."""
+
+    ref: ChunkRef
+    place: Place | None
+    offset: int
+
+
+class Holdings:
+    """Looks up and reads what is held."""
+
+    def __init__(self, store: TreeStore, disk: Disk, root: SyncRoot) -> None:
+        """Of one workspace in one folder."""
+        self._store = store
+        self._disk = disk
+        self._root = root
+
+    def places(self, versions: Iterable[VersionId]) -> dict[VersionId, Place]:
+        """Where those of `versions` are that are here whole, as far as the database knows."""
+        database, workspace = self._store.database, self._store.workspace
+        wanted = list(dict.fromkeys(versions))
+        found = {
+            version: Place((RESERVED, OUTGOING), name) for version, name in database.rows_in(_KEPT, workspace, wanted)
+        }
+        parents: dict[NodeId, Names | None] = {}
+        for version, parent, name in database.rows_in(_HERE, workspace, wanted):
+            if parent not in parents:
+                parents[parent] = self._store.path(parent)
+            path = parents[parent]
+            if path is not None:
+                found[version] = Place(path, name)
+        return found
+
+    def read(self, chunks: Sequence[Stored]) -> list[bytes | None]:
+        """The sealed bytes of these; None for those that are not held. Runs in a thread; raises `WrongRoot`."""
+        out: list[bytes | None] = []
+        with open_folder(self._disk, self._root) as folder:
+            reader = _Reader(folder)
+            try:
+                for chunk in chunks:
+                    out.append(reader.sealed(chunk))
+            finally:
+                reader.close()
+        return out
+
+
+class _Reader:
+    """Keeps the file open that was read last: chunks of one file come together."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._place: Place | None = None
+        self._descriptor: Descriptor | None = None
+
+    def sealed(self, chunk: Stored) -> bytes | None:
+        try:
+            descriptor = self._open(chunk.place)
+            if descriptor is None:
+                return None
+            return reseal_chunk(chunk.ref, self._folder.disk.read_at(descriptor, chunk.ref.length, chunk.offset))
+        except OSError:
+            return None
+
+    def _open(self, place: Place | None) -> Descriptor | None:
+        if place != self._place:
+            self.close()
+            self._folder.trim()
+            if place is not None:
+                parent = self._folder.directory(place.parent)
+                self._descriptor = self._folder.disk.open_file(parent, place.name)
+            self._place = place
+        return self._descriptor
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            self._folder.disk.close(self._descriptor)
+        self._descriptor = self._place = None

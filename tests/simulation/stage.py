@@ -1,0 +1,138 @@
+"""A stage: the tracker and some devices, and a scene that is told what to do when, hour by hour.
+
+Where the smoke simulation lets anything happen, a scene makes one thing happen. Nothing fails but what it says.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+from trio.testing import MockClock
+
+from protocol.names import RESERVED
+from tests.simulation.accounts import DEVICES, engine_of, prepared
+from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.lan import Air
+from tests.simulation.log import EventLog, taking_in_logs
+from tests.simulation.machine import simulated_machine
+from tests.simulation.network import TrackerHost, Weather
+from tests.simulation.world import seeded_scheduler
+
+UPLOADS = frozenset({"/v1/pack"})
+HOUR = 3600.0
+NOTICED = 5.0
+"""Seconds after which a save has been noticed."""
+LONG = 300.0
+"""Seconds in which what should happen without delay has happened."""
+
+
+class Stage:
+    """Everything there is. Devices are on one LAN unless taken off it."""
+
+    def __init__(self, nursery: trio.Nursery, log: EventLog) -> None:
+        self.log = log
+        self.air = Air()
+        self.weather = Weather()
+        self._nursery = nursery
+        kept = prepared()
+        self.host = TrackerHost(simulated_machine("stage/tracker"), engine_of(kept.database), log)
+        self.devices = {
+            name: SimulatedDevice(
+                name, f"stage/{name}", credentials, self.host, self.weather, self.air, log, _nothing, _nothing
+            )
+            for name, credentials in zip(DEVICES, kept.credentials, strict=True)
+        }
+
+    async def begin(self, *names: str) -> list[SimulatedDevice]:
+        """Start the tracker and these devices, and wait until they have met."""
+        await self._nursery.start(self.host.run)
+        for name in names:
+            self.devices[name].disk.user.mkdir(FOLDER)
+            self.start(self.devices[name])
+        chosen = [self.devices[name] for name in names]
+        await self.until(lambda: all(self._has_met(device, len(names) - 1) for device in chosen))
+        return chosen
+
+    def start(self, device: SimulatedDevice) -> None:
+        """Switch a device on."""
+        self._nursery.start_soon(device.run)
+
+    def _has_met(self, device: SimulatedDevice, others: int) -> bool:
+        return device.settled and device.peer is not None and len(device.peer.context.neighbours.links) == others
+
+    def cut_off(self, device: SimulatedDevice, paths: frozenset[str] = frozenset()) -> None:
+        """These paths to the tracker are cut off from a device, and no others."""
+        device.cut_off = paths
+        if device.transport is not None:
+            device.transport.cut_off = paths
+
+    def part_lan(self) -> None:
+        """Nobody reaches anybody on the LAN any more."""
+        self.air.weather.up = False
+        self.air.cut_all()
+
+    @staticmethod
+    def _equal(first: SimulatedDevice, *others: SimulatedDevice) -> bool:
+        return all(visible(other) == visible(first) for other in others)
+
+    async def until(self, condition: Callable[[], object], seconds: float = LONG) -> None:
+        """Wait for something to become true."""
+        deadline = trio.current_time() + seconds
+        while True:
+            if condition():
+                return
+            if trio.current_time() > deadline:
+                reports = "\n".join(device.report() for device in self.devices.values())
+                raise AssertionError(f"not within {seconds:g} s\n{reports}\n" + "\n".join(list(self.log.lines)[-60:]))
+            await trio.sleep(1)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Nothing in particular happens."""
+        await trio.sleep(seconds)
+
+    async def all_well(self, *devices: SimulatedDevice, seconds: float = LONG) -> None:
+        """Everything is synced and in the cloud, nothing waits in `.shoal`, and the tracker is consistent."""
+        await trio.sleep(NOTICED)
+        await self.until(lambda: all(device.settled for device in devices) and self._equal(*devices), seconds)
+        await self.until(lambda: not any(left_behind(device) for device in devices), seconds)
+        assert await self.host.check() == []
+        assert not self.log.errors
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def save(device: SimulatedDevice, name: str, content: bytes) -> None:
+    """Somebody saves a file."""
+    device.disk.user.save(f"{FOLDER}/{name}", content)
+
+
+def visible(device: SimulatedDevice) -> dict[str, bytes]:
+    """The files in the folder, by path."""
+    tree = device.disk.user.tree(FOLDER)
+    return {path: entry[1] for path, entry in tree.items() if entry[0] == "file" and path.split("/")[0] != RESERVED}
+
+
+def left_behind(device: SimulatedDevice) -> list[str]:
+    """What waits in `.shoal`."""
+    return [path for path in device.disk.user.tree(f"{FOLDER}/{RESERVED}") if path.count("/") == 1]
+
+
+def not_durable(device: SimulatedDevice) -> int:
+    """How many files are not in the cloud, as the device knows."""
+    assert device.peer is not None
+    return device.peer.context.store.not_durable_count()
+
+
+def perform(scene: Callable[[Stage], Awaitable[None]], *, echo: bool = False) -> None:
+    """Run a scene to its end."""
+    log = EventLog(echo=echo)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await scene(Stage(nursery, log))
+            nursery.cancel_scope.cancel()
+
+    prepared()
+    with seeded_scheduler(1), taking_in_logs(log):
+        trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -1,0 +1,221 @@
+"""Announce first, durable later: the five rules of design §6, each as a scene that takes as long as it takes."""
+
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import pytest
+
+from tests.simulation.stage import (
+    HOUR,
+    UPLOADS,
+    Stage,
+    left_behind,
+    not_durable,
+    perform,
+    save,
+    visible,
+)
+
+FIRST, SECOND, THIRD = (Random(seed).randbytes(60_000) for seed in (1, 2, 3))
+SCENES: list[Callable[[Stage], Awaitable[None]]] = []
+
+
+def scene(act: Callable[[Stage], Awaitable[None]]) -> Callable[[Stage], Awaitable[None]]:
+    SCENES.append(act)
+    return act
+
+
+@scene
+async def the_lan_has_it_first(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: visible(desktop) == {"f": FIRST})
+    assert desktop.lan_bytes > len(FIRST)
+    assert not_durable(laptop) == not_durable(desktop) == 1
+    assert not laptop.settled
+    stage.cut_off(laptop)
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def without_the_lan_what_is_in_the_cloud_does_until_the_rest_comes(stage: Stage) -> None:
+    """Rule a."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    await stage.all_well(laptop, desktop)
+    stage.part_lan()
+    desktop.switch_off()
+    save(laptop, "f", SECOND)
+    await stage.all_well(laptop)
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", THIRD)
+    await stage.until(lambda: not_durable(laptop) == 1)
+    stage.start(desktop)
+    await stage.until(lambda: visible(desktop) == {"f": SECOND})
+    stage.cut_off(laptop)
+    await stage.until(lambda: visible(desktop) == {"f": THIRD})
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def what_the_lan_gave_is_not_given_up_for_something_older(stage: Stage) -> None:
+    """Rule a, the other way round: the newest in the cloud is older than what is here."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    await stage.all_well(laptop, desktop)
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", SECOND)
+    await stage.until(lambda: visible(desktop) == {"f": SECOND})
+    stage.part_lan()
+    stage.cut_off(desktop, UPLOADS)
+    save(laptop, "f", THIRD)
+    for _ in range(20):
+        await stage.until(lambda: visible(desktop) == {"f": SECOND})
+    stage.cut_off(laptop)
+    stage.cut_off(desktop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"f": THIRD}
+
+
+@scene
+async def what_is_replaced_before_it_is_in_the_cloud_is_spooled(stage: Stage) -> None:
+    """Rule b. The laptop's version is overtaken by the desktop's edit of it, and the only other copy is gone."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.cut_off(laptop, UPLOADS)
+    stage.cut_off(desktop, UPLOADS)
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: visible(desktop) == {"f": FIRST})
+    save(desktop, "f", SECOND)
+    await stage.until(lambda: visible(laptop) == {"f": SECOND})
+    await stage.until(lambda: len(left_behind(laptop)) == 1)
+    for _ in range(200):
+        await stage.until(lambda: len(left_behind(laptop)) == 1)  # much longer than the minute that anything waits
+    assert laptop.peer is not None
+    (spooled,) = laptop.peer.context.versions.spooled()
+    stage.cut_off(desktop)
+    stage.cut_off(laptop)
+    await stage.all_well(laptop, desktop)
+    assert await stage.host.state_of(spooled) == "durable"
+
+
+@scene
+async def what_is_removed_before_it_is_in_the_cloud_is_spooled(stage: Stage) -> None:
+    """Rule b."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.cut_off(laptop, UPLOADS)
+    stage.cut_off(desktop, UPLOADS)
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: visible(desktop) == {"f": FIRST})
+    desktop.disk.user.remove("/Shoal/f")
+    await stage.until(lambda: visible(laptop) == {})
+    await stage.until(lambda: len(left_behind(laptop)) == 1)
+    stage.cut_off(laptop)
+    stage.cut_off(desktop)
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def another_device_finishes_what_the_author_can_not(stage: Stage) -> None:
+    """Rule c. The phone is not on the LAN, and gets it from the cloud."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: visible(desktop) == {"f": FIRST})
+    laptop.switch_off()
+    assert not_durable(desktop) == 1
+    await stage.until(lambda: desktop.settled)
+    assert desktop.transport is not None
+    stage.part_lan()
+    phone = stage.devices["phone"]
+    phone.disk.user.mkdir("/Shoal")
+    stage.start(phone)
+    await stage.until(lambda: visible(phone) == {"f": FIRST})
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop, phone)
+
+
+@scene
+async def the_author_is_left_alone_while_it_gets_on(stage: Stage) -> None:
+    """Rule c: nobody else uploads what the author does."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    await stage.all_well(laptop, desktop)
+    assert desktop.peer is not None
+    assert desktop.peer.context.counters["cloud_out"] == 0
+
+
+@scene
+async def a_version_that_nobody_brings_is_withdrawn(stage: Stage) -> None:
+    """Rule d. What the author has is an edit of its own when it comes back."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "old", FIRST)
+    await stage.all_well(laptop, desktop)
+    stage.part_lan()
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "old", SECOND)
+    save(laptop, "new", THIRD)
+    await stage.until(lambda: not_durable(laptop) == 2 and not_durable(desktop) == 2)
+    laptop.switch_off()
+    desktop.switch_off()
+    await stage.pass_time(8 * 24 * HOUR)
+    stage.start(desktop)
+    await stage.until(lambda: desktop.settled)
+    assert visible(desktop) == {"old": FIRST}
+    stage.cut_off(laptop)
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"old": SECOND, "new": THIRD}
+
+
+@scene
+async def a_name_is_free_once_its_only_version_is_withdrawn(stage: Stage) -> None:
+    """Rule d."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.part_lan()
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: not_durable(desktop) == 1)
+    laptop.switch_off()
+    desktop.switch_off()
+    await stage.pass_time(8 * 24 * HOUR)
+    stage.start(desktop)
+    await stage.until(lambda: desktop.settled)
+    save(desktop, "f", SECOND)
+    await stage.until(lambda: desktop.settled and not_durable(desktop) == 0)
+    stage.cut_off(laptop)
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop)
+    names = visible(desktop)
+    assert names.pop("f") == SECOND
+    assert list(names.values()) == [FIRST]
+    assert "conflicted copy, laptop" in next(iter(names))
+
+
+@scene
+async def a_stalled_head_is_passed_over_after_a_day(stage: Stage) -> None:
+    """Rule e. The skipped author's version becomes a conflict copy."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    await stage.all_well(laptop, desktop)
+    stage.part_lan()
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", SECOND)
+    await stage.until(lambda: not_durable(desktop) == 1)
+    laptop.switch_off()
+    save(desktop, "f", THIRD)
+    await stage.pass_time(23 * HOUR)
+    assert not desktop.settled
+    await stage.until(lambda: desktop.settled and not_durable(desktop) == 0, 2 * HOUR)
+    stage.cut_off(laptop)
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop)
+    names = visible(desktop)
+    assert names.pop("f") == THIRD
+    assert list(names.values()) == [SECOND]
+    assert "conflicted copy, laptop" in next(iter(names))
+
+
+@pytest.mark.parametrize("act", SCENES, ids=lambda act: act.__name__)
+def test_scene(act: Callable[[Stage], Awaitable[None]]) -> None:
+    perform(act)
