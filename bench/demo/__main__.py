@@ -65,17 +65,34 @@ async def _attempt(scale: Scale, keep: bool, screen: Screen) -> int:
 
 
 async def _play(place: Path, scale: Scale, screen: Screen, kept: list[Program] | None) -> None:
-    """Run the scenario, show its table, and stop its programs, unless there is a list to hand them to."""
+    """Play the scenario on a LAN, and its first part without one. Its programs are stopped, unless there is a list to
+    hand them to."""
     async with programs(place / "logs") as running:
         scenario = Scenario(place, scale, screen, running)
-        failure = await failure_of(scenario.run)
-        if scenario.rows:
-            screen.table(scenario.rows)
-        if isinstance(failure, BenchFailed):
-            screen.logs(failure.logs)
+        failure = await failure_of(partial(_play_both, scenario, scale, screen))
         if kept is not None:
             kept += running.release()
             tell_where(screen, scenario, kept)
+    if failure is not None:
+        raise failure
+
+
+async def _play_both(scenario: Scenario, scale: Scale, screen: Screen) -> None:
+    await _play_one(scenario, screen)
+    screen.say("\nonce more with --no-lan: everything has to go through the tracker", "bold")
+    alone = scenario.place / "without-lan"
+    alone.mkdir()
+    async with programs(alone / "logs") as running:
+        await _play_one(Scenario(alone, scale, screen, running, lan=False), screen)
+
+
+async def _play_one(scenario: Scenario, screen: Screen) -> None:
+    """Play it, and show its table as far as it came."""
+    failure = await failure_of(scenario.run)
+    if scenario.rows:
+        screen.table(scenario.rows)
+    if isinstance(failure, BenchFailed):
+        screen.logs(failure.logs)
     if failure is not None:
         raise failure
 

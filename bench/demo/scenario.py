@@ -21,13 +21,18 @@ from bench.words import counted, sized
 
 EMAIL = "demo@example.org"
 IN_THE_CLOUD = "synced, in the cloud"
+LOOPBACK = "127.0.0.1"
+LAN_SHARE = 0.9
+"""Of the second device's bytes, at least so much has to come over the LAN."""
+MEET_SECONDS = 60.0
 
 
 class Scenario:
     """A tracker, two devices, and what happens to them."""
 
-    def __init__(self, place: Path, scale: Scale, screen: Screen, programs: Programs) -> None:
-        """Everything is made below `place`."""
+    def __init__(self, place: Path, scale: Scale, screen: Screen, programs: Programs, *, lan: bool = True) -> None:
+        """Everything is made below `place`. Without the `lan` all goes through the cloud, and only the first part is
+        played."""
         self._scale = scale
         self._screen = screen
         self._programs = programs
@@ -35,20 +40,34 @@ class Scenario:
         self._original = place / "original"  # what both folders should be, as nobody but the demo writes there
         self._expected: Listing = {}  # of `_original`, without contents
         self.tracker = Tracker(programs, place / "tracker")
-        self.first = Device(programs, "laptop", place / "laptop")
-        self.second = Device(programs, "desktop", place / "desktop")
+        where = ["--lan-interface", LOOPBACK] if lan else ["--no-lan"]
+        self.first = Device(programs, "laptop", place / "laptop", where)
+        self.second = Device(programs, "desktop", place / "desktop", where)
         self.devices = (self.first, self.second)
         self.rows: list[Row] = []
+        self._lan = lan
 
     async def run(self) -> None:
         """All of it; `BenchFailed` at the first thing that is not as it should be."""
         await self.prepare()
         await self.fill()
         await self.compare("what was put in")
-        await self.change_on_second()
-        await self.catch_up()
-        await self.compare("what should have come of it")
+        await self.tell_the_way()
+        if self._lan:
+            await self.change_on_second()
+            await self.catch_up()
+            await self.compare("what should have come of it")
         await self.confirm()
+
+    async def tell_the_way(self) -> None:
+        """Hold the way that the second device's bytes took against the one that they should have taken."""
+        await self.second.status()
+        near, far = self.second.moved["lan_in"], self.second.moved["cloud_in"]
+        share = near / max(1, near + far)
+        said = f"{share:.1%} of what the desktop got came over the LAN: {sized(near)}, and {sized(far)} from the cloud"
+        if share < LAN_SHARE if self._lan else near > 0:
+            raise BenchFailed(said, *logs(self.devices))
+        self._screen.say(f"  {said}", "green")
 
     async def prepare(self) -> None:
         """A tracker, an account with two devices, two daemons, and the tree that will travel."""
@@ -64,6 +83,17 @@ class Scenario:
                 for device in self.devices:
                     nursery.start_soon(device.start)
                 nursery.start_soon(in_thread, self._make_original)
+            if self._lan:
+                await self._meet()
+
+    async def _meet(self) -> None:
+        """Wait until the devices have found each other."""
+        with trio.move_on_after(MEET_SECONDS):
+            while not all([(await device.status()).peers for device in self.devices]):
+                self._programs.check()
+                await trio.sleep(0.1)
+            return
+        raise BenchFailed(f"the devices did not meet within {MEET_SECONDS:g} s", *logs(self.devices))
 
     def _make_original(self) -> None:
         self._original.mkdir()

@@ -295,6 +295,9 @@ async def test_the_whole_demo_on_a_small_scale(place: Path, capsys: pytest.Captu
         "shoal status on the laptop: synced, in the cloud",
         "shoal status on the desktop: synced, in the cloud",
         "shoal-tracker check: clean",
+        "of what the desktop got came over the LAN",
+        "once more with --no-lan",
+        "0.0% of what the desktop got came over the LAN",
         "Where the bytes came from",
         "all is well",
     ):

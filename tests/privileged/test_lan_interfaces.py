@@ -171,16 +171,18 @@ async def test_who_is_dialled(made: Namespaces) -> None:
 
 
 async def test_who_is_let_in(made: Namespaces) -> None:
-    """A person may have configured any address; whether one is let in is for the other side to say."""
+    """A person may have configured any address; whether one is let in is for the other side to say: from next door, or
+    from another private network."""
     async with neighbours(made) as (one, asks, other, answers):
         assert await asks.ask("dial", "10.5.0.2", answers.port, True) == ["", "hello"]
         for host in ("10.6.0.2", "100.64.0.2"):
             assert await asks.ask("dial", host, answers.port, True) == ["", ""]
-        # To an address that counts, but from far away.
-        one.ip("addr add 10.7.0.1/32 dev lo")
-        other.ip("route add 10.7.0.1 via 10.5.0.1")
+        # To an address that counts, but from far away, and from the open internet.
+        for far in ("10.7.0.1", "8.7.0.1"):
+            one.ip(f"addr add {far}/32 dev lo")
+            other.ip(f"route add {far} via 10.5.0.1")
         caller = "import socket; print(socket.create_connection(('10.5.0.2', %d), 5, (%r, 0)).recv(9))"
-        for source, heard in (("10.5.0.1", "b'hello'\n"), ("10.7.0.1", "b''\n")):
+        for source, heard in (("10.5.0.1", "b'hello'\n"), ("10.7.0.1", "b'hello'\n"), ("8.7.0.1", "b''\n")):
             assert one.run(sys.executable, "-c", caller % (answers.port, source)) == heard
 
 
