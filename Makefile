@@ -2,7 +2,7 @@
 # PYTHON=python3.12 make test chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test quick check format privileged clean help environment
+.PHONY: demo test quick check format privileged soak clean help environment
 
 RUN := .venv/bin/python -m
 PYTEST := $(RUN) pytest
@@ -14,10 +14,10 @@ demo: environment ## watch a real tree travel sealed between two devices (KEEP=1
 	@$(RUN) bench.demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: environment ## every test that needs no root
-	$(PYTEST) -m "not privileged"
+	$(PYTEST) -m "not privileged and not soak"
 
 quick: environment ## the tests to run while working, within a minute
-	$(PYTEST) -m "not slow and not privileged"
+	$(PYTEST) -m "not slow and not privileged and not soak"
 
 privileged: environment ## the tests that need root
 	@if grep -rqE --include='*.py' 'mark\.privileged' tests; then \
@@ -26,6 +26,9 @@ privileged: environment ## the tests that need root
 	else \
 		echo "there are no privileged tests yet"; \
 	fi
+
+soak: environment ## long searches, and the rivals of the benchmark that are installed
+	$(PYTEST) -m soak
 
 check: environment ## format, lint, types and import rules
 	$(RUN) ruff format --check .

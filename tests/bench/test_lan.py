@@ -267,7 +267,16 @@ async def test_copies_are_measured(place: Path, tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.slow
 async def test_the_whole_on_a_tiny_scale(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rivals = [rival for rival in RIVALS if rival.missing() is None]
+    await the_whole(place, tmp_path, capsys, [rival for rival in RIVALS if rival.name in ("shoal", "cp")])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_the_whole_with_all_rivals(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    await the_whole(place, tmp_path, capsys, [rival for rival in RIVALS if rival.missing() is None])
+
+
+async def the_whole(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rivals: Sequence[Rival]) -> None:
     figures = await run_tiny(tmp_path / "out.json", rivals)
     assert figures["failure"] is None
     assert figures["full_scale"] is False
