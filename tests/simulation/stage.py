@@ -126,7 +126,7 @@ def not_durable(device: SimulatedDevice) -> int:
 
 def perform(scene: Callable[[Stage], Awaitable[None]], *, echo: bool = False) -> None:
     """Run a scene to its end."""
-    log = EventLog(echo=echo)
+    log = EventLog(keep=True, echo=echo)
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:

@@ -39,6 +39,22 @@ async def the_lan_has_it_first(stage: Stage) -> None:
 
 
 @scene
+async def the_lan_comes_before_the_uplink(stage: Stage) -> None:
+    """Nothing of the file goes to the tracker while a device on the LAN waits for it; what is written about it does."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.air.weather.delay = 0.2
+    save(laptop, "f", FIRST)
+    await stage.all_well(laptop, desktop)
+    lines = list(stage.log.lines)
+    placed = next(
+        number for number, line in enumerate(lines) if " desktop " in line and ", 'f')" in line and "rename(" in line
+    )
+    assert any(" laptop " in line and "asks /v1/commit" in line for line in lines[:placed])
+    assert not any("asks /v1/pack" in line for line in lines[:placed])
+    assert any("asks /v1/pack" in line for line in lines[placed:])
+
+
+@scene
 async def without_the_lan_what_is_in_the_cloud_does_until_the_rest_comes(stage: Stage) -> None:
     """Rule a."""
     laptop, desktop = await stage.begin("laptop", "desktop")

@@ -23,13 +23,12 @@ from peer.lan.link import Link
 from peer.lan.meeting import Meeting
 from peer.lan.serving import Serving
 from peer.members import Kept, Members
-from peer.ports import LanAddress, LanStream
+from peer.ports import Advertisement, Beacons, LanAddress, LanStream
 from peer.root import open_folder
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.jobs import Job
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.steps import Fetch
-from peer.system.beacons import ZeroconfBeacons
 from peer.system.lan import LocalNetwork, TcpListener
 from peer.tracker_client import DeviceClient
 from peer.trees import Content, Fingerprint, Local, Remote
@@ -83,6 +82,43 @@ class Household:
         return self.listed()
 
 
+class Network(LocalNetwork):
+    """Loopback, without beacons: they have tests of their own, and take their time. A test may put a `board` in their
+    place, and say that the interfaces have changed by giving another `address`."""
+
+    def __init__(self, interface: str) -> None:
+        super().__init__(interface)
+        self.listening = trio.Event()
+        self.port = 0
+        self.address = interface
+        self.board: Beacons | None = None
+
+    async def interfaces(self) -> frozenset[str]:
+        await trio.lowlevel.checkpoint()
+        return frozenset({self.address})
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncIterator[TcpListener]:
+        async with super().listen() as listener:
+            self.port = listener.port
+            self.listening.set()
+            yield listener
+
+    @asynccontextmanager
+    async def beacons(self) -> AsyncIterator[Beacons]:  # type: ignore[override]
+        yield self.board or _Silence()
+
+
+class _Silence:
+    """Beacons that nobody hears, and that hear nobody."""
+
+    async def announce(self, name: str, tag: bytes, port: int) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> Advertisement:
+        await trio.sleep_forever()
+
+
 @dataclass
 class Resident:
     """One device at home."""
@@ -91,7 +127,7 @@ class Resident:
     device: Device
     folder: SyncFolder
     members: Members
-    network: LocalNetwork
+    network: Network
     meeting: Meeting
     address: LanAddress
     credentials: Credentials
@@ -201,7 +237,7 @@ async def _live(
     )
     (workspace,) = open_workspaces(credentials, household.listed())
     members = Members(cast(DeviceClient, client), Kept(lambda: None, lambda _: None), workspace, heard=True)
-    network = _Network(LOOPBACK)
+    network = Network(LOOPBACK)
     meeting = Meeting(
         machine=context.machine,
         lan=network,
@@ -236,32 +272,12 @@ def credentials_of(device: Device, name: str) -> Credentials:
     )
 
 
-class _Network(LocalNetwork):
-    """Loopback, without beacons: they have tests of their own, and take their time."""
-
-    def __init__(self, interface: str) -> None:
-        super().__init__(interface)
-        self.listening = trio.Event()
-        self.port = 0
-
-    @asynccontextmanager
-    async def listen(self) -> AsyncIterator[TcpListener]:
-        async with super().listen() as listener:
-            self.port = listener.port
-            self.listening.set()
-            yield listener
-
-    @asynccontextmanager
-    async def beacons(self) -> AsyncIterator[ZeroconfBeacons]:
-        await trio.sleep_forever()
-        yield cast(ZeroconfBeacons, None)
-
-
 @asynccontextmanager
 async def residents(
-    household: Household, place: Path, *names: str, knowing: tuple[LanAddress, ...] = ()
+    household: Household, place: Path, *names: str, knowing: tuple[LanAddress, ...] = (), strangers: bool = False
 ) -> AsyncIterator[list[Resident]]:
-    """Devices of which each is told the addresses of those before it, and of others that they are `knowing`."""
+    """Devices of which each is told the addresses of those before it, unless they are `strangers`, and of others that
+    they are `knowing`."""
     with ExitStack() as stack:
         devices = [household.new_device() for _ in names]
         folders = [
@@ -270,7 +286,7 @@ async def residents(
         made: list[Resident] = []
         async with trio.open_nursery() as nursery:
             for device, folder, name in zip(devices, folders, names, strict=True):
-                peers = (*knowing, *(other.address for other in made))
+                peers = knowing if strangers else (*knowing, *(other.address for other in made))
                 made.append(await nursery.start(_live, household, device, folder, name, peers))
             yield made
             nursery.cancel_scope.cancel()
