@@ -32,7 +32,7 @@ from peer.tracker_client import DeviceClient, TrackerClient
 from peer.tree_store import TreeStore
 from peer.version_store import VersionStore
 from peer.watcher import Watcher
-from protocol.errors import Problem, Refused, ShoalError, Unreachable, Usage, WrongRoot
+from protocol.errors import Problem, Refused, ShoalError, Unreachable, Usage, WrongRoot, first_of
 from protocol.ports import Machine
 from protocol.signing import SigningKey
 
@@ -202,11 +202,11 @@ class Peer:
                 self._upload_backoff.reset()
             except* Unreachable as group:
                 # Whether the tracker is there at all, the subscription knows; packs alone may not get through.
-                log.info("an upload was cut off: %s", _innermost(group))
+                log.info("an upload was cut off: %s", first_of(group))
                 await trio.sleep(self._upload_backoff.next_delay())
                 synchronizer.uploads_wanted.set()
             except* (ShoalError, OSError) as group:
-                self.uploads.failure = str(_innermost(group))
+                self.uploads.failure = str(first_of(group))
                 log.error("an upload failed: %s", self.uploads.failure)
                 await trio.sleep(ERROR_RETRY)
                 synchronizer.uploads_wanted.set()
@@ -229,12 +229,6 @@ class Peer:
             except (Problem, OSError) as error:
                 log.info("not swept: %s", error)
             await trio.sleep(SWEEP)
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def start_peer(ports: Ports, place: Place, credentials: Credentials, lan: LanOptions = _LAN_AS_A_RULE) -> Peer:

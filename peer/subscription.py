@@ -17,7 +17,7 @@ from peer.synchronizer.pulling import Pulling
 from peer.synchronizer.synchronizer import Synchronizer
 from peer.tracker_client import Backoff, DeviceClient
 from protocol.deltas import decode_delta
-from protocol.errors import BadSignature, Code, Malformed, Problem, Refused, Unreachable
+from protocol.errors import BadSignature, Code, Malformed, Problem, Refused, Unreachable, first_of
 from protocol.notices import CatchUp, Changed, Members, Subscribe, decode_notice, encode_notice
 from protocol.ports import Machine
 
@@ -102,8 +102,7 @@ class Subscription:
             self._failed(group.exceptions[0])
 
     def _failed(self, error: BaseException) -> None:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        error = first_of(error)
         self.reason = str(error)
         unexpected = not isinstance(error, Unreachable)
         log.log(logging.ERROR if unexpected else logging.INFO, "offline: %s", error)

@@ -24,6 +24,13 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def first_of(error: BaseException) -> BaseException:
+    """The first single error in a group of them, however deep: as a rule the others follow from it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class ShoalError(Exception):
     """Base of all errors that Shoal raises on purpose."""
 

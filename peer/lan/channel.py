@@ -36,7 +36,7 @@ from protocol.lan_frames import (
     RecordSender,
     parse_header,
 )
-from protocol.lan_messages import LAN_HIGHEST, LAN_LOWEST, Control, Hello
+from protocol.lan_messages import LAN_HIGHEST, LAN_LOWEST, Bye, Control, Hello
 from protocol.ports import RandomBytes
 from protocol.signing import ExchangeKey
 
@@ -131,13 +131,18 @@ class Channel:
         if not isinstance(hello, Hello):
             raise Malformed("its first message is no hello")
         if hello.lowest > LAN_HIGHEST or hello.highest < LAN_LOWEST:
-            older = "it" if hello.highest < LAN_LOWEST else "this device"
-            raise Malformed(f"no LAN protocol in common: {older} needs a newer Shoal")
-        self.name = hello.name
+            await self.say(Bye(reason="no LAN protocol in common: the one with the lower version needs a newer Shoal"))
+            raise Malformed(f"no LAN protocol in common: it speaks {hello.lowest} to {hello.highest}")
+        self.name = one_line(hello.name)
 
     def close(self) -> None:
         """Hang up; whoever waits for the other side gets an `Unreachable`."""
         self._stream.close()
+
+
+def one_line(text: str) -> str:
+    """Another's words, fit for a log."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 async def dial_channel(

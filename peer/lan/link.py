@@ -18,8 +18,8 @@ from typing import Protocol
 
 import trio
 
-from peer.lan.channel import Channel, Record
-from protocol.errors import CannotOpen, Malformed, ShoalError, Unreachable
+from peer.lan.channel import Channel, Record, one_line
+from protocol.errors import CannotOpen, Malformed, ShoalError, Unreachable, first_of
 from protocol.identifiers import VersionId, WorkspaceId
 from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Part, Ping, Pong
 
@@ -259,7 +259,7 @@ class Link:
         elif isinstance(message, Ping):
             self.post(Pong(number=message.number))
         elif isinstance(message, Bye):
-            raise LinkEnded(f"it says good-bye: {message.reason}")
+            raise LinkEnded(f"it says good-bye: {one_line(message.reason)}")
         elif isinstance(message, Hello):
             raise Malformed("a second hello")
 
@@ -306,10 +306,8 @@ class Link:
 
 
 def _verdict(group: BaseExceptionGroup[ShoalError]) -> LinkEnded:
-    """What ended a link: the first of several errors, as the others follow from it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    """What ended a link."""
+    error = first_of(group)
     if isinstance(error, LinkEnded):
         return error
     if isinstance(error, CannotOpen):

@@ -12,18 +12,18 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import trio
 
 from peer.home import Credentials
+from peer.lan.candidates import Candidate, Candidates
 from peer.lan.channel import Channel, answer_channel, dial_channel
 from peer.lan.link import Blame, Link, LinkEnded
 from peer.lan.neighbours import Neighbours
 from peer.lan.serving import Serving
 from peer.members import Members
 from peer.ports import Advertisement, Beacons, Lan, LanAddress, LanListener, LanStream
-from protocol.errors import BadSignature, CannotOpen, Malformed, Problem, ShoalError, Unreachable
+from protocol.errors import BadSignature, CannotOpen, Malformed, Problem, ShoalError, Unreachable, first_of
 from protocol.identifiers import DeviceId, WorkspaceId
 from protocol.lan import beacon_is_of, beacon_tag, hour_of
 from protocol.ports import Machine
@@ -38,39 +38,10 @@ NETWORK_TICK = 5.0
 """Seconds between looks at the interfaces."""
 COURTESY = 3.0
 """Seconds that the device with the larger id leaves to the other, to dial."""
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds between attempts at one address, which double."""
 SET_ASIDE = {Blame.NOBODY: 0.0, Blame.PATH: 10.0, Blame.DEVICE: 600.0}
 """Seconds for which a device is left alone after its link ended."""
 YOUNG = 5.0
 """Seconds for which a link that both dialled may have a twin; an older one has been lost by the other side."""
-CANDIDATES = 256
-"""Advertisements of known devices that are kept; the oldest is forgotten."""
-
-
-@dataclass(slots=True)
-class _Attempts:
-    """When to dial an address next."""
-
-    due: float
-    pause: float = FIRST_PAUSE
-    dialling: bool = False
-
-    def failed(self) -> None:
-        self.due = trio.current_time() + self.pause
-        self.pause = min(2 * self.pause, LONGEST_PAUSE)
-
-    def went_well(self) -> None:
-        self.due, self.pause = trio.current_time() + FIRST_PAUSE, FIRST_PAUSE
-
-
-@dataclass(slots=True)
-class _Candidate:
-    """A known device that was seen."""
-
-    device: DeviceId
-    addresses: tuple[LanAddress, ...]
-    attempts: _Attempts
 
 
 class Meeting:
@@ -99,12 +70,10 @@ class Meeting:
         self._members = members
         self._neighbours = neighbours
         self._serving = serving
-        self._candidates: dict[str, _Candidate] = {}
-        self._configured = {address: _Attempts(0.0) for address in peers}
+        self._candidates = Candidates(peers)
         self._set_aside: dict[DeviceId, float] = {}
         self._half_open = Counter[str]()
         self._network = trio.CancelScope()
-        self._due = trio.Event()
         self.problem: str | None = None
         """Why devices can't be found, in one line."""
         self.dropped = Counter[str]()
@@ -121,10 +90,7 @@ class Meeting:
         """The machine slept, or is on another network: nothing that was known of the LAN holds."""
         for link in self._neighbours.links:
             link.end("the network may be another")
-        self._candidates.clear()
-        for attempts in self._configured.values():
-            attempts.went_well()
-        self._due.set()
+        self._candidates.renew()
         self._network.cancel()
 
     async def _end_forbidden(self) -> None:
@@ -151,7 +117,7 @@ class Meeting:
             await trio.sleep(NETWORK_TICK)
 
     def _trouble(self, group: BaseExceptionGroup[ShoalError]) -> None:
-        text = str(_first(group))
+        text = str(first_of(group))
         if text != self.problem:
             log.warning("LAN: %s", text)
         self.problem = text
@@ -199,63 +165,56 @@ class Meeting:
             if seen.addresses:
                 self._note(seen)
             else:
-                self._candidates.pop(seen.name, None)
+                self._candidates.gone(seen.name)
 
     def _note(self, seen: Advertisement) -> None:
         now = self._machine.now()
         for device, known in self._members.others().items():
             if beacon_is_of(seen.tag, seen.name, known.exchange_key, now):
-                first = trio.current_time() + (0.0 if self._own < device else COURTESY)
-                known_before = self._candidates.pop(seen.name, None)
-                attempts = _Attempts(first) if known_before is None else known_before.attempts
-                self._candidates[seen.name] = _Candidate(device, seen.addresses, attempts)
-                self._due.set()
-        while len(self._candidates) > CANDIDATES:
-            self._candidates.pop(next(iter(self._candidates)))
+                self._candidates.note(seen.name, device, seen.addresses, 0.0 if self._own < device else COURTESY)
 
     # Dialling
 
     async def _dial_regularly(self, nursery: trio.Nursery) -> None:
         """Dial whoever is due, then sleep until somebody else is."""
         while True:
-            self._due = trio.Event()
+            changed = self._candidates.changed = trio.Event()
             now, later = trio.current_time(), float("inf")
-            for attempts, addresses, configured in self._to_dial():
-                if attempts.due > now:
-                    later = min(later, attempts.due - now)
+            for candidate in self._candidates.idle():
+                due = self._due(candidate)
+                if due > now:
+                    later = min(later, due - now)
                 else:
-                    attempts.dialling = True
-                    nursery.start_soon(self._dial, attempts, addresses, configured)
+                    candidate.attempts.dialling = True
+                    nursery.start_soon(self._dial, candidate)
             with trio.move_on_after(later):
-                await self._due.wait()
+                await changed.wait()
 
-    def _to_dial(self) -> Iterator[tuple[_Attempts, tuple[LanAddress, ...], bool]]:
-        """All that may be dialled, now or later."""
-        for candidate in list(self._candidates.values()):
-            if not candidate.attempts.dialling and self._neighbours.find(candidate.device) is None:
-                candidate.attempts.due = max(candidate.attempts.due, self._set_aside.get(candidate.device, 0.0))
-                yield candidate.attempts, candidate.addresses, False
-        for address, attempts in self._configured.items():
-            if not attempts.dialling:
-                yield attempts, (address,), True
+    def _due(self, candidate: Candidate) -> float:
+        """When it is to be dialled; never as long as there is a link with it."""
+        if candidate.device is None:
+            return candidate.attempts.due
+        if self._neighbours.find(candidate.device) is not None:
+            return float("inf")
+        return max(candidate.attempts.due, self._set_aside.get(candidate.device, 0.0))
 
-    async def _dial(self, attempts: _Attempts, addresses: tuple[LanAddress, ...], configured: bool) -> None:
+    async def _dial(self, candidate: Candidate) -> None:
         """Try one address after the other; stay until the link that comes of it ends."""
+        attempts = candidate.attempts
         try:
-            for address in addresses:
-                if await self._dial_one(address, configured=configured):
+            for address in candidate.addresses:
+                if await self._dial_one(address, configured=candidate.device is None):
                     attempts.went_well()
                     return
             attempts.failed()
         finally:
             attempts.dialling = False
-            self._due.set()
+            self._candidates.changed.set()
 
     async def _dial_one(self, address: LanAddress, *, configured: bool) -> bool:
         known = {id: each.exchange_key for id, each in self._members.others().items() if self._wants(id)}
         if not known:
             return False
-        channel = None
         try:
             stream = await self._lan.dial(address, configured=configured)
             with trio.fail_after(HANDSHAKE_SECONDS), _closing(stream):
@@ -285,19 +244,18 @@ class Meeting:
             nursery.start_soon(self._answer, stream, host)
 
     async def _answer(self, stream: LanStream, host: str) -> None:
-        channel = None
         try:
             with trio.fail_after(HANDSHAKE_SECONDS), _closing(stream):
                 channel = await answer_channel(stream, self._key, self._caller, self._machine.random_bytes)
                 await channel.greet(self._name_for(channel.device))
         except (trio.TooSlowError, Unreachable, BadSignature, Malformed, CannotOpen) as error:
             log.debug("no link from %s: %s", host, error)
+            return
         finally:
             self._half_open[host] -= 1
             if not self._half_open[host]:
                 del self._half_open[host]
-        if channel is not None:
-            await self._keep(channel)
+        await self._keep(channel)
 
     def _caller(self, exchange_key: bytes) -> DeviceId | None:
         device = self._members.by_exchange_key(exchange_key)
@@ -324,7 +282,7 @@ class Meeting:
             self._ended(link, ended)
         finally:
             self._neighbours.remove(link)
-            self._due.set()
+            self._candidates.changed.set()
         return True
 
     def _goes_before(self, new: Link, old: Link) -> bool:
@@ -356,10 +314,3 @@ def _closing(stream: LanStream) -> Iterator[None]:
     except BaseException:
         stream.close()
         raise
-
-
-def _first(group: BaseExceptionGroup[ShoalError]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

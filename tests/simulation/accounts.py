@@ -11,12 +11,12 @@ from typing import NamedTuple
 import trio
 from sqlalchemy import Engine
 
-from peer.home import Credentials, TrackerAddress
+from peer.home import Credentials
 from protocol.api import RegisterRequest
 from protocol.ports import Machine
 from storage.memory import MemoryStorage
 from tests.simulation.machine import seeded_bytes
-from tests.support.tracker import Account, Device, new_account, offload_inline
+from tests.support.tracker import credentials_of, new_account, offload_inline
 from tracker.assembly import build
 from tracker.database import SqliteDatabase, make_engine
 from tracker.migrating import migrate
@@ -74,18 +74,4 @@ async def _prepare() -> Prepared:
     raw.close()
     await tracker.close()
     named = zip(devices, DEVICES, strict=True)
-    return Prepared(content, tuple(_credentials(account, device, name) for device, name in named))
-
-
-def _credentials(account: Account, device: Device, name: str) -> Credentials:
-    return Credentials(
-        tracker=TrackerAddress(url="http://tracker"),
-        email=account.email,
-        user=account.user,
-        device=device.id,
-        device_name=name,
-        signing_seed=device.signing.seed,
-        exchange_private=device.exchange.private,
-        identity_key=account.identity.public,
-        sealing_keys=((1, account.sealing.private),),
-    )
+    return Prepared(content, tuple(credentials_of(device, name) for device, name in named))

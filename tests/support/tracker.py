@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import httpx
 import trio
 
+from peer.home import Credentials, TrackerAddress
 from protocol import api
 from protocol.certificates import DeviceStatement, SealingKeyStatement, certify_device, certify_sealing_key
 from protocol.chunks import ChunkRef, seal_chunk
@@ -289,6 +290,22 @@ def new_account(email: str = "ann@example.org", random_bytes: RandomBytes | None
         identity=SigningKey(draw(32)),
         sealing=ExchangeKey(draw(32)),
         keys=new_workspace_keys(WorkspaceId(draw(ID_LENGTH)), draw),
+    )
+
+
+def credentials_of(device: Device, name: str) -> Credentials:
+    """What a device's home folder holds."""
+    account = device.account
+    return Credentials(
+        tracker=TrackerAddress(url="http://tracker"),
+        email=account.email,
+        user=account.user,
+        device=device.id,
+        device_name=name,
+        signing_seed=device.signing.seed,
+        exchange_private=device.exchange.private,
+        identity_key=account.identity.public,
+        sealing_keys=((1, account.sealing.private),),
     )
 
 

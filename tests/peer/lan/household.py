@@ -17,7 +17,7 @@ import trio
 
 from peer.account import open_workspaces
 from peer.chunker import stage_file
-from peer.home import Credentials, TrackerAddress
+from peer.home import Credentials
 from peer.lan.channel import Channel, answer_channel, dial_channel
 from peer.lan.link import Link
 from peer.lan.meeting import Meeting
@@ -41,7 +41,7 @@ from protocol.manifests import Manifest
 from protocol.runs import SealedRun, cut_runs, seal_run
 from protocol.system import real_machine
 from tests.peer.folders import SyncFolder, sync_folder
-from tests.support.tracker import Account, Device, new_account
+from tests.support.tracker import Account, Device, credentials_of, new_account
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 20.0
@@ -254,22 +254,6 @@ async def _live(
         await network.listening.wait()
         address = LanAddress(LOOPBACK, network.port)
         task_status.started(Resident(household, device, folder, members, network, meeting, address, credentials))
-
-
-def credentials_of(device: Device, name: str) -> Credentials:
-    """What a device's home folder holds."""
-    account = device.account
-    return Credentials(
-        tracker=TrackerAddress(url="http://tracker"),
-        email=account.email,
-        user=account.user,
-        device=device.id,
-        device_name=name,
-        signing_seed=device.signing.seed,
-        exchange_private=device.exchange.private,
-        identity_key=account.identity.public,
-        sealing_keys=((1, account.sealing.private),),
-    )
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from peer.lan import meeting
+from peer.lan import candidates, meeting
 from peer.ports import Advertisement, Beacons, LanAddress
 from protocol.lan import beacon_tag, hour_of
 from tests.peer.lan.household import LOOPBACK, Household, Resident, residents, until
@@ -37,7 +37,7 @@ class Board:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meeting, "NETWORK_TICK", 0.02)
     monkeypatch.setattr(meeting, "COURTESY", 0.2)
-    monkeypatch.setattr(meeting, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(candidates, "FIRST_PAUSE", 0.05)
 
 
 @asynccontextmanager
@@ -67,7 +67,7 @@ async def test_one_that_is_seen_is_dialled_by_either(tmp_path: Path, hours: int)
             await desktop.until_linked(laptop)
             (link,) = laptop.links
             second.show(advertisement(laptop, hours=hours))
-            await until(lambda: desktop.meeting._candidates)
+            await until(lambda: desktop.meeting._candidates.seen)
             assert laptop.links == [link]
 
 
@@ -95,7 +95,7 @@ async def test_who_can_not_be_told_is_not_dialled(tmp_path: Path) -> None:
             board.show(advertisement(laptop, "f" * 32))
             board.show(good)
             await laptop.until_linked(desktop)
-            assert list(laptop.meeting._candidates) == [good.name]
+            assert list(laptop.meeting._candidates.seen) == [good.name]
 
 
 @pytest.mark.usefixtures("quick")
