@@ -221,6 +221,8 @@ def _listening_socket(at: IpAddress | None, port: int | None) -> socket.socket:
 def _bound(family: socket.AddressFamily, address: tuple[str, int] | tuple[str, int, int, int]) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
+        # Connections of a listener that is gone keep its port for a minute. Two can't listen at one, all the same.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.bind(address)

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from tests.support.processes import DeviceProgram, Lab, TrackerProgram, lab
+from tests.support.relay import Relay, port_of
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,14 @@ async def tracker(lab: Lab) -> TrackerProgram:
     """A running tracker of the test's own, to stop, kill and look into."""
     made = lab.tracker()
     await made.start()
+    return made
+
+
+@pytest.fixture
+async def uplink(tracker: TrackerProgram, nursery: trio.Nursery) -> Relay:
+    """A line to the test's own tracker, for the devices that are to use it."""
+    made = Relay(port_of(tracker.url))
+    await nursery.start(made.run)
     return made
 
 

@@ -2,25 +2,21 @@
 
 import base64
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from peer.account import IDENTITY_BY_PASSWORD, open_identity, open_workspaces
-from peer.database import open_database
-from peer.home import Credentials
+from peer.account import IDENTITY_BY_PASSWORD, open_identity
 from peer.system.http import HttpTransport
 from peer.tracker_client import SESSION_PURPOSE, TrackerClient
-from peer.version_store import VersionStore
 from protocol import aead
 from protocol.api import CHALLENGE, LOGIN, RENEW, SALT, ChallengeRequest, LoginRequest, RenewRequest, SaltRequest
 from protocol.hashing import derive_key
-from protocol.identifiers import VersionId
 from protocol.login import Wrapping, parse_recovery_key, secrets_from_password, secrets_from_recovery_key
 from protocol.signing import SigningKey
 from protocol.system import real_machine
 from tests.support import passthrough
+from tests.support.leaks import Needles, device_secrets, found_in, version_secrets, workspace_secrets
 from tests.support.processes import PASSWORD, DeviceProgram, Lab, TrackerProgram, contents, settled, write
 
 EMAIL = "sealed@example.org"
@@ -37,39 +33,8 @@ NAMES = {
 }
 DEVICES = ("telling device one", "telling device two")
 
-Needles = dict[str, bytes]
-"""What must not be found, by what it is."""
-
 
 # The search ----------------------------------------------------------------------------------------------------------
-
-
-def forms(secret: bytes) -> Iterator[bytes]:
-    """How bytes may have been written down: as they are, in hex, in base64 wherever they begin in it, in UTF-16."""
-    yield secret
-    yield secret.hex().encode()
-    yield secret.hex().upper().encode()
-    for before in range(3):
-        whole = base64.b64encode(bytes(before) + secret)
-        inner = whole[(0, 2, 3)[before] : len(whole) - (0 if (before + len(secret)) % 3 == 0 else 4)]
-        yield inner
-        yield inner.translate(bytes.maketrans(b"+/", b"-_"))
-    try:
-        text = secret.decode()
-    except UnicodeDecodeError:
-        return
-    yield text.encode("utf-16-le")
-    yield text.encode("utf-16-be")
-
-
-def found_in(haystacks: dict[str, bytes], needles: Needles) -> dict[str, str]:
-    """Where each needle that is there was found first."""
-    return {
-        what: where
-        for what, secret in needles.items()
-        for where, data in haystacks.items()
-        if any(form in data for form in forms(secret))
-    }
 
 
 def kept_by(tracker: TrackerProgram) -> dict[str, bytes]:
@@ -121,51 +86,6 @@ async def account_secrets(tracker: TrackerProgram, device: DeviceProgram, recove
         "session token": token.encode(),
         "session token's bytes": base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)),
     }
-
-
-def device_secrets(credentials: Credentials) -> Needles:
-    name = credentials.device_name
-    return {
-        f"signing seed of {name}": credentials.signing_seed,
-        f"exchange key of {name}": credentials.exchange_private,
-        **{f"sealing key {number}": private for number, private in credentials.sealing_keys},
-        f"name of {name}": name.encode(),
-    }
-
-
-def workspace_secrets(device: DeviceProgram) -> Needles:
-    reply = device.home.cached_workspaces()
-    assert reply is not None
-    (workspace,) = open_workspaces(device.home.credentials(), reply)
-    keys, epoch = workspace.keys, workspace.keys.newest
-    return {
-        "workspace constant": keys.constant,
-        **{f"secret of epoch {number}": secret for number, secret in enumerate(keys.secrets, 1)},
-        "name token key": keys.name_token,
-        "convergence key": epoch.convergence,
-        "run key": epoch.run,
-        "manifest key": epoch.manifest,
-        "name key": epoch.name,
-    }
-
-
-def version_secrets(device: DeviceProgram) -> Needles:
-    """Keys of runs and chunks, from a stopped device's database."""
-    database = open_database(device.home.database)
-    try:
-        ((workspace,),) = database.rows("SELECT workspace FROM workspaces")
-        store = VersionStore(database, workspace)
-        found: Needles = {}
-        for (id_,) in database.rows("SELECT version FROM versions WHERE workspace = ?", workspace):
-            version = store.get(VersionId(id_))
-            assert version is not None
-            label = version.id.hex()[:8]
-            found |= {f"run key {number} of {label}": key for number, key in enumerate(version.manifest.run_keys)}
-            if not store.missing_runs(version.runs):
-                found |= {f"chunk key {n} of {label}": ref.key for n, ref in enumerate(store.chunks(version))}
-        return found
-    finally:
-        database.close()
 
 
 # Two devices at work -------------------------------------------------------------------------------------------------

@@ -148,6 +148,21 @@ async def test_what_is_not_next_door_is_not_dialled(network: LocalNetwork, host:
     assert str(refusal.value) == f"{address} is not on this LAN"
 
 
+async def test_a_port_is_had_again_at_once_but_by_one_at_a_time(network: LocalNetwork) -> None:
+    async with network.listen() as listener:
+        port, stream = listener.port, await network.dial(LanAddress(HOME, listener.port))
+        (await listener.accept()).close()  # hanging up first, this side keeps the connection in TIME_WAIT
+        with pytest.raises(AssertionError):
+            await receive(stream, 1)
+        stream.close()
+    again = LocalNetwork(HOME, port)
+    async with again.listen() as listener:
+        assert listener.port == port
+        with pytest.raises(Problem, match=f"^can't listen on the LAN at port {port}: address already in use$"):
+            async with again.listen():
+                pass
+
+
 @contextmanager
 def silent_port() -> Iterator[int]:
     """A port where nobody answers: its queue of connections is full."""

@@ -10,6 +10,7 @@ Where a program runs on a machine of a `tests.support.lan_lab` network, so do it
 account. Control sockets are files, and are asked from here all the same.
 """
 
+import json
 import os
 import signal
 import stat
@@ -77,6 +78,7 @@ class Program:
         self.name = name
         self.out, self.log = place / f"{name}.out", place / f"{name}.log"
         self.words = [*(machine.prefix if machine else ()), sys.executable, *module]
+        self._module = list(module)
         self.machine = machine
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -88,6 +90,12 @@ class Program:
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    def set_clock(self, ahead: int) -> None:
+        """From its next start on its wall clock is so many seconds ahead."""
+        kept = self.words[: self.words.index(sys.executable) + 1]
+        dash_m, *words = self._module
+        self.words = [*kept, dash_m, "tests.support.moved_clock", str(ahead), *words]
 
     async def launch(
         self, *arguments: str, ready: str, failpoint: str | None = None, cwd: Path = CHECKOUT, **variables: str
@@ -209,6 +217,13 @@ class TrackerProgram(Program):
         done = self.command("check")
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def stats(self) -> dict[str, int]:
+        """What `shoal-tracker stats --json` prints."""
+        done = self.command("stats", "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, int] = json.loads(done.stdout)
+        return found
+
     def objects(self) -> list[Path]:
         """The stored objects, each one pack."""
         return sorted(path for path in (self.data / "objects").rglob("*") if path.is_file())
@@ -268,16 +283,36 @@ class DeviceProgram(Program):
             what=lambda: f"{file} is not there, or not as expected",
         )
 
-    async def until_state(self, *states: str, seconds: float = PATIENCE) -> dict[str, Any]:
-        """Wait for one of these states; the status then."""
+    async def until_status(
+        self, holds: Callable[[dict[str, Any]], object], what: str, seconds: float = PATIENCE
+    ) -> dict[str, Any]:
+        """Wait until something holds of its status; the status then. `what` completes "the device is not ..."."""
         seen: dict[str, Any] = {}
         with trio.move_on_after(seconds):
             while True:
                 seen = await self.status()
-                if seen["state"] in states:
+                if holds(seen):
                     return seen
                 await trio.sleep(LOOK)
-        raise AssertionError(f"{self.name} is not {' or '.join(states)} within {seconds:g} s: {seen}")
+        raise AssertionError(f"{self.name} is not {what} within {seconds:g} s: {seen}")
+
+    async def until_state(self, *states: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Wait for one of these states; the status then."""
+        return await self.until_status(lambda seen: seen["state"] in states, " or ".join(states), seconds)
+
+    async def until_not_durable(self, count: int) -> None:
+        """Wait until it knows of so many files that are not in the cloud."""
+        await self.until_status(lambda seen: not_durable(seen) == count, f"short of {count} files in the cloud")
+
+    async def until_met(self, *others: "DeviceProgram") -> None:
+        """Wait until it is linked with exactly these devices."""
+        names = {other.name for other in others}
+        await self.until_status(lambda seen: {each["name"] for each in seen["peers"]} == names, f"with {names}")
+
+    async def moved(self) -> dict[str, int]:
+        """The bytes that this run has moved so far: "lan_in", "lan_out", "cloud_in" and "cloud_out"."""
+        counters: dict[str, int] = (await self.status())["bytes"]
+        return counters
 
     async def until_problem(self, path: str, reason: str = "") -> None:
         """Wait until the status names a path with a reason."""
@@ -301,14 +336,16 @@ class DeviceProgram(Program):
             timeout=timeout,
         )
 
-    async def join(self, tracker: TrackerProgram, email: str, *, first: bool) -> None:
-        """Become a device of an account: sign up as its `first`, log in as any other."""
+    async def join(self, tracker: TrackerProgram, email: str, *, first: bool, via: str | None = None) -> None:
+        """Become a device of an account: sign up as its `first`, log in as any other; the tracker is at the URL `via`
+        for it, if one is given."""
         if self.machine is not None:
             self._join_by_command(tracker, email, first=first)
             return
-        address, machine = TrackerAddress(url=tracker.url, ca_file=tracker.authority), real_machine()
+        url = via or tracker.url
+        address, machine = TrackerAddress(url=url, ca_file=tracker.authority), real_machine()
         self.home.prepare()
-        async with HttpTransport(tracker.url, ca_file=tracker.authority, insecure_http=False) as transport:
+        async with HttpTransport(url, ca_file=tracker.authority, insecure_http=False) as transport:
             client = TrackerClient(transport, machine)
             if first:
                 credentials, _ = await sign_up(client, machine, email, PASSWORD, self.name, address)
@@ -322,6 +359,11 @@ class DeviceProgram(Program):
             options += ["--tracker-ca", tracker.authority]
         done = self.command("signup" if first else "login", email, *options)
         assert done.returncode == 0, done.stderr
+
+
+def not_durable(status: dict[str, Any]) -> int:
+    """How many files are not in the cloud, by a device's status."""
+    return sum(int(workspace["not_durable"]) for workspace in status["workspaces"])
 
 
 class Lab:
@@ -358,13 +400,15 @@ class Lab:
         *names: str,
         module: Sequence[str] = ("-m", "peer"),
         machines: Mapping[str, Machine] | None = None,
+        via: Mapping[str, str] | None = None,
     ) -> list[DeviceProgram]:
-        """Devices of one fresh account, not yet running; those that `machines` names run there."""
+        """Devices of one fresh account, not yet running; those that `machines` names run there, those that `via` names
+        have the tracker at that URL."""
         email = f"{self.place.name}-{self._accounts}@example.org"
         self._accounts += 1
         made = [self.device(name, module, (machines or {}).get(name)) for name in names]
         for device in made:
-            await device.join(tracker, email, first=device is made[0])
+            await device.join(tracker, email, first=device is made[0], via=(via or {}).get(device.name))
         return made
 
     def close(self) -> None:
