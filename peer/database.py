@@ -229,6 +229,11 @@ class Database:
                 found = self._connection.execute(sql.replace("??", marks), (workspace, *part)).fetchall()
             yield from found
 
+    def run_in(self, sql: str, workspace: bytes, keys: Iterable[bytes]) -> None:
+        """A statement of the same form."""
+        for _ in self.rows_in(sql, workspace, keys):
+            pass
+
     def get_setting(self, key: str) -> bytes | None:
         """One of the few single values."""
         found = self.row("SELECT value FROM settings WHERE key = ?", key)

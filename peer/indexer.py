@@ -6,7 +6,7 @@ stays as it was; nothing is gone because it couldn't be seen (law 2).
 """
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import trio
@@ -14,7 +14,7 @@ import trio
 from peer.ports import Disk, EntryKind, Stat
 from peer.problems import Problems
 from peer.quiet import Quiet
-from peer.root import Names, SyncRoot, open_folder
+from peer.root import Folder, Names, SyncRoot, open_folder
 from peer.scanner import Look, Seen, look, merge
 from peer.tree_store import TreeStore
 from peer.trees import Content, Local, fingerprint
@@ -80,6 +80,24 @@ class Indexer:
             self.took = trio.current_time() - began
             return found
 
+    async def unlike(self, changed: Mapping[Names, set[str]]) -> set[Names]:
+        """Those of these directories in which one of the names has something else than a file that is just as LOCAL
+        says, or nothing where LOCAL has nothing."""
+        async with self._turn:
+            known = {names: self._known(names, changed[names]) for names in changed}
+
+            def work() -> set[Names]:
+                with open_folder(self._disk, self._root) as folder:
+                    return {
+                        names for names, rows in known.items() if rows is None or not _all_as_known(folder, names, rows)
+                    }
+
+            return await self._machine.offload(work, self._limiter)
+
+    def _known(self, directory: Names, names: set[str]) -> dict[str, Local | None] | None:
+        node = self._store.find(directory) if all(map(_speakable, [directory, names])) else None
+        return None if node is None else {name: self._store.local_at(node, name) for name in names}
+
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()
         while pending:
@@ -107,7 +125,7 @@ class Indexer:
             if failure is not None and failure.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and names:
                 yield names[:-1]
             node = self._store.find(names)
-            known = {} if node is None else self._store.local_children(node)
+            known = {} if node is None or names not in seen.listings else self._store.local_children(node)
             for entry in seen.listings.get(names, ()):
                 row = known.get(entry.name)
                 same = row is not None and row.print.inode == entry.stat.inode
@@ -131,16 +149,17 @@ class Indexer:
         paths = sorted(seen.listings, key=lambda names: (len(names), names))
         nodes: dict[Names, NodeId] = {}
         claimed: set[NodeId] = set()
+        known: dict[Names, dict[str, Local]] = {}
         for names in paths:
             node = nodes.get(names) or self._store.find(names)
             if node is not None:
                 self._forget_trouble(names, seen)
                 nodes[names] = node
-                for name, child in self._appearances(node, names, seen, claimed):
+                known[names] = self._store.local_children(node)
+                for name, child in self._appearances(node, names, known[names], seen, claimed):
                     nodes[(*names, name)] = child
-        for names in paths:
-            if names in nodes:
-                self._disappearances(nodes[names], names, seen)
+        for names, before in known.items():
+            self._disappearances(names, before, seen, claimed)
         self.unseen = {path for path in self.unseen if path[:-1] not in seen.listings} | seen.unseen.keys()
         for path, error in seen.unseen.items():
             reason = f"it can't be looked at: {reason_of(error)}"
@@ -161,9 +180,8 @@ class Indexer:
             )
 
     def _appearances(
-        self, parent: NodeId, names: Names, seen: Look, claimed: set[NodeId]
+        self, parent: NodeId, names: Names, known: Mapping[str, Local], seen: Look, claimed: set[NodeId]
     ) -> Iterator[tuple[str, NodeId]]:
-        known = self._store.local_children(parent)
         for entry in seen.listings[names]:
             reason = _unfit(entry, seen.device)
             if reason is not None:
@@ -233,9 +251,12 @@ class Indexer:
         if kind == FILE:
             self._quiet.changed(node, fingerprint(stat), trio.current_time())
 
-    def _disappearances(self, parent: NodeId, names: Names, seen: Look) -> None:
+    def _disappearances(self, names: Names, before: Mapping[str, Local], seen: Look, claimed: set[NodeId]) -> None:
+        """What was in a directory `before`, and was not found there or elsewhere, is gone."""
         there = {entry.name: entry.stat.kind for entry in seen.listings[names]}
-        for name, row in self._store.local_children(parent).items():
+        for name, row in before.items():
+            if row.node in claimed:
+                continue
             kind = there.get(name)
             if (kind is None and (*names, name) not in seen.unseen) or kind is EntryKind.OTHER:
                 self._store.set_gone(row.node)
@@ -250,7 +271,22 @@ class Indexer:
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
 
 
-def _speakable(names: Names) -> bool:
+def _all_as_known(folder: Folder, directory: Names, rows: Mapping[str, Local | None]) -> bool:
+    """Whether lstat(2) says of each name what LOCAL says of it; not of what isn't a file. Runs in a thread."""
+    folder.trim()
+    for name, row in rows.items():
+        try:
+            now = fingerprint(folder.disk.stat(folder.directory(directory), name))
+        except FileNotFoundError:
+            now = None
+        except OSError:
+            return False
+        if now != (None if row is None else row.print) or (row is not None and row.kind != FILE):
+            return False
+    return True
+
+
+def _speakable(names: Iterable[str]) -> bool:
     """Whether LOCAL can hold such a path at all; an event may come from inside a folder whose name isn't UTF-8."""
     try:
         "/".join(names).encode()

@@ -5,7 +5,7 @@ may be taken over back and forth on the way. Where a signature fails the whole d
 manifest can't be used, that node alone is left out and reported (law 15).
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -186,7 +186,13 @@ class RemoteTree:
             raise BadSignature("a commit of a device that may not write here")
         verify_signed_commit(self._workspace, commit, signer.signing_key)
         operations = [decode_operation(item) for item in commit.items if len(item) != HASH_LENGTH]
+        self._take_operations(fold, entry, commit, operations, announced)
+
+    def _take_operations(
+        self, fold: Fold, entry: Entry, commit: SignedCommit, operations: Sequence[Operation], announced: set[VersionId]
+    ) -> None:
         fold.known |= self._versions.known(versions_in(operations))
+        self._bring_in(fold, (operation.node for operation in operations))
         for operation in operations:
             self._take_operation(fold, entry, commit, operation, announced)
 
@@ -199,7 +205,7 @@ class RemoteTree:
             if isinstance(operation, Delete):
                 fold.nodes[node] = _Folded(None, None, None, deleted=True)
                 return
-            folded = self._folded(fold, node)
+            folded = fold.nodes[node]
             if isinstance(operation, Create | Move | Restore):
                 folded.place = self._open_place(commit.epoch, node, operation.kind, operation.place)
                 folded.deleted = False
@@ -229,32 +235,33 @@ class RemoteTree:
 
     def _take_record(self, fold: Fold, record: Record) -> None:
         """A record names all that it is about: also nodes that were deleted since, or that come only after it."""
+        named = [*(node for node, _ in record.durable), *(node for node, _, _ in record.withdrawn)]
+        self._bring_in(fold, named, only_known=True)
         for node, version in record.durable:
-            if self._is_there(fold, node):
-                folded = self._folded(fold, node)
-                if version == folded.version or self._known(fold, version):
-                    folded.durable = version
+            folded = fold.nodes.get(node)
+            if folded is not None and (version == folded.version or self._known(fold, version)):
+                folded.durable = version
         for node, version, head in record.withdrawn:
             fold.withdrawn.append((node, version, head))
-            if self._is_there(fold, node):
-                folded = self._folded(fold, node)  # it may know an older head than the one withdrawn
+            folded = fold.nodes.get(node)
+            if folded is not None:  # it may know an older head than the one withdrawn
                 folded.version = folded.durable = head
                 folded.deleted = folded.deleted or head is None
 
-    def _is_there(self, fold: Fold, node: NodeId) -> bool:
-        """Whether the node is known by now. One that isn't has nothing that a record could change."""
-        return node in fold.nodes or (not fold.snapshot and self._store.remote(node) is not None)
-
     def _known(self, fold: Fold, version: VersionId) -> bool:
-        return version in fold.versions or self._versions.get(version) is not None
+        return version in fold.versions or bool(self._versions.known([version]))
 
-    def _folded(self, fold: Fold, node: NodeId) -> "_Folded":
-        """The node's state in this fold, brought in from the database when an earlier delta made it."""
-        if node not in fold.nodes:
-            row = None if fold.snapshot else self._store.remote(node)
-            place = None if row is None else _Located(row.parent, row.name, row.kind, row.place)
-            fold.nodes[node] = _Folded(place, row.version if row else None, row.durable if row else None)
-        return fold.nodes[node]
+    def _bring_in(self, fold: Fold, nodes: Iterable[NodeId], *, only_known: bool = False) -> None:
+        """Give the fold these nodes' states from the database, where an earlier delta made them; the others are new to
+        it, and left out if `only_known` are wanted."""
+        fresh = [node for node in dict.fromkeys(nodes) if node not in fold.nodes]
+        rows = {} if fold.snapshot else self._store.registers(fresh)
+        for node in fresh:
+            if node in rows:
+                *place, version, durable = rows[node]
+                fold.nodes[node] = _Folded(_Located(*place), version, durable)
+            elif not only_known:
+                fold.nodes[node] = _Folded(None, None, None)
 
     def _open_place(self, epoch: int, node: NodeId, kind: int, place: Place) -> _Located:
         name = open_name(self.keys, epoch, place.parent, node, place.mark, place.token, place.name)
@@ -269,16 +276,9 @@ class RemoteTree:
 
     # Showing
 
-    def show_own(self, delta: Delta, cursor: Cursor) -> None:
-        """Show a delta that holds nothing but a new commit of this device. The cursor moves only if nothing lies
-        between; what does is still to be pulled, and brings this commit again."""
-        fold, announced = Fold(snapshot=False), set(delta.announced)
-        for entry in delta.entries:
-            if entry.commit is not None:
-                operations = [decode_operation(item) for item in entry.commit.items]
-                fold.known = self._versions.known(versions_in(operations))
-                for operation in operations:
-                    self._take_operation(fold, entry, entry.commit, operation, announced)
+    def show_own(self, fold: Fold, delta: Delta, cursor: Cursor) -> None:
+        """Show a delta that holds nothing but a new commit of this device, which `accept` has made into this `fold`.
+        The cursor moves only if nothing lies between; what does is still to be pulled, and brings this commit again."""
         in_order = delta.since == cursor.revision and delta.tracker_epoch == cursor.tracker_epoch
         self.show(fold, delta if in_order else None)
         self.own = (delta.tracker_epoch, delta.through)
@@ -291,24 +291,19 @@ class RemoteTree:
     def show(self, fold: Fold, last: Delta | None) -> None:
         """Make the fold REMOTE, and move the cursor to the end of the `last` page, in one transaction."""
         with self._database.transaction():
-            before = {node: row for node in fold.unusable if (row := self._store.remote(node)) is not None}
+            before = self._store.remotes(fold.unusable)
             if fold.snapshot:
                 self.own = (None, 0)
                 self._begin_anew(fold)
-            for version in fold.versions.values():
-                self._versions.put(version)
+            self._versions.put_many(fold.versions.values())
             self._versions.put_orders(fold.orders)
-            for node in fold.nodes:
-                self._store.drop_remote(node)
-            for node, folded in fold.nodes.items():
-                self._show_node(node, folded, fold.unusable)
+            self._store.replace_remotes(fold.nodes, [*_usable(fold)])
             for node, row in before.items():
                 self._show_unusable(node, row, fold)
             for withdrawn in fold.withdrawn:
                 self._take_back(*withdrawn)
             self._versions.put_durable(fold.settled())
-            for node in fold.nodes:
-                self._versions.drop_unused(node)
+            self._versions.drop_unused(fold.nodes)
             self._report(fold)
             if last is not None:
                 self._advance(last)
@@ -325,14 +320,6 @@ class RemoteTree:
         else:
             self._store.drop_synced(node)
 
-    def _show_node(self, node: NodeId, folded: _Folded, unusable: Container[NodeId]) -> None:
-        if folded.deleted or node in unusable:
-            return
-        if folded.place is None or (folded.version is None) != (folded.place.kind in (DIRECTORY, MOUNT)):
-            raise NeedsSnapshot("a change of a node that isn't known")
-        parent, name, kind, mark = folded.place
-        self._store.put_remote(Remote(node, parent, name, kind, mark, folded.version, None, folded.durable))
-
     def _begin_anew(self, fold: Fold) -> None:
         """A snapshot replaces all; it is taken when the tracker's history isn't the one known here, so it may be older
         than what is here. What was agreed on differently is agreed on no longer: it counts as new on both sides, and
@@ -343,8 +330,8 @@ class RemoteTree:
             folded = fold.nodes.get(node)
             if folded is None or folded.deleted or folded.version != version:
                 self._store.drop_synced(node)
-        for (node,) in self._database.rows("SELECT node FROM remote WHERE workspace = ?", self._workspace):
-            self._store.drop_remote(node)
+        known = "SELECT node FROM remote WHERE workspace = ?"
+        self._store.replace_remotes([node for (node,) in self._database.rows(known, self._workspace)], [])
 
     def _take_back(self, node: NodeId, version: VersionId, head: VersionId | None) -> None:
         """A version was withdrawn: who still has its content has an edit of its own, made on the head from now on, and
@@ -372,39 +359,64 @@ class RemoteTree:
 
     # This device's own commits
 
-    def accept(self, commit: Commit, entry: Entry, device: DeviceId) -> None:
+    def accept(
+        self,
+        commit: Commit,
+        entry: Entry,
+        device: DeviceId,
+        announced: Iterable[VersionId] = (),
+        operations: Sequence[Operation] | None = None,
+    ) -> Fold:
         """The tracker took this commit, as `entry` of its order: what it says is agreed on, whatever has changed here
-        or there since."""
+        or there since. Its `operations` are decoded if they are not at hand. Returns it folded, for `show_own`."""
         self._versions.put_runs((run_id(body), body) for body in commit.runs)
-        for data in commit.operations:
-            self._accept_operation(entry, commit.epoch, device, decode_operation(data))
+        fold, signed = Fold(snapshot=False), own_entry(commit, device, entry.revision, entry.time_ms).commit
+        assert signed is not None
+        if operations is None:
+            operations = [decode_operation(data) for data in commit.operations]
+        self._take_operations(fold, entry, signed, operations, set(announced))
+        self._versions.put_many(fold.versions.values())
+        agreed = self._store.synceds(operation.node for operation in operations)
+        for operation in operations:
+            if isinstance(operation, Delete):
+                agreed.pop(operation.node, None)
+                self._accept_delete(operation.node)
+            elif operation.node in fold.unusable:
+                raise Malformed(f"a commit of this device's own: {fold.unusable[operation.node]}")
+            elif (now := _agreed(operation, agreed.get(operation.node), fold.nodes[operation.node])) is not None:
+                agreed[operation.node] = now
+        self._store.put_synceds([*agreed.values()])
         self._database.run("DELETE FROM outbox WHERE workspace = ? AND id = ?", self._workspace, commit.id)
+        return fold
 
-    def _accept_operation(self, entry: Entry, epoch: int, device: DeviceId, operation: Operation) -> None:
-        node, synced = operation.node, self._store.synced(operation.node)
-        if isinstance(operation, Delete):
-            self._store.drop_synced(node)
-            if self._store.local(node) is None:
-                self._store.drop_local(node)
-        elif isinstance(operation, Create):
-            place = self._open_place(epoch, node, operation.kind, operation.place)
-            version = self._accept_content(entry, epoch, device, node, operation.content)
-            self._store.put_synced(Synced(node, place.parent, place.name, place.kind, place.mark, version, None))
-        elif isinstance(operation, Write) and synced is not None:
-            version = self._accept_content(entry, epoch, device, node, operation.content)
-            self._store.put_synced(replace(synced, version=version))
-        elif isinstance(operation, Move) and synced is not None:
-            place = self._open_place(epoch, node, synced.kind, operation.place)
-            self._store.put_synced(replace(synced, parent=place.parent, name=place.name, place=place.mark))
+    def _accept_delete(self, node: NodeId) -> None:
+        self._store.drop_synced(node)
+        if self._store.local(node) is None:
+            self._store.drop_local(node)
 
-    def _accept_content(
-        self, entry: Entry, epoch: int, device: DeviceId, node: NodeId, sealed: SealedContent | None
-    ) -> VersionId | None:
-        if sealed is None:
-            return None
-        if not self._versions.known([sealed.version]):
-            self._versions.put(self.open_version(entry, epoch, device, node, sealed))
-        return sealed.version
+
+def _usable(fold: Fold) -> Iterator[Remote]:
+    """The nodes of a fold that exist, without those of which something can't be used."""
+    for node, folded in fold.nodes.items():
+        if folded.deleted or node in fold.unusable:
+            continue
+        if folded.place is None or (folded.version is None) != (folded.place.kind in (DIRECTORY, MOUNT)):
+            raise NeedsSnapshot("a change of a node that isn't known")
+        parent, name, kind, mark = folded.place
+        yield Remote(node, parent, name, kind, mark, folded.version, None, folded.durable)
+
+
+def _agreed(operation: Operation, synced: Synced | None, folded: _Folded) -> Synced | None:
+    """What SYNCED says of a node once this operation on it was accepted; None where nothing is to change."""
+    place = folded.place
+    if isinstance(operation, Create) and place is not None:
+        version = None if operation.content is None else operation.content.version
+        return Synced(operation.node, place.parent, place.name, place.kind, place.mark, version, None)
+    if isinstance(operation, Write) and synced is not None:
+        return replace(synced, version=operation.content.version)
+    if isinstance(operation, Move) and synced is not None and place is not None:
+        return replace(synced, parent=place.parent, name=place.name, place=place.mark)
+    return None
 
 
 def own_entry(commit: Commit, device: DeviceId, revision: int, time_ms: int) -> Entry:

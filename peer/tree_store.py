@@ -1,6 +1,7 @@
 """The three trees of one workspace in the client database. Every change of LOCAL or REMOTE marks its node dirty."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from peer.database import Database
 from peer.trees import Content, Fingerprint, Local, Remote, Synced
@@ -23,6 +24,13 @@ def _local(row: tuple) -> Local:  # type: ignore[type-arg]
     print_ = Fingerprint(*stat)
     content = None if digest is None else Content(digest, print_.mtime_ns, bool(executable), bool(private))
     return Local(node, parent, name, kind, content, print_, bool(blocked))
+
+
+def _local_columns(row: Local) -> tuple[object, ...]:
+    content, stat = row.content, row.print
+    bits = (None, False, False) if content is None else (content.digest, content.executable, content.private)
+    print_ = (stat.device, stat.inode, stat.size, stat.mtime_ns, stat.ctime_ns, stat.mode)
+    return row.node, row.parent, row.name, row.kind, *bits, *print_, row.blocked
 
 
 def _content(digest: bytes | None, mtime_ns: int, executable: int, private: int) -> Content | None:
@@ -83,26 +91,15 @@ class TreeStore:
 
     def put_local(self, row: Local) -> None:
         """Insert or replace a node on the disk."""
-        content, stat = row.content, row.print
-        self.database.run(
+        self.put_locals([row])
+
+    def put_locals(self, rows: Sequence[Local]) -> None:
+        """Insert or replace nodes on the disk."""
+        self.database.run_many(
             "INSERT OR REPLACE INTO local VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?)",
-            self.workspace,
-            row.node,
-            row.parent,
-            row.name,
-            row.kind,
-            None if content is None else content.digest,
-            content is not None and content.executable,
-            content is not None and content.private,
-            stat.device,
-            stat.inode,
-            stat.size,
-            stat.mtime_ns,
-            stat.ctime_ns,
-            stat.mode,
-            row.blocked,
+            [(self.workspace, *_local_columns(row)) for row in rows],
         )
-        self.mark_dirty(row.node)
+        self.mark_all_dirty(row.node for row in rows)
 
     def set_gone(self, node: NodeId) -> None:
         """The node, and everything in it, is no longer seen on the disk."""
@@ -172,6 +169,13 @@ class TreeStore:
             for row in self.database.rows_in(f"{_REMOTE} AND r.node IN (??)", self.workspace, nodes)
         }
 
+    def registers(self, nodes: Iterable[NodeId]) -> dict[NodeId, tuple[Any, ...]]:
+        """Those of `nodes` that exist at the tracker: parent, name, kind, place mark, version, durable version."""
+        sql = (
+            "SELECT node, parent, name, kind, place, version, durable FROM remote WHERE workspace = ? AND node IN (??)"
+        )
+        return {row[0]: row[1:] for row in self.database.rows_in(sql, self.workspace, nodes)}
+
     def remote_children(self, parent: NodeId) -> dict[str, Remote]:
         """What the tracker has in a directory, by name."""
         return {row[2]: _remote(row) for row in self.database.rows(f"{_REMOTE} AND parent = ?", self.workspace, parent)}
@@ -187,23 +191,17 @@ class TreeStore:
 
     def put_remote(self, row: Remote) -> None:
         """Insert or replace a node. Its versions are stored apart."""
-        self.database.run(
-            "INSERT OR REPLACE INTO remote VALUES (?,?,?,?,?,?,?,?)",
-            self.workspace,
-            row.node,
-            row.parent,
-            row.name,
-            row.kind,
-            row.place,
-            row.version,
-            row.durable,
-        )
-        self.mark_dirty(row.node)
+        self.replace_remotes([], [row])
 
-    def drop_remote(self, node: NodeId) -> None:
-        """The node was deleted at the tracker."""
-        self.database.run("DELETE FROM remote WHERE workspace = ? AND node = ?", self.workspace, node)
-        self.mark_dirty(node)
+    def replace_remotes(self, old: Iterable[NodeId], rows: Sequence[Remote]) -> None:
+        """Take out nodes that were deleted at the tracker, or give up their names; then insert or replace others."""
+        gone = list(old)
+        self.database.run_in("DELETE FROM remote WHERE workspace = ? AND node IN (??)", self.workspace, gone)
+        self.database.run_many(
+            "INSERT OR REPLACE INTO remote VALUES (?,?,?,?,?,?,?,?)",
+            [(self.workspace, r.node, r.parent, r.name, r.kind, r.place, r.version, r.durable) for r in rows],
+        )
+        self.mark_all_dirty(dict.fromkeys([*gone, *(row.node for row in rows)]))
 
     def not_durable_count(self) -> int:
         """How many nodes' newest versions are not in the cloud yet."""
@@ -231,17 +229,15 @@ class TreeStore:
 
     def put_synced(self, row: Synced) -> None:
         """Disk and tracker agree on this."""
-        self.database.run(
-            "INSERT OR REPLACE INTO synced VALUES (?,?,?,?,?,?,?)",
-            self.workspace,
-            row.node,
-            row.parent,
-            row.name,
-            row.kind,
-            row.place,
-            row.version,
-        )
-        self.mark_dirty(row.node)
+        self.put_synceds([row])
+
+    def put_synceds(self, rows: Sequence[Synced]) -> None:
+        """Disk and tracker agree on these."""
+        self.database.run_many("INSERT OR REPLACE INTO synced VALUES (?,?,?,?,?,?,?)", self._synced_columns(rows))
+        self.mark_all_dirty(row.node for row in rows)
+
+    def _synced_columns(self, rows: Iterable[Synced]) -> list[tuple[object, ...]]:
+        return [(self.workspace, r.node, r.parent, r.name, r.kind, r.place, r.version) for r in rows]
 
     def agree(self, node: NodeId, version: VersionId | None = None) -> None:
         """SYNCED becomes REMOTE, with `version` instead of the head where that is what the disk has."""
@@ -259,10 +255,7 @@ class TreeStore:
 
     def put_placing(self, rows: Iterable[Synced]) -> None:
         """SYNCED will say this as soon as these files are in place."""
-        self.database.run_many(
-            "INSERT OR REPLACE INTO placing VALUES (?,?,?,?,?,?,?)",
-            [(self.workspace, r.node, r.parent, r.name, r.kind, r.place, r.version) for r in rows],
-        )
+        self.database.run_many("INSERT OR REPLACE INTO placing VALUES (?,?,?,?,?,?,?)", self._synced_columns(rows))
 
     def drop_placing(self, nodes: Iterable[NodeId]) -> None:
         """These files are in place, or will not be."""
@@ -280,9 +273,11 @@ class TreeStore:
 
     # Where bytes came from --------------------
 
-    def put_fetched(self, node: NodeId, cloud: int, lan: int, here: int) -> None:
-        """The bytes of what a node has on this disk came from the cloud, the LAN, and files that were here."""
-        self.database.run("INSERT OR REPLACE INTO fetched VALUES (?,?,?,?,?)", self.workspace, node, cloud, lan, here)
+    def put_fetched(self, rows: Iterable[tuple[NodeId, int, int, int]]) -> None:
+        """The bytes of what these nodes have on this disk came from the cloud, the LAN, and files that were here."""
+        self.database.run_many(
+            "INSERT OR REPLACE INTO fetched VALUES (?,?,?,?,?)", [(self.workspace, *row) for row in rows]
+        )
 
     def fetched(self, node: NodeId) -> tuple[int, int, int] | None:
         """What `put_fetched` was told last; None of a file that was never fetched."""
@@ -293,7 +288,13 @@ class TreeStore:
 
     def mark_dirty(self, node: NodeId) -> None:
         """The trees may disagree on this node."""
-        self.database.run("INSERT OR IGNORE INTO dirty (workspace, node) VALUES (?, ?)", self.workspace, node)
+        self.mark_all_dirty([node])
+
+    def mark_all_dirty(self, nodes: Iterable[NodeId]) -> None:
+        """The trees may disagree on these nodes."""
+        self.database.run_many(
+            "INSERT OR IGNORE INTO dirty (workspace, node) VALUES (?, ?)", [(self.workspace, node) for node in nodes]
+        )
 
     def mark_clean(self, nodes: Iterable[NodeId]) -> None:
         """The trees agree on these nodes."""

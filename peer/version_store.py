@@ -1,7 +1,7 @@
 """Versions of one workspace in the client database: opened manifests, runs, what the chunker staged, what is to be
 uploaded."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,16 @@ class Origin:
     announced_ms: int  # by the tracker's clock
 
 
+_DROP_UNUSED = """DELETE FROM versions AS v WHERE workspace = ?1 AND node IN (??)
+    AND NOT EXISTS (SELECT 1 FROM synced s WHERE s.workspace = v.workspace AND s.node = v.node
+                    AND s.version = v.version)
+    AND NOT EXISTS (SELECT 1 FROM remote r WHERE r.workspace = v.workspace AND r.node = v.node
+                    AND (r.version = v.version OR r.durable = v.version))
+    AND NOT EXISTS (SELECT 1 FROM placing p WHERE p.workspace = v.workspace AND p.node = v.node
+                    AND p.version = v.version)
+    AND version NOT IN (SELECT version FROM outgoing WHERE workspace = ?1 AND version NOT NULL)"""
+
+
 def content_of(manifest: Manifest) -> Content:
     """What a version holds, comparable with what a disk holds."""
     if manifest.link is not None:
@@ -70,23 +80,15 @@ class VersionStore:
 
     def put(self, version: Version) -> None:
         """Keep a version."""
-        content = content_of(version.manifest)
-        self._database.run(
+        self.put_many([version])
+
+    def put_many(self, versions: Iterable[Version]) -> None:
+        """Keep these versions."""
+        self._database.run_many(
             """INSERT INTO versions (workspace, version, node, author, manifest, runs, digest, mtime_ns, executable,
                                      private, revision, announced_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
                ON CONFLICT DO UPDATE SET revision = excluded.revision, announced_ms = excluded.announced_ms""",
-            self._workspace,
-            version.id,
-            version.node,
-            version.author,
-            encode(version.manifest),
-            b"".join(version.runs),
-            content.digest,
-            content.mtime_ns,
-            content.executable,
-            content.private,
-            version.revision,
-            version.announced_ms,
+            [(self._workspace, *_columns(version)) for version in versions],
         )
 
     def get(self, version: VersionId) -> Version | None:
@@ -122,11 +124,14 @@ class VersionStore:
         self._database.run_many("UPDATE versions SET durable = 1 WHERE workspace = ? AND version = ?", rows)
         self._database.run_many("UPDATE outgoing SET version = NULL WHERE workspace = ? AND version = ?", rows)
 
+    def durable(self, versions: Iterable[VersionId]) -> set[VersionId]:
+        """Those of `versions` that are known to be in the cloud."""
+        sql = "SELECT version FROM versions WHERE workspace = ? AND version IN (??) AND durable"
+        return {row[0] for row in self._database.rows_in(sql, self._workspace, versions)}
+
     def is_durable(self, version: VersionId) -> bool:
         """Whether a version is known to be in the cloud."""
-        sql = "SELECT durable FROM versions WHERE workspace = ? AND version = ?"
-        row = self._database.row(sql, self._workspace, version)
-        return row is not None and bool(row[0])
+        return bool(self.durable([version]))
 
     def not_durable(self, content: bytes) -> VersionId | None:
         """A version with this digest that is not known to be in the cloud. One without chunks always is."""
@@ -140,19 +145,9 @@ class VersionStore:
         sql = "SELECT 1 FROM versions WHERE workspace = ? AND digest = ? LIMIT 1"
         return self._database.row(sql, self._workspace, content) is not None
 
-    def drop_unused(self, node: NodeId) -> None:
-        """Forget the node's versions that nothing names: REMOTE, SYNCED, or a file on its way into place."""
-        self._database.run(
-            """DELETE FROM versions WHERE workspace = ?1 AND node = ?2
-               AND version NOT IN (SELECT version FROM synced WHERE workspace = ?1 AND node = ?2 AND version NOT NULL)
-               AND version NOT IN (SELECT version FROM remote WHERE workspace = ?1 AND node = ?2 AND version NOT NULL)
-               AND version NOT IN (SELECT durable FROM remote WHERE workspace = ?1 AND node = ?2 AND durable NOT NULL)
-               AND version NOT IN (SELECT version FROM placing WHERE workspace = ?1 AND node = ?2)
-               AND version NOT IN (SELECT version FROM outgoing WHERE workspace = ?1 AND version NOT NULL)
-            """,
-            self._workspace,
-            node,
-        )
+    def drop_unused(self, nodes: Iterable[NodeId]) -> None:
+        """Forget those versions of these nodes that nothing names: REMOTE, SYNCED, or a file on its way into place."""
+        self._database.run_in(_DROP_UNUSED, self._workspace, nodes)
 
     # Runs
 
@@ -169,58 +164,61 @@ class VersionStore:
         held = {row[0] for row in self._database.rows_in(sql, self._workspace, wanted)}
         return [run for run in wanted if run not in held]
 
+    def run_bodies(self, versions: Iterable[Version]) -> dict[RunId, bytes]:
+        """The bodies of these versions' runs, as far as they are here."""
+        runs = dict.fromkeys(run for version in versions for run in version.runs)
+        sql = "SELECT run, body FROM runs WHERE workspace = ? AND run IN (??)"
+        return dict(self._database.rows_in(sql, self._workspace, runs))
+
     def chunks(self, version: Version) -> list[ChunkRef]:
-        """The version's chunks in order. `Malformed` when a run is missing, or the list doesn't add up to the size."""
-        out: list[ChunkRef] = []
-        for run, key in zip(version.runs, version.manifest.run_keys, strict=True):
-            sql = "SELECT body FROM runs WHERE workspace = ? AND run = ?"
-            row = self._database.row(sql, self._workspace, run)
-            if row is None:
-                raise Malformed("a run of a version's list is missing")
-            out.extend(open_run(key, row[0]))
-        if version.runs and sum(ref.length for ref in out) != version.manifest.size:
-            raise Malformed("a version's list does not add up to its size")
-        return out
+        """What `chunks_of` says of a version and the runs that are here."""
+        return chunks_of(version, self.run_bodies([version]))
+
+    def lists(self, versions: Iterable[Version]) -> Iterator[tuple[VersionId, Sequence[ChunkRef]]]:
+        """The chunks of these versions, where all of their runs are here. Raises what `chunks_of` does."""
+        wanted = list(versions)
+        bodies = self.run_bodies(wanted)
+        for version in wanted:
+            if all(run in bodies for run in version.runs):
+                yield version.id, chunks_of(version, bodies)
 
     # Staged files
 
-    def stage(self, node: NodeId, staged: Staged) -> None:
-        """Keep what the chunker made of a local file."""
-        refs = b"".join(ref.id + ref.key + ref.length.to_bytes(4, "big") for ref in staged.chunks)
-        cut = None if staged.cut is None else cbor2.dumps(list(staged.cut))
-        row = (staged.content.digest, staged.size, staged.content.mtime_ns, staged.inline, refs, cut)
-        self._database.run("INSERT OR REPLACE INTO staged VALUES (?,?,?,?,?,?,?,?)", self._workspace, node, *row)
+    def stage(self, files: Iterable[tuple[NodeId, Staged]]) -> None:
+        """Keep what the chunker made of local files."""
+        self._database.run_many(
+            "INSERT OR REPLACE INTO staged VALUES (?,?,?,?,?,?,?,?)",
+            [(self._workspace, node, *_staged_columns(staged)) for node, staged in files],
+        )
 
-    def staged(self, node: NodeId, content: Content) -> Staged | None:
-        """What was staged of a local file, if it is still about this content."""
-        sql = "SELECT digest, size, inline, chunks, cut FROM staged WHERE workspace = ? AND node = ?"
-        row = self._database.row(sql, self._workspace, node)
-        if row is None or row[0] != content.digest:
-            return None
-        _, size, inline, refs, cut = row
-        return Staged(content, size, inline, tuple(_refs(refs)), None if cut is None else tuple(cbor2.loads(cut)))
+    def staged(self, contents: Mapping[NodeId, Content]) -> dict[NodeId, Staged]:
+        """What was staged of local files, as far as it is still about these contents."""
+        sql = "SELECT node, digest, size, inline, chunks, cut FROM staged WHERE workspace = ? AND node IN (??)"
+        out: dict[NodeId, Staged] = {}
+        for node, found, size, inline, refs, cut in self._database.rows_in(sql, self._workspace, contents):
+            if found == contents[node].digest:
+                cut_at = None if cut is None else tuple(cbor2.loads(cut))
+                out[node] = Staged(contents[node], size, inline, tuple(_refs(refs)), cut_at)
+        return out
 
-    def unstage(self, node: NodeId) -> None:
+    def unstage(self, nodes: Iterable[NodeId]) -> None:
         """What was staged has been sent, or is of no use."""
-        self._database.run("DELETE FROM staged WHERE workspace = ? AND node = ?", self._workspace, node)
+        self._database.run_in("DELETE FROM staged WHERE workspace = ? AND node IN (??)", self._workspace, nodes)
 
     # Uploads
 
-    def want_uploads(self, version: VersionId, wanted: Iterable[tuple[ChunkRef, int]]) -> None:
-        """The tracker lacks these (chunk, offset) of a version."""
+    def want_missing(self, lists: Iterable[tuple[VersionId, Sequence[ChunkRef]]], missing: Container[ChunkId]) -> None:
+        """Queue those chunks of versions, given with their lists, that are among the `missing`."""
+        rows: list[tuple[object, ...]] = []
+        for version, refs in lists:
+            offset = 0
+            for ref in refs:
+                if ref.id in missing:
+                    rows.append((self._workspace, version, ref.id, ref.key, offset, ref.length))
+                offset += ref.length
         self._database.run_many(
-            "INSERT OR IGNORE INTO uploads (workspace, version, chunk, key, offset, length) VALUES (?,?,?,?,?,?)",
-            [(self._workspace, version, ref.id, ref.key, offset, ref.length) for ref, offset in wanted],
+            "INSERT OR IGNORE INTO uploads (workspace, version, chunk, key, offset, length) VALUES (?,?,?,?,?,?)", rows
         )
-
-    def want_missing(self, version: Version, missing: Container[ChunkId]) -> None:
-        """Queue those chunks of a version that are among the `missing`."""
-        offset, wanted = 0, []
-        for ref in self.chunks(version):
-            if ref.id in missing:
-                wanted.append((ref, offset))
-            offset += ref.length
-        self.want_uploads(version.id, wanted)
 
     def next_uploads(self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False) -> list[Upload]:
         """The oldest wanted chunks, without those of versions that are `waiting`."""
@@ -271,6 +269,41 @@ class VersionStore:
                  WHERE r.workspace = ? AND r.durable IS NOT r.version AND v.author != ? AND v.announced_ms < ?
                  ORDER BY v.version"""
         return [row[0] for row in self._database.rows(sql, self._workspace, not_by, before_ms)]
+
+
+def chunks_of(version: Version, bodies: Mapping[RunId, bytes]) -> list[ChunkRef]:
+    """The version's chunks in order. `Malformed` when a run is missing, or the list doesn't add up to the size."""
+    out: list[ChunkRef] = []
+    for run, key in zip(version.runs, version.manifest.run_keys, strict=True):
+        if run not in bodies:
+            raise Malformed("a run of a version's list is missing")
+        out.extend(open_run(key, bodies[run]))
+    if version.runs and sum(ref.length for ref in out) != version.manifest.size:
+        raise Malformed("a version's list does not add up to its size")
+    return out
+
+
+def _columns(version: Version) -> tuple[object, ...]:
+    content = content_of(version.manifest)
+    return (
+        version.id,
+        version.node,
+        version.author,
+        encode(version.manifest),
+        b"".join(version.runs),
+        content.digest,
+        content.mtime_ns,
+        content.executable,
+        content.private,
+        version.revision,
+        version.announced_ms,
+    )
+
+
+def _staged_columns(staged: Staged) -> tuple[object, ...]:
+    refs = b"".join(ref.id + ref.key + ref.length.to_bytes(4, "big") for ref in staged.chunks)
+    cut = None if staged.cut is None else cbor2.dumps(list(staged.cut))
+    return staged.content.digest, staged.size, staged.content.mtime_ns, staged.inline, refs, cut
 
 
 def _version(

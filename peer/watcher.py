@@ -5,7 +5,7 @@ everything from time to time, as events can be lost.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import trio
 
@@ -22,8 +22,9 @@ EVERYTHING = 600.0
 SHUT = 60.0
 """Seconds after which a directory that couldn't be listed is tried again."""
 CHEAP, REST = 0.02, 4.0
-"""A look that took longer than CHEAP seconds is not repeated before REST times as long, however much is going on in the
-folder: a large one would be listed all over again for each few files that come."""
+"""A directory that takes longer than CHEAP seconds to look at is large. It is not looked at again before REST times as
+long, and then only if one of the names that events have told of is not as known: it would be listed all over again for
+each few files that come, most of all while Shoal itself puts them there."""
 RETRY = 5.0
 """Seconds until a folder that can't be watched is tried again."""
 
@@ -36,9 +37,10 @@ class Watcher:
         self._context = context
         self._events = events
         self._new: dict[Names, float] = {}
-        self._rests: dict[Names, float] = {}
+        self._large: dict[Names, float] = {}  # and until when each rests
+        self._changed: dict[Names, set[str]] = {}
         self.held: dict[Names, float] = {}
-        """Directories in which something has changed, and when they may be looked at again."""
+        """Large directories in which something may have changed, and when they may be looked at again."""
         self.limit: str | None = None
         """Why the folder can't be watched, when the kernel's limits are reached; it is still scanned from time to
         time."""
@@ -79,22 +81,39 @@ class Watcher:
             if path == "":
                 self.look_at_everything()
             else:
-                self._note_directory(tuple(path.split("/")[:-1]))
+                *directory, name = path.split("/")
+                self._note_name(tuple(directory), name)
 
-    def _note_directory(self, names: Names) -> None:
-        due = self._rests.get(names, 0.0)
-        if due <= trio.current_time():
-            self._context.look_again(names)
-        elif names not in self.held:
-            self.held[names] = due
+    def _note_name(self, directory: Names, name: str) -> None:
+        if directory not in self._large:
+            self._context.look_again(directory)
+            return
+        self._changed.setdefault(directory, set()).add(name)
+        if directory not in self.held:
+            self.held[directory] = self._large[directory]
             self._context.wake.set()
+
+    async def glance(self, unlike: Callable[[Mapping[Names, set[str]]], Awaitable[set[Names]]]) -> None:
+        """Of the large directories that have rested, ask for looks at those in which `unlike` finds one of these names
+        not to be as known."""
+        now = trio.current_time()
+        due = {directory: self._changed.pop(directory, set()) for directory, at in self.held.items() if at <= now}
+        wanted: Iterable[Names] = due
+        try:
+            wanted = await unlike(due) if due else ()
+        finally:
+            for directory in wanted:
+                self._context.look_again(directory)
+            for directory in due.keys() - self._changed.keys():
+                del self.held[directory]
 
     def looked(self, directories: Iterable[Names], seconds: float) -> None:
         """These were looked at together, which took so long."""
-        now = trio.current_time()
-        self._rests = {names: due for names, due in self._rests.items() if due > now}
-        if seconds > CHEAP:
-            self._rests |= dict.fromkeys(directories, now + REST * seconds)
+        for names in directories:
+            if seconds > CHEAP:
+                self._large[names] = trio.current_time() + REST * seconds
+            else:
+                self._large.pop(names, None)
 
     def found_new(self, directories: set[Names]) -> None:
         """These directories had not been seen before."""
@@ -110,8 +129,7 @@ class Watcher:
     def later_looks(self) -> float:
         """Ask for the looks that are due by now; returns the seconds until the next one."""
         now = trio.current_time()
-        for waiting in (self._new, self.held):
-            for names in [names for names, due in waiting.items() if due <= now]:
-                del waiting[names]
-                self._context.look_again(names)
+        for names in [names for names, due in self._new.items() if due <= now]:
+            del self._new[names]
+            self._context.look_again(names)
         return min([*self._new.values(), *self.held.values()], default=float("inf")) - now

@@ -5,7 +5,7 @@ it says of what it doesn't have.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -16,6 +16,7 @@ from peer.lan.neighbours import Neighbours
 from peer.members import Members
 from peer.synchronizer.context import Context
 from peer.synchronizer.holdings import Holdings, Place, Stored
+from peer.version_store import chunks_of
 from protocol.chunks import OVERHEAD, ChunkRef
 from protocol.errors import CannotOpen, Malformed, WrongRoot
 from protocol.identifiers import VersionId
@@ -62,11 +63,10 @@ class Serving:
         context = self._context
         may = self._members.may_read(link.device, get.workspace)
         places = context.holdings.places(version for version, _, _ in get.parts) if may else {}
+        lists = self._listed(places)
         chunks: list[Stored | None] = []
         for version, first, count in get.parts:
-            place = places.get(version)
-            listed = None if place is None else self._list(version)
-            chunks += _stored(first, count, listed, place)
+            chunks += _stored(first, count, lists.get(version), places.get(version))
         _check_size(chunks)
 
         def work() -> tuple[bytes, int]:
@@ -79,22 +79,21 @@ class Serving:
         context.counters["lan_out"] += given
         return frame
 
-    def _list(self, version: VersionId) -> _List | None:
-        """The version's chunks; None when their list is not here."""
-        known = self._lists.get(version)
-        if known is None:
-            held = self._context.versions.get(version)
-            if held is None:
-                return None
+    def _listed(self, versions: Iterable[VersionId]) -> dict[VersionId, _List]:
+        """These versions' chunks, where their lists are here."""
+        wanted, store = list(versions), self._context.versions
+        found = {version: self._lists[version] for version in wanted if version in self._lists}
+        fresh = store.get_many(version for version in wanted if version not in found)
+        bodies = store.run_bodies(fresh.values())
+        for version, held in fresh.items():
             try:
-                refs = self._context.versions.chunks(held)
+                refs = chunks_of(held, bodies)
             except (Malformed, CannotOpen):
-                return None
-            known = _List(refs, [0, *accumulate(ref.length for ref in refs)])
-            self._lists[version] = known
-            if len(self._lists) > LISTS:
-                self._lists.popitem(last=False)
-        return known
+                continue
+            found[version] = self._lists[version] = _List(refs, [0, *accumulate(ref.length for ref in refs)])
+        while len(self._lists) > LISTS:
+            self._lists.popitem(last=False)
+        return found
 
 
 def _stored(first: int, count: int, listed: _List | None, place: Place | None) -> list[Stored | None]:

@@ -24,12 +24,12 @@ from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
 from peer.trees import Local, Remote, Synced
-from peer.version_store import Version, content_of
+from peer.version_store import Version, chunks_of, content_of
 from protocol.chunks import chunk_id, open_verified
 from protocol.commits import SYMLINK
 from protocol.errors import CannotOpen, Malformed, ShoalError, WrongRoot
 from protocol.failpoints import failpoint
-from protocol.identifiers import ChunkId, NodeId
+from protocol.identifiers import ChunkId
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,30 +55,35 @@ class Downloads:
     async def groups(self, steps: Iterable[Fetch]) -> list[list[Job]]:
         """What to fetch, in groups that are carried out one by one or side by side. Asks the tracker for runs that are
         not here."""
-        versions = {step.node: self._context.versions.get(step.version) for step in steps}
-        runs = [run for version in versions.values() if version for run in version.runs]
-        await fetch_runs(self._context, self._client, runs)
-        jobs = [job for node, version in versions.items() if version and (job := self._job(node, version))]
+        wanted = {step.node: step.version for step in steps}
+        versions = self._context.versions.get_many(wanted.values())
+        await fetch_runs(self._context, self._client, [run for version in versions.values() for run in version.runs])
+        bodies = self._context.versions.run_bodies(versions.values())
+        store, jobs = self._context.store, list[Job]()
+        there, here = store.remotes(wanted), store.locals(wanted)
+        parents = {parent: store.path(parent) for parent in {row.parent for row in there.values()}}
+        for remote in (there[node] for node in wanted if node in there):
+            version, parent = versions.get(wanted[remote.node]), parents[remote.parent]
+            if version is None or parent is None:
+                continue
+            try:
+                pieces = list(pieces_of(chunks_of(version, bodies)))
+            except (Malformed, CannotOpen) as error:
+                self._report(remote, str(error))
+            else:
+                jobs.append(self._job(remote, here.get(remote.node), version, pieces, parent))
         return list(grouped(jobs))
 
-    def _job(self, node: NodeId, version: Version) -> Job | None:
-        context, store = self._context, self._context.store
-        remote, local, synced = store.remote(node), store.local(node), store.synced(node)
-        parent = None if remote is None else store.path(remote.parent)
-        if remote is None or parent is None:
-            return None
-        try:
-            pieces = list(pieces_of(context.versions.chunks(version)))
-        except (Malformed, CannotOpen) as error:
-            self._report(remote, str(error))
-            return None
+    def _job(self, remote: Remote, local: Local | None, version: Version, pieces: list[Piece], parent: Names) -> Job:
+        context = self._context
         base: dict[ChunkId, Piece] = {}
+        synced = None if local is None else context.store.synced(remote.node)
         if local is not None and synced is not None and synced.version is not None and local.content == synced.content:
             held = context.versions.get(synced.version)
             if held is not None and not context.versions.missing_runs(held.runs):
                 base = {piece.ref.id: piece for piece in pieces_of(context.versions.chunks(held))}
         target = Target(parent, remote.name, None if local is None else local.print)
-        conflict = self._local_steps.conflict_name(remote.parent, remote.name)
+        conflict = "" if local is None else self._local_steps.conflict_name(remote.parent, remote.name)
         spare = None if local is None else context.spare(synced)
         return Job(remote, version, pieces, target, local, base, conflict, spare)
 
@@ -175,12 +180,11 @@ class Downloads:
 
     async def _place(self, jobs: list[Job]) -> None:
         """Bring complete files into place and then record that disk and tracker agree on them."""
-        wanted = [job for job in jobs if self._still_wanted(job)]
+        wanted = self._still_wanted(jobs)
         placed: list[tuple[Job, Placed]] = []
         store = self._context.store
         with store.database.transaction():
-            for job in wanted:
-                self._context.versions.put(job.version)  # REMOTE may have gone on meanwhile and forgotten it
+            self._context.versions.put_many(job.version for job in wanted)  # REMOTE may have forgotten it meanwhile
             store.put_placing(_agreed(job) for job in wanted)
         try:
             await self._in_thread(lambda folder: placed.extend(_put_in_place(folder, wanted)))
@@ -192,31 +196,38 @@ class Downloads:
             failpoint("peer.synced.advanced")
             self._context.neighbours.arrived([job.version.id for job, _ in placed])
 
-    def _still_wanted(self, job: Job) -> bool:
-        """The tracker may have moved or deleted it meanwhile, or something may have happened to it here."""
-        store, node = self._context.store, job.remote.node
-        remote = store.remote(node)
-        same = remote is not None and (remote.parent, remote.name) == (job.remote.parent, job.remote.name)
-        at_home = store.path(job.remote.parent) == job.target.parent and store.local(node) == job.replaced
-        there = store.local_at(job.remote.parent, job.remote.name)  # LOCAL knows of one node at most under a name
-        if not same or not at_home or (there is not None and there.node != node):
-            job.failure = Changed("the trees have moved on")
-        return job.failure is None
+    def _still_wanted(self, jobs: Sequence[Job]) -> list[Job]:
+        """The tracker may have moved or deleted them meanwhile, or something may have happened to them here."""
+        store, nodes = self._context.store, [job.remote.node for job in jobs]
+        there, here = store.remotes(nodes), store.locals(nodes)
+        paths = {parent: store.path(parent) for parent in {job.remote.parent for job in jobs}}
+        for job in jobs:
+            node, parent, name = job.remote.node, job.remote.parent, job.remote.name
+            remote = there.get(node)
+            same = remote is not None and (remote.parent, remote.name) == (parent, name)
+            at_home = paths[parent] == job.target.parent and here.get(node) == job.replaced
+            holder = store.local_at(parent, name)  # LOCAL knows of one node at most under a name
+            if not same or not at_home or (holder is not None and holder.node != node):
+                job.failure = Changed("the trees have moved on")
+        return [job for job in jobs if job.failure is None]
 
     def _record(self, placed: list[tuple[Job, Placed]]) -> None:
         context, store = self._context, self._context.store
+        parents = {names: store.find(names) for names in {job.target.parent for job, _ in placed}}
+        rows = []
         for job, result in placed:
             remote, content = job.remote, content_of(job.version.manifest)
             if job.replaced is not None and result.outgoing is not None:
                 context.remember_outgoing(result.outgoing, job.replaced, job.spare)
-            parent = store.find(job.target.parent) or remote.parent  # it may have a new id since
-            store.put_local(Local(remote.node, parent, remote.name, remote.kind, content, result.print))
-            store.put_synced(_agreed(job))
-            store.put_fetched(remote.node, job.cloud, job.lan, job.here)
-            context.versions.unstage(remote.node)
+            parent = parents[job.target.parent] or remote.parent  # it may have a new id since
+            rows.append(Local(remote.node, parent, remote.name, remote.kind, content, result.print))
             if result.kept is not None:
                 context.log_conflict(job.target.parent, remote.name, result.kept)
                 context.look_again(job.target.parent)
+        store.put_locals(rows)
+        store.put_synceds([_agreed(job) for job, _ in placed])
+        store.put_fetched((job.remote.node, job.cloud, job.lan, job.here) for job, _ in placed)
+        context.versions.unstage(job.remote.node for job, _ in placed)
 
     def _settle_failure(self, job: Job) -> None:
         context, node = self._context, job.remote.node

@@ -1,6 +1,6 @@
 """Reading local files whose content isn't known: when they are quiet, many to a thread hop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import trio
@@ -44,28 +44,42 @@ class Reading:
         due = {node: context.quiet.due(node, now) for node in nodes}
         later = [pause for pause in due.values() if pause > 0]
         progress = False
-        for batch in _batches([self._wanted(node) for node in nodes if due[node] <= 0]):
+        for batch in _batches(self._wanted([node for node in nodes if due[node] <= 0])):
             found = await context.machine.offload(lambda batch=batch: self._read_batch(batch), context.limiter)  # type: ignore[misc]
             with context.store.database.transaction():
-                for wanted, result in zip(batch, found, strict=True):
-                    progress = self._keep(wanted, result) or progress
+                progress = self._keep(batch, found) or progress
         return progress, min(later, default=float("inf"))
 
-    def _wanted(self, node: NodeId) -> _Wanted | None:
+    def _wanted(self, nodes: list[NodeId]) -> Iterator[_Wanted]:
         store = self._context.store
-        row = store.local(node)
-        parent = None if row is None else store.path(row.parent)
-        if row is None or parent is None:
-            return None
-        synced = store.synced(node)
-        base = None if synced is None or synced.version is None else self._context.versions.get(synced.version)
-        return _Wanted(row, parent, None if base is None else base.manifest.cut)
+        rows, synceds = store.locals(nodes), store.synceds(nodes)
+        bases = self._context.versions.get_many(row.version for row in synceds.values() if row.version is not None)
+        paths = {parent: store.path(parent) for parent in {row.parent for row in rows.values()}}
+        for row in (rows[node] for node in nodes if node in rows):
+            parent, synced = paths[row.parent], synceds.get(row.node)
+            base = None if synced is None or synced.version is None else bases.get(synced.version)
+            if parent is not None:
+                yield _Wanted(row, parent, None if base is None else base.manifest.cut)
 
     def _read_batch(self, batch: list[_Wanted]) -> list[_Found]:
         with open_folder(self._context.disk, self._context.root) as folder:
             return [_read_one(folder, wanted, self._context.keys) for wanted in batch]
 
-    def _keep(self, wanted: _Wanted, result: _Found) -> bool:
+    def _keep(self, batch: list[_Wanted], found: list[_Found]) -> bool:
+        """Store what was read; returns whether any of it counts."""
+        context = self._context
+        now = context.store.locals(wanted.row.node for wanted in batch)
+        kept: list[tuple[Local, Staged]] = []
+        for wanted, result in zip(batch, found, strict=True):
+            staged = self._judge(wanted, result, now.get(wanted.row.node))
+            if staged is not None:
+                kept.append((wanted.row, staged))
+        context.versions.stage((row.node, staged) for row, staged in kept)
+        context.store.put_locals([replace(row, content=staged.content) for row, staged in kept])
+        return bool(kept)
+
+    def _judge(self, wanted: _Wanted, result: _Found, now: Local | None) -> Staged | None:
+        """What was read of a file, if that is what it holds; else it is looked at again."""
         context, row = self._context, wanted.row
         path = (*wanted.parent, row.name)
         if isinstance(result, OSError):
@@ -73,19 +87,16 @@ class Reading:
                 reason = reason_of(result)
                 context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
             context.look_again(wanted.parent)
-            return False
+            return None
         # Only as it was when it became quiet: a kernel's clock ticks every few milliseconds, and what is written in the
         # tick in which a file was read can't be told from what was read.
-        if result is None or result[1] != row.print or context.store.local(row.node) != row:
+        if result is None or result[1] != row.print or now != row:
             context.quiet.disturbed(row.node, row.print, trio.current_time())
             context.look_again(wanted.parent)
-            return False
-        staged = result[0]
+            return None
         context.problems.clear(path, KIND)
         context.quiet.read(row.node)
-        context.versions.stage(row.node, staged)
-        context.store.put_local(replace(row, content=staged.content))
-        return True
+        return result[0]
 
 
 def _read_one(folder: Folder, wanted: _Wanted, keys: WorkspaceKeys) -> _Found:
@@ -101,12 +112,10 @@ def _read_one(folder: Folder, wanted: _Wanted, keys: WorkspaceKeys) -> _Found:
         return error
 
 
-def _batches(wanted: list[_Wanted | None]) -> Iterator[list[_Wanted]]:
+def _batches(wanted: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
     batch: list[_Wanted] = []
     size = 0
     for item in wanted:
-        if item is None:
-            continue
         batch.append(item)
         size += item.row.print.size
         if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:

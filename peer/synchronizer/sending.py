@@ -5,7 +5,7 @@ leads to a second commit. Its files are on the disk for good before it names the
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from peer.chunker import Staged
@@ -17,6 +17,7 @@ from peer.tracker_client import DeviceClient
 from peer.trees import Local, Remote
 from peer.version_store import Version
 from protocol.api import COMMIT, CommitRefusal, CommitReply, FailedOperation
+from protocol.chunks import ChunkRef
 from protocol.codec import decode, encode
 from protocol.commits import (
     DIRECTORY,
@@ -75,38 +76,54 @@ PERSONAL = {
 class _Draft:
     """Operations that become one commit."""
 
-    nodes: list[NodeId] = field(default_factory=list)
-    operations: list[bytes] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    encoded: list[bytes] = field(default_factory=list)
     runs: dict[RunId, bytes] = field(default_factory=dict)
     versions: list[Version] = field(default_factory=list)
+    lists: dict[VersionId, Sequence[ChunkRef]] = field(default_factory=dict)
     size: int = 0
 
-    def add(self, node: NodeId, made: "_Made") -> None:
+    @property
+    def nodes(self) -> list[NodeId]:
+        return [operation.node for operation in self.operations]
+
+    def add(self, made: "_Made") -> None:
         data = encode_operation(made.operation)
         fresh = {run.id: run.body for run in made.runs if run.id not in self.runs}
         if made.version is not None:
             self.versions.append(made.version)
-        self.nodes.append(node)
-        self.operations.append(data)
+            self.lists[made.version.id] = made.chunks
+        self.operations.append(made.operation)
+        self.encoded.append(data)
         self.runs |= fresh
         self.size += len(data) + sum(len(body) for body in fresh.values()) + 16
 
     def without(self, failed: set[int]) -> "_Draft":
-        rest = _Draft(runs=self.runs, versions=self.versions, size=self.size)
-        for index, (node, operation) in enumerate(zip(self.nodes, self.operations, strict=True)):
+        rest = _Draft(runs=self.runs, versions=self.versions, lists=self.lists, size=self.size)
+        for index, (operation, data) in enumerate(zip(self.operations, self.encoded, strict=True)):
             if index not in failed:
-                rest.nodes.append(node)
                 rest.operations.append(operation)
+                rest.encoded.append(data)
         return rest
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """An operation, the version that it brings, and the runs that this names."""
+    """An operation, the version that it brings, the runs that this names, and the chunks that they list."""
 
     operation: Operation
     version: Version | None = None
     runs: tuple[SealedRun, ...] = ()
+    chunks: Sequence[ChunkRef] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """The trees, and what is staged, where operations are to be made."""
+
+    local: Mapping[NodeId, Local]
+    remote: Mapping[NodeId, Remote]
+    staged: Mapping[NodeId, Staged]
 
 
 class Sending:
@@ -135,7 +152,7 @@ class Sending:
                     break
                 commit = self._store(draft)
                 try:
-                    behind = await self._send(commit) or behind
+                    behind = await self._send(commit, draft) or behind
                     accepted = True
                     for node in draft.nodes:
                         self._refusals.pop(node, None)
@@ -166,22 +183,34 @@ class Sending:
     # Making
 
     def _drafts(self, steps: Iterable[Send], planned: Mapping[NodeId, Remote]) -> Iterator[_Draft]:
-        draft = _Draft()
-        for step in steps:
-            made = self._operation(step, planned.get(step.node))
-            if made is None:
-                continue
-            draft.add(step.node, made)
-            if len(draft.operations) >= MAX_COMMIT_OPERATIONS or draft.size >= COMMIT_TARGET - 300_000:
+        left = list(steps)
+        while left:
+            draft, taken = self._draft(left[:MAX_COMMIT_OPERATIONS], planned)
+            left = left[taken:]
+            if draft.operations:
                 yield draft
-                draft = _Draft()
-        if draft.operations:
-            yield draft
 
-    def _operation(self, step: Send, planned: Remote | None) -> "_Made | None":
+    def _draft(self, steps: Sequence[Send], planned: Mapping[NodeId, Remote]) -> tuple[_Draft, int]:
+        """A commit of the first of these steps, as the trees are now, and how many that are."""
+        draft, now = _Draft(), self._now(steps)
+        for taken, step in enumerate(steps, 1):
+            made = self._operation(step, planned.get(step.node), now)
+            if made is not None:
+                draft.add(made)
+            if draft.size >= COMMIT_TARGET - 300_000:
+                return draft, taken
+        return draft, len(steps)
+
+    def _now(self, steps: Iterable[Send]) -> "_Now":
+        context, nodes = self._context, [step.node for step in steps]
+        local = context.store.locals(nodes)
+        contents = {node: row.content for node, row in local.items() if row.content is not None}
+        return _Now(local, context.store.remotes(nodes), context.versions.staged(contents))
+
+    def _operation(self, step: Send, planned: Remote | None, now: "_Now") -> "_Made | None":
         """The operation that a step asks for; None when the ground has shifted."""
-        node, store = step.node, self._context.store
-        local, remote = store.local(node), store.remote(node)
+        node = step.node
+        local, remote = now.local.get(node), now.remote.get(node)
         if _marks(remote) != _marks(planned):
             return None
         if isinstance(step, SendDelete):
@@ -194,15 +223,17 @@ class Sending:
             return _Made(Move(node=node, base=remote.place, place=self._place(local), kind=local.kind))
         if isinstance(step, SendCreate) and local.kind == DIRECTORY:
             return _Made(Create(node=node, kind=DIRECTORY, place=self._place(local)))
-        sealed = self._content(local)
+        staged = now.staged.get(node)
+        sealed = self._content(local, staged)
         if sealed is None:
             return None
         content, version, runs = sealed
+        chunks = () if staged is None else staged.chunks
         if isinstance(step, SendCreate):
             create = Create(node=node, kind=local.kind, place=self._place(local), content=content)
-            return _Made(create, version, runs)
+            return _Made(create, version, runs, chunks)
         base = None if remote is None else remote.durable if _skips(step) else remote.version
-        return None if base is None else _Made(Write(node=node, base=base, content=content), version, runs)
+        return None if base is None else _Made(Write(node=node, base=base, content=content), version, runs, chunks)
 
     def _place(self, local: Local) -> Place:
         context = self._context
@@ -213,7 +244,7 @@ class Sending:
         mark = PlaceMark(new_id(self._context.machine.random_bytes))
         return Delete(node=node, base=place, mark=mark, content_base=version)
 
-    def _content(self, local: Local) -> tuple[Content, Version, tuple[SealedRun, ...]] | None:
+    def _content(self, local: Local, staged: Staged | None) -> tuple[Content, Version, tuple[SealedRun, ...]] | None:
         context, keys = self._context, self._context.keys.newest
         runs: tuple[SealedRun, ...] = ()
         if local.kind == SYMLINK:
@@ -222,7 +253,6 @@ class Sending:
                 return None
             manifest = Manifest(size=0, mtime_ns=local.print.mtime_ns, link=link)
         else:
-            staged = None if local.content is None else context.versions.staged(local.node, local.content)
             if staged is None:
                 self._read_again(local)
                 return None
@@ -262,7 +292,7 @@ class Sending:
             epoch=context.keys.newest.epoch,
             commit=CommitId(new_id(context.machine.random_bytes)),
             seen=cursor.hash,
-            operations=tuple(draft.operations),
+            operations=tuple(draft.encoded),
             runs=tuple(draft.runs.values()),
             signing_key=self._signing_key,
         )
@@ -271,8 +301,7 @@ class Sending:
             context.store.database.run(sql, context.keys.workspace, commit.id, encode(commit))
             # From now on a device on the LAN may ask for them: it may hear of the commit before its answer is here.
             context.versions.put_runs(draft.runs.items())
-            for version in draft.versions:
-                context.versions.put(version)
+            context.versions.put_many(draft.versions)
         failpoint("peer.commit.stored")
         return commit
 
@@ -288,12 +317,12 @@ class Sending:
 
     # Settling
 
-    async def _send(self, commit: Commit) -> bool:
+    async def _send(self, commit: Commit, draft: _Draft | None = None) -> bool:
         reply = await self._client.call(COMMIT, commit)
         failpoint("peer.commit.answered")
-        return self._accepted(commit, reply)
+        return self._accepted(commit, draft, reply)
 
-    def _accepted(self, commit: Commit, reply: CommitReply) -> bool:
+    def _accepted(self, commit: Commit, draft: _Draft | None, reply: CommitReply) -> bool:
         """Take in an accepted commit. True when others have written meanwhile, and REMOTE has to be brought up to date.
 
         REMOTE and SYNCED change in one transaction: a node that is agreed on and not in REMOTE would count as deleted.
@@ -303,20 +332,23 @@ class Sending:
             sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
             if context.store.database.row(sql, commit.workspace, commit.id) is not None:
                 delta = _own_delta(commit, reply, cursor, context)
-                self._remote.accept(commit, delta.entries[0], context.device)
+                made = None if draft is None else draft.operations
+                fold = self._remote.accept(commit, delta.entries[0], context.device, reply.announced, made)
                 if reply.revision > cursor.revision:
-                    self._remote.show_own(delta, cursor)
-            self._want_missing(reply)  # also when a delta brought the commit before the answer did
+                    self._remote.show_own(fold, delta, cursor)
+            self._want_missing(draft, reply)  # also when a delta brought the commit before the answer did
         context.neighbours.arrived(reply.announced)
         failpoint("peer.commit.settled")
         return reply.since > cursor.revision or cursor.tracker_epoch is None
 
-    def _want_missing(self, reply: CommitReply) -> None:
-        missing = set(reply.missing)
-        for id_ in reply.announced:
-            version = self._context.versions.get(id_)
-            if version is not None and not self._context.versions.missing_runs(version.runs):
-                self._context.versions.want_missing(version, missing)
+    def _want_missing(self, draft: _Draft | None, reply: CommitReply) -> None:
+        versions = self._context.versions
+        if draft is None:
+            lists = versions.lists(versions.get_many(reply.announced).values())
+        else:
+            kept = {version for _, version in versions.known(reply.announced)}
+            lists = ((version, draft.lists[version]) for version in reply.announced if version in kept)
+        versions.want_missing(lists, set(reply.missing))
 
     def _settle_refusal(self, commit: Commit, draft: _Draft, refusal: Refused) -> set[int]:
         """Note why a commit was refused; returns the operations to leave out."""
@@ -337,7 +369,7 @@ class Sending:
 
     def _settle_failure(self, draft: _Draft, failed: FailedOperation) -> None:
         log.debug("refused: %s", failed.reason)
-        operation = decode_operation(draft.operations[failed.index])
+        operation = draft.operations[failed.index]
         remote = self._context.store.remote(operation.node)
         if isinstance(operation, Write) and remote is not None and remote.version not in (None, operation.base):
             self._context.keeps_moving(remote.version)

@@ -185,6 +185,7 @@ class Synchronizer:
     async def _look(self) -> float:
         """Bring LOCAL up to date where something may have changed."""
         context = self._context
+        await self._watcher.glance(self._indexer.unlike)
         pause = self._watcher.later_looks()
         while context.look_at_all or context.to_look_at:
             directories, context.to_look_at = context.followed(context.to_look_at), set()
@@ -218,17 +219,11 @@ class Synchronizer:
             self._unsettled = False
         if self.announce_merge is not None:
             await self._count_merge(self.announce_merge)
-        pause, position, progressed = float("inf"), 0, False
-        while True:
-            batch = self._context.store.dirty_after(position, BATCH)
-            if not batch:
-                if not progressed:
-                    break
-                position, progressed, pause = 0, False, float("inf")
-                continue
-            position = batch[-1][0]
+        pause, position = float("inf"), 0
+        while batch := self._context.store.dirty_after(position, BATCH):
             moved, later = await self._plan([node for _, node in batch], nursery)
-            progressed, pause = progressed or moved, min(pause, later)
+            # What has moved goes on before the next are begun: others can work on the first while these are read.
+            position, pause = (0, float("inf")) if moved else (batch[-1][0], min(pause, later))
             pause = min(pause, await self._look())
             if self.progress.paused:
                 break

@@ -75,12 +75,9 @@ class Uploads:
         context = self._context
         known = list(context.versions.get_many(reply.granted).values())
         await fetch_runs(context, self._client, [run for version in known for run in version.runs])
-        missing = set(reply.missing)
         with context.store.database.transaction():
             context.versions.put_durable(reply.settled)
-            for version in known:
-                if not context.versions.missing_runs(version.runs):
-                    context.versions.want_missing(version, missing)
+            context.versions.want_missing(context.versions.lists(known), set(reply.missing))
 
     async def _withdraw_lost(self) -> None:
         """Take back what can't be brought to the cloud any more: its file has become something that can't be sent."""

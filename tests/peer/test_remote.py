@@ -330,8 +330,8 @@ def test_an_accepted_commit_is_in_both_trees_at_once_even_with_revisions_between
     cursor = desk.remote.cursor()
     between = Cursor(cursor.tracker_epoch, cursor.revision, cursor.hash)
     with desk.database.transaction():
-        desk.remote.accept(commit, own_entry(commit, OWN, 1, 0), OWN)
-        desk.remote.show_own(replace(desk.delta(entry(commit, 3, OWN)), since=2), between)
+        fold = desk.remote.accept(commit, own_entry(commit, OWN, 3, 1000), OWN)
+        desk.remote.show_own(fold, replace(desk.delta(entry(commit, 3, OWN)), since=2), between)
     assert desk.store.synced(mine.node) is not None
     assert desk.store.remote(mine.node) is not None
     assert desk.remote.cursor().revision == 1, "what lies between is still to be pulled"

@@ -94,8 +94,8 @@ class Reader:
             entries=(own_entry(commit, device, reply.revision, reply.time_ms),),
             announced=reply.announced,
         )
-        self.remote.accept(commit, delta.entries[0], device)
-        self.remote.show_own(delta, cursor)
+        fold = self.remote.accept(commit, delta.entries[0], device, reply.announced)
+        self.remote.show_own(fold, delta, cursor)
 
     def agree(self, node: NodeId, version: VersionId | None = None) -> None:
         """The folder has what REMOTE says, or this version of it."""

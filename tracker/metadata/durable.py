@@ -20,7 +20,7 @@ from tracker.metadata.batches import batches
 from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
 from tracker.metadata.rules import as_durable
-from tracker.metadata.writing import update_contents
+from tracker.metadata.writing import turn_heads_durable
 from tracker.schema import DURABLE, IS_ANNOUNCED, NO_UPLOAD, awaiting, chunks, objects, versions
 
 RECORD_ROWS = 10_000
@@ -181,7 +181,7 @@ def _turn_durable(connection: Connection, head: Head, complete: Sequence[Version
     known = find_nodes(connection, workspace, owners)
     heads = [node for id, node in known.items() if node.version in owners[id]]
     now = [as_durable(node) for node in heads]
-    update_contents(connection, workspace, now)
+    turn_heads_durable(connection, workspace, [node.node for node in now])
     add_used(connection, head.owner, sum(node.charge for node in now) - sum(node.charge for node in heads))
     told = sorted((node.content_at or (0, 0), node.node, node.version) for node in now if node.version is not None)
     return _append_records(connection, head, [(node, version) for _, node, version in told], time_ms)

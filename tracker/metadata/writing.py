@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from protocol.identifiers import NodeId, WorkspaceId
-from tracker.metadata.batches import batches
+from tracker.metadata.batches import batches, listed
 from tracker.metadata.rules import At, Node
 from tracker.schema import nodes, states
 
@@ -79,6 +79,24 @@ def _content_columns(node: Node) -> dict[str, Any]:
 
 def _pair(at: At | None) -> tuple[int | None, int | None]:
     return (None, None) if at is None else at
+
+
+_HEADS_ARE_DURABLE = (
+    update(nodes)
+    .where(nodes.c.workspace == bindparam("at_workspace"), nodes.c.node.in_(listed()))
+    .values(
+        durable_version=nodes.c.version,
+        durable_size=nodes.c.size,
+        durable_revision=nodes.c.content_revision,
+        durable_position=nodes.c.content_position,
+    )
+)
+
+
+def turn_heads_durable(connection: Connection, workspace: WorkspaceId, ids: Iterable[NodeId]) -> None:
+    """Make these nodes what `rules.as_durable` says."""
+    for batch in batches(ids):
+        connection.execute(_HEADS_ARE_DURABLE, {"at_workspace": workspace, "ids": batch})
 
 
 def update_contents(connection: Connection, workspace: WorkspaceId, now: Iterable[Node]) -> None:

@@ -81,7 +81,8 @@ async def test_a_tracker_that_was_set_back_is_merged_with_and_not_asked_without_
     first = desk.commit(desk.file("first"))
     desk.take(entry(first, 1))
     before, own = desk.delta(since=1), desk.commit(desk.file("mine"), device=OWN)
-    desk.remote.show_own(desk.delta(own_entry(own, OWN, 2, 1000)), desk.remote.cursor())
+    fold = desk.remote.accept(own, own_entry(own, OWN, 2, 1000), OWN)
+    desk.remote.show_own(fold, desk.delta(own_entry(own, OWN, 2, 1000)), desk.remote.cursor())
     assert desk.names() == {"first", "mine"}
     snapshot = desk.delta(entry(first, 1), since=0)
     answers = Answers([replace(before, hash=desk.remote.cursor().hash), snapshot])
