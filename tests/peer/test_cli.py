@@ -525,7 +525,10 @@ def test_a_daemon_runs_and_stops(tmp_path: Path) -> None:
     with running_tracker(tmp_path / "tracker") as tracker:
         assert shoal(home, "signup", "ann@example.org", "--tracker", tracker.url).returncode == 0
         with subprocess.Popen(
-            (*SHOAL, "run", str(folder), "--no-lan"), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            (*SHOAL, "run", str(folder), "--no-lan"),
+            env=environment(home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         ) as daemon:
             try:
                 result = shoal(home, "status", "--wait-durable", "--timeout", "60")

@@ -26,9 +26,23 @@ def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
     return sealed[1 : len(sealed) - len(TAG)]
 
 
+def seal_in_place(key: bytes, nonce: bytes, sealed: memoryview) -> None:
+    """The same where it lies."""
+    sealed[:] = seal(key, nonce, bytes(sealed[1 : len(sealed) - len(TAG)]), b"")
+
+
+def unseal_in_place(key: bytes, nonce: bytes, sealed: memoryview) -> memoryview:
+    """What `seal_in_place` was given."""
+    return memoryview(unseal(key, nonce, bytes(sealed), b""))
+
+
+INSTEAD: dict[str, object] = {each.__name__: each for each in (seal, unseal, seal_in_place, unseal_in_place)}
+"""By the names of what they stand for."""
+
+
 def replace(module: ModuleType = aead) -> None:
-    """Put both in the cipher's place."""
-    vars(module).update(seal=seal, unseal=unseal)
+    """Put all of them in the cipher's place."""
+    vars(module).update(INSTEAD)
 
 
 if __name__ == "__main__":
