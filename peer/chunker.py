@@ -150,7 +150,6 @@ def cut_file(disk: Disk, descriptor: Descriptor, cut: Cut, seed: int) -> Iterato
     offset, rest = 0, b""
     while True:
         fresh = disk.read_at(descriptor, WINDOW, offset)
-        disk.start_writing_back(descriptor, offset, len(fresh))
         offset += len(fresh)
         window = memoryview(rest + fresh)
         at_end = len(fresh) < WINDOW

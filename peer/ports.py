@@ -85,11 +85,6 @@ class Disk(Protocol):
         """pwrite(2), repeated until all of `data` is written."""
         ...
 
-    def start_writing_back(self, descriptor: Descriptor, offset: int, length: int) -> None:
-        """sync_file_range(SYNC_FILE_RANGE_WRITE): begin to bring these bytes of a file to the disk, so that fsync(2)
-        has less to wait for. A hint: it promises nothing and never fails; what goes wrong fsync(2) tells."""
-        ...
-
     def fsync(self, descriptor: Descriptor) -> None:
         """fsync(2), of a file or of a directory."""
         ...

@@ -1,7 +1,7 @@
 """A file that is put together from pieces, and hashed while they come.
 
 What counts is the file as it lies on the disk: each piece is read back once all before it are there, while it is still
-in the kernel's cache. So little is left to hash, and to wait for, when the last one has come.
+in the kernel's cache. So little is left to hash when the last one has come.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,6 @@ class Assembly:
         self._hasher = blake3()
         self._hashed = 0  # pieces,
         self._offset = 0  # and bytes
-        self._writing_back = 0  # up to here, in bytes
         self._lock = Lock()  # a file system lets one write at a time as well, and threads spin while they wait
 
     def write(self, disk: Disk, descriptor: Descriptor, piece: Piece, body: bytes | memoryview) -> None:
@@ -35,9 +34,6 @@ class Assembly:
             while self._hashed in self._written:
                 self._hash(disk.read_at(descriptor, self._pieces[self._hashed].ref.length, self._offset))
                 self._hashed += 1
-            if self._offset - self._writing_back >= WINDOW:
-                disk.start_writing_back(descriptor, self._writing_back, self._offset - self._writing_back)
-                self._writing_back = self._offset
 
     def digest(self, disk: Disk, descriptor: Descriptor) -> bytes:
         """BLAKE3 of the whole file; what hasn't been read back is read now."""

@@ -1,7 +1,7 @@
 """The real disk: `peer.ports.Disk` over the system calls of Linux.
 
 Stateless, so any number of threads may use one `LinuxDisk`. The os functions and ctypes both release the GIL
-while the kernel works. renameat2, syncfs and sync_file_range, which the os module lacks, need glibc 2.28.
+while the kernel works. renameat2 and syncfs, which the os module lacks, need glibc 2.28.
 """
 
 import ctypes
@@ -15,7 +15,6 @@ from peer.ports import Descriptor, EntryKind, Space, Stat
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOREPLACE = 1
 _EXCHANGE = 2
-_RANGE_WRITE = 2
 _UNLIMITED = (1 << 63) - 1
 _FOREIGN_LOCALE = sys.getfilesystemencoding() != "utf-8"
 _KINDS = {
@@ -27,7 +26,6 @@ _KINDS = {
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _libc.syncfs.argtypes = (ctypes.c_int,)
-_libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 def _error(code: int) -> OSError:
@@ -145,10 +143,6 @@ class LinuxDisk:
             written = os.pwrite(descriptor, rest, offset)
             rest = rest[written:]
             offset += written
-
-    def start_writing_back(self, descriptor: Descriptor, offset: int, length: int) -> None:
-        if length:  # to the call 0 means up to the end
-            _libc.sync_file_range(descriptor, offset, length, _RANGE_WRITE)
 
     def fsync(self, descriptor: Descriptor) -> None:
         os.fsync(descriptor)

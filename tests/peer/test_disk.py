@@ -243,11 +243,7 @@ def test_open_file_is_for_reading(folder: Folder) -> None:
 
 def test_syncing(folder: Folder) -> None:
     folder.put("file", b"content")
-    descriptor = folder.disk.open_file(folder.root, "file")
-    folder.disk.start_writing_back(descriptor, 2, 3)
-    folder.disk.start_writing_back(descriptor, 2, 0)
-    folder.disk.fsync(descriptor)
-    assert folder.content("file") == b"content"
+    folder.disk.fsync(folder.disk.open_file(folder.root, "file"))
     folder.disk.fsync(folder.root)
     folder.disk.sync_file_system(folder.root)
 
@@ -518,7 +514,6 @@ CALLS = st.one_of(
     st.tuples(st.sampled_from(["rename", "exchange"]), INDEX, NAMES, INDEX, NAMES),
     st.tuples(st.sampled_from(["scan", "stat_open", "fsync", "sync_file_system"]), INDEX),
     st.tuples(st.just("read_at"), INDEX, st.integers(0, 9), st.integers(0, 9)),
-    st.tuples(st.just("start_writing_back"), INDEX, st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.just("write_at"), INDEX, st.binary(max_size=5), st.integers(0, 9)),
     st.tuples(st.just("set_mode"), INDEX, st.sampled_from([0o600, 0o755, 0o444])),
     st.tuples(st.just("set_times"), INDEX, st.integers(0, 1 << 60)),

@@ -139,10 +139,6 @@ class SimulatedDisk:
         self.volume.write(inode, raw, offset)
 
     @_port_call
-    def start_writing_back(self, descriptor: Descriptor, offset: int, length: int) -> None:
-        pass
-
-    @_port_call
     def fsync(self, descriptor: Descriptor) -> None:
         if self._inode(descriptor).kind is EntryKind.OTHER:
             raise failure(errno.EINVAL)
