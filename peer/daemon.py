@@ -16,6 +16,7 @@ from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
 from peer.system.http import HttpTransport
 from peer.system.lan import LocalNetwork
+from peer.system.memory import keep_freed_buffers
 from peer.system.network import address_towards
 from protocol.errors import Usage
 from protocol.system import real_machine
@@ -30,6 +31,7 @@ async def run_daemon(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Sync `folder` for `home` until cancelled. `announce` is given lines for whoever started it."""
+    keep_freed_buffers()
     credentials, machine = home.credentials(), real_machine()
     tracker, routing = credentials.tracker, trio.CapacityLimiter(1)
     database = open_database(home.database)

@@ -5,20 +5,16 @@ key seals exactly one message (chunks, runs, grants) the nonce is zero; where on
 it is two random identifiers that never return, so no nonce travels (decision 0001).
 """
 
-from nacl.bindings import (
-    crypto_aead_aegis256_ABYTES,
-    crypto_aead_aegis256_decrypt,
-    crypto_aead_aegis256_encrypt,
-)
+from nacl.bindings import crypto_aead_aegis256_decrypt, crypto_aead_aegis256_encrypt
 from nacl.exceptions import CryptoError
 
+from protocol import aegis
 from protocol.errors import CannotOpen, Malformed
 
 FORMAT = b"\x01"
-KEY_LENGTH = 32
-NONCE_LENGTH = 32
+KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH = aegis.KEY_LENGTH, aegis.NONCE_LENGTH, aegis.TAG_LENGTH
 ZERO_NONCE = bytes(NONCE_LENGTH)
-OVERHEAD = len(FORMAT) + crypto_aead_aegis256_ABYTES
+OVERHEAD = len(FORMAT) + TAG_LENGTH
 """How much longer a sealed thing is than its plaintext, in bytes (33)."""
 
 
@@ -27,13 +23,31 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes
     return FORMAT + crypto_aead_aegis256_encrypt(plaintext, associated, nonce, key)
 
 
-def unseal(key: bytes, nonce: bytes, sealed: bytes | memoryview, associated: bytes) -> bytes:
+def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
     """The plaintext; `CannotOpen` unless key, nonce, associated data and every byte are what `seal` had."""
+    _check_format(sealed)
+    try:
+        return crypto_aead_aegis256_decrypt(sealed[1:], associated, nonce, key)
+    except (CryptoError, ValueError):
+        raise CannotOpen("sealed bytes do not authenticate") from None
+
+
+def seal_in_place(key: bytes, nonce: bytes, sealed: memoryview) -> None:
+    """What `seal` does, without associated data: `sealed` has the plaintext after its first byte, and 32 bytes of room
+    at the end."""
+    sealed[:1] = FORMAT
+    aegis.encrypt_in_place(key, nonce, sealed[1:])
+
+
+def unseal_in_place(key: bytes, nonce: bytes, sealed: memoryview) -> memoryview:
+    """What `unseal` does, without associated data: the plaintext takes the place of what was sealed. `sealed` is of no
+    use after an error."""
+    _check_format(sealed)
+    return aegis.decrypt_in_place(key, nonce, sealed[1:])
+
+
+def _check_format(sealed: bytes | memoryview) -> None:
     if len(sealed) < OVERHEAD:
         raise Malformed("sealed bytes are too short")
     if sealed[:1] != FORMAT:
         raise Malformed(f"sealed with format {sealed[0]}, which this version does not know")
-    try:
-        return crypto_aead_aegis256_decrypt(bytes(sealed[1:]), associated, nonce, key)
-    except (CryptoError, ValueError):
-        raise CannotOpen("sealed bytes do not authenticate") from None

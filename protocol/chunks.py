@@ -37,34 +37,48 @@ def chunk_id(sealed: bytes | memoryview) -> ChunkId:
     return ChunkId(digest(sealed))
 
 
-def seal_chunk(convergence: bytes, body: bytes) -> tuple[ChunkRef, bytes]:
-    """Seal up to MAX_CHUNK bytes of a file; returns the reference and the sealed bytes."""
-    if len(body) > MAX_CHUNK:
-        raise TooLarge(f"a chunk of {len(body)} bytes")
-    payload = STORED + body
-    key = keyed(convergence, SUITE, payload)
-    sealed = aead.seal(key, aead.ZERO_NONCE, payload, b"")
-    return ChunkRef(chunk_id(sealed), key, len(body)), sealed
+def put_body(sealed: memoryview, body: bytes | memoryview) -> None:
+    """Put a body where one of the two functions below seals it: `sealed` is OVERHEAD longer."""
+    start = len(aead.FORMAT)
+    sealed[start : start + 1] = STORED
+    sealed[start + 1 : start + 1 + len(body)] = body
 
 
-def reseal_chunk(ref: ChunkRef, body: bytes) -> bytes | None:
-    """The sealed bytes of `ref` made again from a file's present bytes; None when they are no longer that chunk."""
-    sealed = aead.seal(ref.key, aead.ZERO_NONCE, STORED + body, b"")
-    return sealed if chunk_id(sealed) == ref.id else None
+def seal_in_place(convergence: bytes, sealed: memoryview) -> ChunkRef:
+    """Seal up to MAX_CHUNK bytes of a file where `put_body` has put them."""
+    if len(sealed) > MAX_SEALED:
+        raise TooLarge(f"a chunk of {len(sealed) - OVERHEAD} bytes")
+    key = keyed(convergence, SUITE, sealed[len(aead.FORMAT) : -aead.TAG_LENGTH])
+    aead.seal_in_place(key, aead.ZERO_NONCE, sealed)
+    return ChunkRef(chunk_id(sealed), key, len(sealed) - OVERHEAD)
 
 
-def open_chunk(ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
-    """The body. `Malformed` when the bytes aren't `ref.id`'s or not `ref.length` long, `CannotOpen` for a wrong key."""
-    if chunk_id(sealed) != ref.id:
-        raise Malformed("a chunk does not match its id")
-    return open_verified(ref, sealed)
+def reseal_in_place(ref: ChunkRef, sealed: memoryview) -> bool:
+    """Seal a file's present bytes where `put_body` has put them; whether they are still the chunk `ref`."""
+    aead.seal_in_place(ref.key, aead.ZERO_NONCE, sealed)
+    return chunk_id(sealed) == ref.id
 
 
-def open_verified(ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
-    """The body of bytes that are known to be `ref.id`'s."""
-    payload = aead.unseal(ref.key, aead.ZERO_NONCE, sealed, b"")
+def open_in_place(ref: ChunkRef, sealed: memoryview) -> memoryview:
+    """The body of bytes that are known to be `ref.id`'s, in their place. `Malformed` when it isn't `ref.length` long,
+    `CannotOpen` for a wrong key."""
+    payload = aead.unseal_in_place(ref.key, aead.ZERO_NONCE, sealed)
     if payload[:1] != STORED:
         raise Malformed(f"chunk codec {payload[:1].hex() or 'missing'} is not known")
     if len(payload) - 1 != ref.length:
         raise Malformed("a chunk's length differs from its list")
     return payload[1:]
+
+
+def seal_chunk(convergence: bytes, body: bytes) -> tuple[ChunkRef, bytes]:
+    """The reference to a body of up to MAX_CHUNK bytes, and the sealed bytes."""
+    sealed = bytearray(len(body) + OVERHEAD)
+    put_body(memoryview(sealed), body)
+    return seal_in_place(convergence, memoryview(sealed)), bytes(sealed)
+
+
+def open_chunk(ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
+    """The body. `Malformed` also when the bytes aren't `ref.id`'s."""
+    if chunk_id(sealed) != ref.id:
+        raise Malformed("a chunk does not match its id")
+    return bytes(open_in_place(ref, memoryview(bytearray(sealed))))

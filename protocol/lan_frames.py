@@ -13,17 +13,10 @@ device, which alone has the key.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
-from nacl.bindings import (
-    crypto_aead_aegis256_ABYTES,
-    crypto_aead_aegis256_decrypt,
-    crypto_aead_aegis256_encrypt,
-    crypto_aead_aegis256_NPUBBYTES,
-)
-from nacl.exceptions import CryptoError
-
+from protocol import aegis
 from protocol import chunks as sealed_chunks
 from protocol.codec import encode
 from protocol.errors import CannotOpen, Malformed, TooLarge
@@ -37,7 +30,7 @@ FRAME_HEADER = _HEADER.size
 """Bytes in front of each frame's body (5)."""
 _INDEX = struct.Struct(">II")
 MIN_CONTROL, MAX_CONTROL = 1 + TAG_LENGTH, MAX_MESSAGE
-MIN_RECORD, MAX_RECORD = _INDEX.size + crypto_aead_aegis256_ABYTES, 1_200_000
+MIN_RECORD, MAX_RECORD = _INDEX.size + aegis.TAG_LENGTH, 1_200_000
 """Bytes of a body. The most that a `Get` may ask for fits into a record with its index."""
 _BOUNDS = {CONTROL: (MIN_CONTROL, MAX_CONTROL), RECORD: (MIN_RECORD, MAX_RECORD)}
 
@@ -103,27 +96,50 @@ class _Records:
 
 
 def _nonce(counter: int) -> bytes:
-    return counter.to_bytes(crypto_aead_aegis256_NPUBBYTES, "big")
+    return counter.to_bytes(aegis.NONCE_LENGTH, "big")
+
+
+Put = Callable[[int, memoryview], bool]
+"""Puts the sealed chunk of a number into its place; False when it isn't held after all."""
 
 
 class RecordSender(_Records):
     """Seals the records of one direction; `key` is the connection's key for sending."""
 
     def seal(self, counter: int, request: int, chunks: Sequence[bytes]) -> bytes:
-        """A whole frame under a reserved counter, which must not be used again. `chunks` are the sealed ones that
-        request `request` was for, in its order; an empty one says "not held". `TooLarge` past the cap."""
-        index = struct.pack(f">II{len(chunks)}I", request, len(chunks), *map(len, chunks))
-        length = len(index) + sum(map(len, chunks)) + crypto_aead_aegis256_ABYTES
-        _check(RECORD, length)
-        plaintext = b"".join((index, *chunks))
-        return _HEADER.pack(RECORD, length) + crypto_aead_aegis256_encrypt(plaintext, b"", _nonce(counter), self._key)
+        """What `fill` does, with chunks at hand; an empty one says "not held"."""
+
+        def put(number: int, room: memoryview) -> bool:
+            room[:] = chunks[number]
+            return True
+
+        return bytes(self.fill(counter, request, [len(chunk) for chunk in chunks], put))
+
+    def fill(self, counter: int, request: int, lengths: Sequence[int], put: Put) -> memoryview:
+        """A whole frame under a reserved counter, which must not be used again. `lengths` are those of the sealed
+        chunks that request `request` was for, in its order; `put` puts each into its place in the frame, or says that
+        it isn't held. `TooLarge` past the cap."""
+        at = FRAME_HEADER + _INDEX.size + 4 * len(lengths)
+        most = at + sum(lengths) + aegis.TAG_LENGTH
+        _check(RECORD, most - FRAME_HEADER)
+        frame, index = memoryview(bytearray(most)), list[int]()
+        for number, length in enumerate(lengths):
+            held = length > 0 and put(number, frame[at : at + length])
+            index.append(length if held else 0)
+            at += index[-1]
+        frame = frame[: at + aegis.TAG_LENGTH]
+        _HEADER.pack_into(frame, 0, RECORD, len(frame) - FRAME_HEADER)
+        struct.pack_into(f">II{len(index)}I", frame, FRAME_HEADER, request, len(index), *index)
+        aegis.encrypt_in_place(self._key, _nonce(counter), frame[FRAME_HEADER:])
+        return frame
 
 
 class RecordReceiver(_Records):
     """Opens the records of one direction; `key` is the connection's key for receiving."""
 
-    def open(self, counter: int, body: bytes | bytearray | memoryview) -> tuple[int, list[memoryview]]:
-        """The number of the request and the sealed chunks, as slices of one plaintext; an empty one isn't held.
+    def open(self, counter: int, body: bytearray) -> tuple[int, list[memoryview]]:
+        """The number of the request and the sealed chunks, as slices of `body`, which is opened in its place; an empty
+        one isn't held.
 
         `CannotOpen` when the record was altered, repeated, left out or put elsewhere: the path is to blame.
         `Malformed` when its index can't be: the other device is. Whether the chunks are those that were asked for, and
@@ -131,11 +147,7 @@ class RecordReceiver(_Records):
         """
         if len(body) < MIN_RECORD:
             raise CannotOpen("a record is too short")
-        try:
-            plaintext = crypto_aead_aegis256_decrypt(bytes(body), b"", _nonce(counter), self._key)
-        except CryptoError:
-            raise CannotOpen("a record does not authenticate") from None
-        return _read_index(memoryview(plaintext))
+        return _read_index(aegis.decrypt_in_place(self._key, _nonce(counter), memoryview(body)))
 
 
 def _read_index(plaintext: memoryview) -> tuple[int, list[memoryview]]:

@@ -35,7 +35,7 @@ class Packed:
     length: int
 
 
-def build_pack(workspace: WorkspaceId, sealed: Iterable[tuple[ChunkId, bytes]]) -> bytes:
+def build_pack(workspace: WorkspaceId, sealed: Iterable[tuple[ChunkId, bytes | bytearray]]) -> bytes:
     """The body of a pack; an empty `bytes` stands for a chunk that is not held."""
     items = list(sealed)
     index = b"".join(chunk + len(data).to_bytes(4, "big") for chunk, data in items)

@@ -102,12 +102,12 @@ class Channel:
         async with self._sending:
             await self._send(self._control_out.frame(message))
 
-    async def send_record(self, frame: bytes) -> None:
+    async def send_record(self, frame: bytes | memoryview) -> None:
         """Send a frame made by `records_out.seal`; those of lower counters must have been sent."""
         async with self._sending:
             await self._send(frame)
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, frame: bytes | memoryview) -> None:
         # Half a frame would be the end of the connection, so only closing it cuts this short.
         with trio.move_on_after(STALLED_SECONDS, shield=True) as patience:
             await self._stream.send_all(frame)

@@ -66,7 +66,7 @@ class Host(Protocol):
         """What this device holds of what `link` asks for."""
         ...
 
-    async def answer(self, link: "Link", get: Get, counter: int) -> bytes:
+    async def answer(self, link: "Link", get: Get, counter: int) -> memoryview:
         """The record that answers, as a whole frame. `LinkEnded` when it asks for too much."""
         ...
 

@@ -5,8 +5,10 @@ it says of what it doesn't have.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import trio
@@ -15,11 +17,12 @@ from peer.lan.link import Blame, Link, LinkEnded
 from peer.lan.neighbours import Neighbours
 from peer.members import Members
 from peer.synchronizer.context import Context
-from peer.synchronizer.holdings import Holdings, Place, Stored
+from peer.synchronizer.holdings import Holdings, Place, Reader, Stored
 from peer.version_store import chunks_of
 from protocol.chunks import OVERHEAD, ChunkRef
 from protocol.errors import CannotOpen, Malformed, WrongRoot
 from protocol.identifiers import VersionId
+from protocol.lan_frames import Put
 from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding
 
 THREADS = 2
@@ -58,7 +61,7 @@ class Serving:
         absent = tuple(version for version in ask.versions if version not in held)
         return Holding(workspace=ask.workspace, held=tuple(held), absent=absent)
 
-    async def answer(self, link: Link, get: Get, counter: int) -> bytes:
+    async def answer(self, link: Link, get: Get, counter: int) -> memoryview:
         """See `Host`."""
         context = self._context
         may = self._members.may_read(link.device, get.workspace)
@@ -69,13 +72,10 @@ class Serving:
             chunks += _stored(first, count, lists.get(version), places.get(version))
         _check_size(chunks)
 
-        def work() -> tuple[bytes, int]:
-            wanted = [chunk for chunk in chunks if chunk is not None]
-            sealed = iter(_read(context.holdings, wanted))
-            bodies = [b"" if chunk is None else next(sealed) or b"" for chunk in chunks]
-            return link.channel.records_out.seal(counter, get.request, bodies), sum(map(len, bodies))
-
-        frame, given = await context.machine.offload(work, self._limiter)
+        frame, given = await context.machine.offload(
+            lambda: _seal(context.holdings, chunks, partial(link.channel.records_out.fill, counter, get.request)),
+            self._limiter,
+        )
         context.counters["lan_out"] += given
         return frame
 
@@ -111,8 +111,30 @@ def _check_size(chunks: Sequence[Stored | None]) -> None:
         raise LinkEnded("it asks for too much at once", Blame.DEVICE)
 
 
-def _read(holdings: Holdings, wanted: Sequence[Stored]) -> Sequence[bytes | None]:
-    try:
-        return holdings.read(wanted) if wanted else ()
-    except WrongRoot:  # the folder is away; the synchronizer says so
-        return [None] * len(wanted)
+def _seal(
+    holdings: Holdings, chunks: Sequence[Stored | None], fill: Callable[[list[int], Put], memoryview]
+) -> tuple[memoryview, int]:
+    """The record of these chunks, made by `fill`, and how many bytes of sealed chunks are in it."""
+    lengths = [0 if chunk is None else chunk.ref.length + OVERHEAD for chunk in chunks]
+    given = 0
+    with _reading(holdings) as reader:
+
+        def put(number: int, room: memoryview) -> bool:
+            nonlocal given
+            chunk = chunks[number]
+            held = reader is not None and chunk is not None and reader.seal(chunk, room)
+            given += len(room) if held else 0
+            return held
+
+        return fill(lengths, put), given
+
+
+@contextmanager
+def _reading(holdings: Holdings) -> Iterator[Reader | None]:
+    """None while the folder is away; the synchronizer says so."""
+    with ExitStack() as stack:
+        try:
+            reader = stack.enter_context(holdings.reading())
+        except WrongRoot:
+            reader = None
+        yield reader

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from peer.chunker import file_digest
 from peer.ports import Descriptor
 from peer.problems import printable
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.gathering import Outcome, Sealed, Source, gather
-from peer.synchronizer.jobs import Job, Piece, Wanted, grouped, pieces_of, wanted_by
+from peer.synchronizer.jobs import Job, Wanted, grouped, wanted_by
 from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.pieces import Piece, pieces_of
 from peer.synchronizer.replacing import Changed, Placed, Target, dress, put_in_place
 from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
@@ -25,7 +25,7 @@ from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
 from peer.trees import Local, Remote, Synced
 from peer.version_store import Version, chunks_of, content_of
-from protocol.chunks import chunk_id, open_verified
+from protocol.chunks import chunk_id, open_in_place
 from protocol.commits import SYMLINK
 from protocol.errors import CannotOpen, Malformed, ShoalError, WrongRoot
 from protocol.failpoints import failpoint
@@ -292,16 +292,14 @@ def _copy_from_base(folder: Folder, job: Job, descriptor: Descriptor) -> int:
             held = job.base.get(piece.ref.id)
             if held is not None:
                 data = disk.read_at(source, held.ref.length, held.offset)
-                disk.write_at(descriptor, data, piece.offset)
+                job.assembly.write(disk, descriptor, piece, data)
                 copied += len(data)
     finally:
         disk.close(source)
     return copied
 
 
-def _write(
-    folder: Folder, wanted: Sequence[Wanted], bodies: Sequence[bytes | memoryview], *, is_cloud: bool
-) -> Outcome:
+def _write(folder: Folder, wanted: Sequence[Wanted], bodies: Sequence[memoryview], *, is_cloud: bool) -> Outcome:
     """Hold each chunk against its id, open it, and write it wherever it belongs."""
     writer, missing = _Writer(folder), list[Wanted]()
     try:
@@ -327,9 +325,9 @@ class _Writer:
         self._temp: str | None = None
         self._descriptor: Descriptor | None = None
 
-    def write(self, wanted: Wanted, sealed: bytes | memoryview) -> None:
+    def write(self, wanted: Wanted, sealed: memoryview) -> None:
         try:
-            body = open_verified(wanted.ref, sealed)
+            body = open_in_place(wanted.ref, sealed)
         except (Malformed, CannotOpen) as error:  # the version's author sealed it so
             for job, _ in wanted.users:
                 job.failure = job.failure or error
@@ -337,7 +335,7 @@ class _Writer:
         for job, piece in wanted.users:
             if job.failure is None:
                 try:
-                    self._folder.disk.write_at(self._open(job.temp), body, piece.offset)
+                    job.assembly.write(self._folder.disk, self._open(job.temp), piece, body)
                 except OSError as error:
                     job.failure = error
 
@@ -377,7 +375,7 @@ def _verify_and_dress(folder: Folder, job: Job, *, sync: bool) -> None:
         return
     descriptor = disk.open_file(folder.temp, job.temp)
     try:
-        if file_digest(disk, descriptor) != content.digest:
+        if job.assembly.digest(disk, descriptor) != content.digest:
             raise Malformed("what was fetched is not what its manifest says")
         dress(disk, descriptor, content, None if job.replaced is None else job.replaced.print)
         if sync:

@@ -23,8 +23,9 @@ HEDGE = 2.0
 MOST_CHUNKS = 512
 """In one request."""
 
-Sealed = Callable[[], Sequence["bytes | memoryview"]]
-"""Opens an answer, in a thread: sealed chunks in the order in which they were asked for, empty where not held."""
+Sealed = Callable[[], Sequence[memoryview]]
+"""Opens an answer, once, in a thread: sealed chunks in the order in which they were asked for, empty where not held.
+They may be opened in their place."""
 
 
 class Source(Protocol):

@@ -5,13 +5,14 @@ and keeps because the cloud doesn't have it, and sealed with the key that its ma
 meanwhile that gives other bytes, and the chunk is not held any more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from peer.ports import Descriptor, Disk
 from peer.root import OUTGOING, Folder, Names, SyncRoot, open_folder
 from peer.tree_store import TreeStore
-from protocol.chunks import ChunkRef, reseal_chunk
+from protocol.chunks import OVERHEAD, ChunkRef, put_body, reseal_in_place
 from protocol.identifiers import NodeId, VersionId
 from protocol.names import RESERVED
 
@@ -63,35 +64,47 @@ class Holdings:
                 found[version] = Place(path, name)
         return found
 
-    def read(self, chunks: Sequence[Stored]) -> list[bytes | None]:
-        """The sealed bytes of these; None for those that are not held. Runs in a thread; raises `WrongRoot`."""
-        out: list[bytes | None] = []
+    @contextmanager
+    def reading(self) -> Iterator["Reader"]:
+        """Read chunks, in one thread; `WrongRoot` when the folder isn't there."""
         with open_folder(self._disk, self._root) as folder:
-            reader = _Reader(folder)
+            reader = Reader(folder)
             try:
-                for chunk in chunks:
-                    out.append(reader.sealed(chunk))
+                yield reader
             finally:
                 reader.close()
+
+    def read(self, chunks: Sequence[Stored]) -> list[bytearray | None]:
+        """The sealed bytes of these; None for those that are not held. Runs in a thread; raises `WrongRoot`."""
+        out: list[bytearray | None] = []
+        with self.reading() as reader:
+            for chunk in chunks:
+                sealed = bytearray(chunk.ref.length + OVERHEAD)
+                out.append(sealed if reader.seal(chunk, memoryview(sealed)) else None)
         return out
 
 
-class _Reader:
+class Reader:
     """Keeps the file open that was read last: chunks of one file come together."""
 
     def __init__(self, folder: Folder) -> None:
+        """Made by `Holdings.reading`."""
         self._folder = folder
         self._place: Place | None = None
         self._descriptor: Descriptor | None = None
 
-    def sealed(self, chunk: Stored) -> bytes | None:
+    def seal(self, chunk: Stored, sealed: memoryview) -> bool:
+        """Make the sealed bytes of a chunk in `sealed`, which is as long as they are. False when it isn't held."""
+        length = chunk.ref.length
         try:
             descriptor = self._open(chunk.place)
-            if descriptor is None:
-                return None
-            return reseal_chunk(chunk.ref, self._folder.disk.read_at(descriptor, chunk.ref.length, chunk.offset))
+            body = b"" if descriptor is None else self._folder.disk.read_at(descriptor, length, chunk.offset)
         except OSError:
-            return None
+            return False
+        if len(body) != length:
+            return False
+        put_body(sealed, body)
+        return reseal_in_place(chunk.ref, sealed)
 
     def _open(self, place: Place | None) -> Descriptor | None:
         if place != self._place:
@@ -104,6 +117,7 @@ class _Reader:
         return self._descriptor
 
     def close(self) -> None:
+        """Close what is open."""
         if self._descriptor is not None:
             self._folder.disk.close(self._descriptor)
         self._descriptor = self._place = None

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from peer.synchronizer.assembly import Assembly
+from peer.synchronizer.pieces import Piece
 from peer.synchronizer.replacing import Target
 from peer.trees import Local, Remote
 from peer.version_store import Version
@@ -12,14 +13,6 @@ from protocol.identifiers import ChunkId, VersionId
 
 GROUP_FILES, GROUP_BYTES = 200, 4 << 20
 """Small files are fetched together up to this many files and bytes."""
-
-
-class Piece(NamedTuple):
-    """A chunk of a file: where in the file, in bytes, and its number in the version's list."""
-
-    ref: ChunkRef
-    offset: int
-    number: int
 
 
 @dataclass(slots=True)
@@ -36,10 +29,15 @@ class Job:
     spare: VersionId | None  # what `replaced` holds, if the cloud doesn't have it
     failure: Exception | None = None
     placed: bool = False
+    assembly: Assembly = field(init=False)
     to_come: int = 0  # bytes still to be fetched
     cloud: int = 0  # bytes that came from the cloud,
     lan: int = 0  # from the LAN,
     here: int = 0  # and from the replaced file
+
+    def __post_init__(self) -> None:
+        """Make what follows from the rest."""
+        self.assembly = Assembly(self.pieces)
 
     @property
     def temp(self) -> str:
@@ -61,14 +59,6 @@ class Wanted:
     number: int
     in_the_cloud: bool
     users: list[tuple[Job, Piece]] = field(default_factory=list)
-
-
-def pieces_of(refs: Iterable[ChunkRef]) -> Iterator[Piece]:
-    """The chunks of a file, in order."""
-    offset = 0
-    for number, ref in enumerate(refs):
-        yield Piece(ref, offset, number)
-        offset += ref.length
 
 
 def grouped(jobs: Iterable[Job]) -> Iterator[list[Job]]:

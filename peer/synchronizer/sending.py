@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from peer.chunker import Staged
 from peer.remote import Cursor, RemoteTree, own_entry
-from peer.root import open_folder
+from peer.root import Folder, Names, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.steps import Send, SendCreate, SendDelete, SendMove, SendWrite
 from peer.tracker_client import DeviceClient
@@ -21,6 +21,7 @@ from protocol.chunks import ChunkRef
 from protocol.codec import decode, encode
 from protocol.commits import (
     DIRECTORY,
+    FILE,
     SYMLINK,
     Commit,
     Content,
@@ -61,6 +62,8 @@ KIND = "send"
 """The kind of problem this module reports."""
 COMMIT_TARGET = 900_000
 """Bytes of operations and runs in one commit, leaving room for its frame."""
+ONE_BY_ONE = 8
+"""Up to so many files are fsynced one by one."""
 ATTEMPTS = 3
 """How often what is left of a refused commit is sent again before planning anew."""
 UNEXPLAINED = 5
@@ -146,7 +149,7 @@ class Sending:
         """
         accepted, behind = False, False
         for draft in self._drafts(steps, planned):
-            await self._make_durable()
+            await self._make_durable(draft)
             for _ in range(ATTEMPTS):
                 if not draft.operations:
                     break
@@ -305,15 +308,20 @@ class Sending:
         failpoint("peer.commit.stored")
         return commit
 
-    async def _make_durable(self) -> None:
-        """One barrier for all files that the commit names."""
+    async def _make_durable(self, draft: _Draft) -> None:
+        """Bring all that the commit names to the disk for good. One barrier does it; but that waits for whatever else
+        is being written, so a few new contents are fsynced instead, with the folders that they are in."""
         context = self._context
+        few = len(draft.nodes) == len(draft.versions) <= ONE_BY_ONE
+        rows = [context.store.local(node) for node in draft.nodes] if few else []
+        places = [(context.store.path(row.parent), row.name) for row in rows if row is not None and row.kind == FILE]
 
-        def barrier() -> None:
+        def work() -> None:
             with open_folder(context.disk, context.root) as folder:
-                context.disk.sync_file_system(folder.directory(()))
+                if not few or len(places) < len(draft.nodes) or not _fsync(folder, places):
+                    context.disk.sync_file_system(folder.directory(()))
 
-        await context.machine.offload(barrier, context.limiter)
+        await context.machine.offload(work, context.limiter)
 
     # Settling
 
@@ -401,6 +409,24 @@ class Sending:
         self._context.store.database.run(
             "DELETE FROM outbox WHERE workspace = ? AND id = ?", commit.workspace, commit.id
         )
+
+
+def _fsync(folder: Folder, places: Iterable[tuple[Names | None, str]]) -> bool:
+    """False when something isn't where it was."""
+    for parent, name in places:
+        if parent is None:
+            return False
+        try:
+            directory = folder.directory(parent)
+            descriptor = folder.disk.open_file(directory, name)
+        except OSError:
+            return False
+        try:
+            folder.disk.fsync(descriptor)
+        finally:
+            folder.disk.close(descriptor)
+        folder.disk.fsync(directory)
+    return True
 
 
 def _skips(step: Send) -> bool:

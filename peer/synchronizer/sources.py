@@ -35,12 +35,12 @@ class CloudSource:
         body = await self._client.fetch_chunks(request)
         return partial(self._open, wanted, body)
 
-    def _open(self, wanted: Sequence[Wanted], body: bytes) -> list[bytes | memoryview]:
-        view = memoryview(body)
+    def _open(self, wanted: Sequence[Wanted], body: bytes) -> list[memoryview]:
+        view = memoryview(bytearray(body))
         held = {
             entry.id: view[entry.offset : entry.offset + entry.length] for entry in read_index(body, self._workspace)
         }
-        return [held.get(each.ref.id, b"") for each in wanted]
+        return [held.get(each.ref.id, view[:0]) for each in wanted]
 
     def lacks(self, wanted: Sequence[Wanted]) -> None:
         """See `Source`; the files that need them say so."""

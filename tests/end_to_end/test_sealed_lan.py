@@ -18,7 +18,6 @@ from zeroconf import (  # type: ignore[attr-defined]  # not in __all__
 )
 
 from peer.system.sightings import SERVICE
-from protocol import aead
 from tests.support import passthrough
 from tests.support.leaks import Needles, device_secrets, found_in, identities, version_secrets, workspace_secrets
 from tests.support.processes import (
@@ -119,8 +118,8 @@ async def test_nobody_on_the_lan_sees_what_devices_give_each_other(
 async def test_without_sealing_the_same_search_finds_it(
     lab: Lab, tracker: TrackerProgram, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aead, "seal", passthrough.seal)
-    monkeypatch.setattr(aead, "unseal", passthrough.unseal)
+    for module, name, instead in passthrough.KEPT:
+        monkeypatch.setattr(module, name, instead)
     wire = await linked(lab, tracker, nursery, "tests.support.passthrough")
     await work(wire)
     found = found_in(wire.heard(), needles_of(*wire.devices)).keys()

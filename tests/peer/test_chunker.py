@@ -57,7 +57,8 @@ def staged(data: bytes, inherited: Cut | None = None) -> Staged:
 
 def bodies(data: bytes, cut: Cut, seed: int = KEYS.chunker_seed) -> list[bytes]:
     disk = disk_with(data)
-    return list(cut_file(disk, disk.open_file(disk.open_root("/"), "file"), cut, seed))
+    descriptor = disk.open_file(disk.open_root("/"), "file")
+    return [bytes(body) for window in cut_file(disk, descriptor, cut, seed) for body in window]
 
 
 def digest_in_windows(data: bytes, window: int) -> bytes:

@@ -597,3 +597,40 @@ async def test_a_directory_nobody_knows_yet(folder: SyncFolder) -> None:
     await folder.indexer.scan([("new", "inside")])
     await folder.indexer.scan([()])
     assert folder.paths() == {"new", "new/inside", "new/inside/f"}
+
+
+# Names that events have told of --------------------
+
+
+@pytest.mark.parametrize("change", ["nothing", "write", "save", "new", "gone", "chmod", "touch", "mkdir", "not a file"])
+async def test_whether_names_are_as_known(folder: SyncFolder, change: str) -> None:
+    """`unlike` finds whatever a look would find, but not what is the same."""
+    await filled(folder)
+    name = "g"
+    match change:
+        case "write" | "save":
+            getattr(folder.hand, change)("d/g", b"and now something longer")
+        case "new":
+            name = "new"
+            folder.hand.write("d/new", b"content")
+        case "gone":
+            folder.hand.remove("d/g")
+        case "chmod":
+            folder.hand.chmod("d/g", 0o600)
+        case "touch":
+            folder.hand.touch("d/g", 5_000_000_123)
+        case "mkdir":
+            name = "new"
+            folder.hand.mkdir("d/new")
+        case "not a file":
+            name = "e"
+    changed = {("d",): {name, "was never there"}, (): {"h"}}
+    assert await folder.indexer.unlike(changed) == (set() if change == "nothing" else {("d",)})
+    assert folder.dirty() == set()
+
+
+async def test_a_directory_that_is_not_known_is_unlike(folder: SyncFolder) -> None:
+    await filled(folder)
+    folder.hand.move("d", "moved")
+    changed: dict[tuple[str, ...], set[str]] = {("moved",): {"g"}, ("d",): {"g"}, ("no", "\udcff"): {"f"}}
+    assert await folder.indexer.unlike(changed) == set(changed)

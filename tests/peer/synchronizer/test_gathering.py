@@ -47,7 +47,7 @@ class Giver:
         await trio.sleep(self.pause)
         if self.dies_after is not None and len(self.asked) > self.dies_after:
             raise Unreachable("gone")
-        return lambda: [b"" if each.number in self.lacking else b"sealed" for each in batch]
+        return lambda: [memoryview(b"" if each.number in self.lacking else b"sealed") for each in batch]
 
     def lacks(self, batch: Sequence[Wanted]) -> None:
         gone = {each.number for each in batch}
@@ -161,7 +161,7 @@ async def test_one_that_is_slow_but_not_silent_is_left_to_it(autojump_clock: tri
         nonlocal turn
         turn += 1
         await trio.sleep(HEDGE * (0.5 + 0.25 * (turn % 6)))
-        return lambda: [b"sealed" for _ in batch]
+        return lambda: [memoryview(b"sealed") for _ in batch]
 
     slow.ask = ask  # type: ignore[method-assign]
     got, lost = await gathered([wanted(number) for number in range(24)], slow, cloud)
