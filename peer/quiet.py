@@ -1,7 +1,7 @@
 """When a changed file may be read: once it is quiet (design §7, "Publishing").
 
 A file that arrived whole, by rename or link, or is small and not growing, is read after 20 ms; one that may still be
-written to after 500 ms, twice as long each time it grew meanwhile.
+written to after 500 ms, or after as long as it has been growing, up to 8 s.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ WHOLE_NS = 10_000_000
 @dataclass(slots=True)
 class _Watched:
     print: Fingerprint
+    since: float  # that it grows
     pause: float
     due: float
 
@@ -36,18 +37,19 @@ class Quiet:
         before = self._watched.get(node)
         if before is not None and before.print == now:
             return
-        pause = LONG
+        since, pause = time, LONG
         if before is not None and now.size != before.print.size and now.inode == before.print.inode:
-            pause = min(LONGEST, max(LONG, before.pause * 2))
+            since = before.since
+            pause = min(LONGEST, max(LONG, time - since))
         elif now.size <= SMALL or now.ctime_ns - now.mtime_ns > WHOLE_NS:
             pause = SHORT
-        self._watched[node] = _Watched(now, pause, time + pause)
+        self._watched[node] = _Watched(now, since, pause, time + pause)
 
     def disturbed(self, node: NodeId, known: Fingerprint, time: float) -> None:
         """A file turned out not to be as known when it was read. If a look finds no change, it is left for a while."""
         before = self._watched.get(node)
-        pause = LONG if before is None else max(LONG, before.pause)
-        self._watched[node] = _Watched(known, SHORT if before is None else before.pause, time + pause)
+        since, pause = (time, SHORT) if before is None else (before.since, before.pause)
+        self._watched[node] = _Watched(known, since, pause, time + max(LONG, pause))
 
     def due(self, node: NodeId, time: float) -> float:
         """Seconds until the file may be read; 0 when it may be now."""
