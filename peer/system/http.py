@@ -3,6 +3,7 @@
 Nothing is tried again here: who asks knows whether asking twice is safe.
 """
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,10 @@ from protocol.errors import TooLarge, Usage
 CONNECTIONS = 8
 _KEEP_SECONDS = 60.0  # an idle connection; one the tracker has closed meanwhile is noticed before it is used
 _PIECE_BYTES = 256 * 1024
+_SLOWEST = 4096
+"""Bytes per second of the slowest uplink. A body that was written may lie in the kernel's buffers for long; that the
+tracker has gone meanwhile is noticed by what it doesn't acknowledge within _ACKNOWLEDGED seconds."""
+_ACKNOWLEDGED = 30.0
 
 
 class HttpTransport:
@@ -37,7 +42,7 @@ class HttpTransport:
         self._url = _checked_url(base_url, insecure_http)
         self._name = f"{self._url.scheme}://{self._url.netloc.decode('ascii')}"
         self._tls = _tls(self._url.scheme, ca_file)
-        self._client = httpx.AsyncClient(
+        transport = httpx.AsyncHTTPTransport(
             verify=self._tls,
             http1=True,
             http2=False,
@@ -47,7 +52,9 @@ class HttpTransport:
                 max_keepalive_connections=CONNECTIONS,
                 keepalive_expiry=_KEEP_SECONDS,
             ),
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_ACKNOWLEDGED * 1000))],
         )
+        self._client = httpx.AsyncClient(transport=transport, trust_env=False)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -68,7 +75,7 @@ class HttpTransport:
             "Accept-Encoding": "identity",
         }
         # Waiting for one of our own connections is not the tracker's silence.
-        limits = httpx.Timeout(patience, pool=None)
+        limits = httpx.Timeout(patience, read=patience + len(body) / _SLOWEST, pool=None)
         with self._unreachable(patience):
             async with self._client.stream(
                 "POST", self._at(path), content=_pieces(body), headers=headers, timeout=limits

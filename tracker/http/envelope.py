@@ -23,8 +23,9 @@ from storage.errors import Full, StorageError
 from tracker.services import Services
 from tracker.sessions import Principal
 
-BODY_TIMEOUT_S = 60.0
-"""For a whole request body: 5 MiB at 0.7 Mbit/s."""
+BODY_TIMEOUT_S, SLOWEST = 60.0, 4096
+"""A request's body may take so many seconds, and one more for each SLOWEST bytes that have come: a slow uplink gets
+through, and who sends next to nothing doesn't hold a connection for long."""
 
 MAX_BUFFERED = 2 * MAX_PACK_BYTES
 """Quart holds what of a body nobody has read yet, up to this."""
@@ -100,9 +101,11 @@ async def read_body(incoming: Request, limit: int) -> bytes:
         raise TooLarge(f"{incoming.content_length} bytes, at most {limit} allowed")
     body = bytearray()
     with trio.move_on_after(BODY_TIMEOUT_S) as scope:
+        latest = scope.deadline
         try:
             async for part in incoming.body:
                 body += part
+                scope.deadline = latest + len(body) / SLOWEST
                 if len(body) > limit:
                     raise TooLarge(f"more than the {limit} bytes allowed")
         except RequestEntityTooLarge:
