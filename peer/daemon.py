@@ -81,7 +81,7 @@ class Starting:
         if command == "status":
             return status_of(peer)
         if command == "explain":
-            return explain(peer, str(arguments.get("path", "")))
+            return await explain(peer, str(arguments.get("path", "")))
         if command == "wait":
             await wait_for(peer, str(arguments.get("what", "")))
             return None

@@ -162,8 +162,9 @@ async def wait_for(peer: Peer, what: str) -> None:
             await settled.wait()
 
 
-def explain(peer: Peer, path: str) -> dict[str, Any]:
-    """What is known of one path: each tree's view, what is pending and why, and where its bytes are."""
+async def explain(peer: Peer, path: str) -> dict[str, Any]:
+    """What is known of one path: each tree's view, what is pending and why, and where its bytes are. Devices on the LAN
+    are asked whether they have it."""
     names = _names(peer, path)
     store = peer.context.store
     node = store.find(names) or _find_remote(peer, names)
@@ -173,7 +174,7 @@ def explain(peer: Peer, path: str) -> dict[str, Any]:
         return {"lines": [*lines, "not known to Shoal: it is not in the folder, or has not been seen yet"]}
     if not names:
         return {"lines": [*lines, "the folder itself: see shoal status"]}
-    return {"lines": [*lines, *_explain_node(peer, node)], "node": node.hex()}
+    return {"lines": [*lines, *await _explain_node(peer, node)], "node": node.hex()}
 
 
 def _names(peer: Peer, path: str) -> tuple[str, ...]:
@@ -193,7 +194,7 @@ def _find_remote(peer: Peer, names: tuple[str, ...]) -> NodeId | None:
     return node
 
 
-def _explain_node(peer: Peer, node: NodeId) -> list[str]:
+async def _explain_node(peer: Peer, node: NodeId) -> list[str]:
     store, versions = peer.context.store, peer.context.versions
     local, remote, synced = store.local(node), store.remote(node), store.synced(node)
     lines = [
@@ -208,7 +209,7 @@ def _explain_node(peer: Peer, node: NodeId) -> list[str]:
         author = "this device" if version and version.author == peer.context.device else "another device"
         lines.append(f"version:        {remote.version.hex()} by {author}")
         lines.append(f"in the cloud:   {_in_the_cloud(remote, step)}")
-        lines += _on_the_lan(peer, remote, local)
+        lines += await _on_the_lan(peer, remote, local)
     if local is not None and synced is not None and synced.version is not None:
         held = versions.get(synced.version)
         own = held is not None and held.author == peer.context.device
@@ -216,11 +217,11 @@ def _explain_node(peer: Peer, node: NodeId) -> list[str]:
     return lines
 
 
-def _on_the_lan(peer: Peer, remote: Remote, local: Local | None) -> list[str]:
+async def _on_the_lan(peer: Peer, remote: Remote, local: Local | None) -> list[str]:
     """Who has a version that is not in the cloud, as far as is known here."""
     if remote.in_the_cloud or remote.version is None:
         return []
-    links = peer.context.neighbours.holders(remote.version)
+    links = await peer.context.neighbours.find_holders(remote.version)
     names = [link.channel.name or link.device.hex() for link in links]
     if local is not None and local.content == remote.content:
         names.insert(0, "this device")

@@ -10,13 +10,14 @@ import trio
 
 from peer import account as flows
 from peer.cli.options import option
-from peer.cli.render import account_lines, device_lines
+from peer.cli.render import account_lines, counted, device_lines
+from peer.database import open_database
 from peer.home import Credentials, Home, TrackerAddress
 from peer.system.home_files import absolute, default_home, environment, host_name, open_home
 from peer.system.http import HttpTransport
 from peer.tracker_client import DeviceClient, TrackerClient
 from protocol.api import ACCOUNT, AccountReply, Empty
-from protocol.errors import Usage
+from protocol.errors import Problem, Usage
 from protocol.login import normalise_email
 from protocol.system import real_machine
 
@@ -134,8 +135,9 @@ def _name(given: str | None) -> str:
 
 
 @click.command()
+@option("--force", is_flag=True, help="Also when files of this device are not in the cloud yet.")
 @click.pass_obj
-def logout(home: str | None) -> None:
+def logout(home: str | None, *, force: bool) -> None:
     """Take this device off the account. Files stay; other devices keep theirs."""
     place = home_at(home)
     credentials = place.credentials()
@@ -145,9 +147,25 @@ def logout(home: str | None) -> None:
             await flows.log_out(client, credentials)
 
     with place.lock():
+        if not force and (count := _only_announced(place, credentials)):
+            raise Problem(
+                f"{counted(count, 'file')} of this device not in the cloud yet, and other devices may wait for them: "
+                "let shoal run until it says that all is in the cloud, or give --force"
+            )
         trio.run(log_out)
         place.forget()
     click.echo(f"Logged out: {place.path} is no device of {credentials.email} any more. Your files stay.")
+
+
+def _only_announced(place: Home, credentials: Credentials) -> int:
+    """How many files the other devices were told of, by this one, that are not in the cloud."""
+    database = open_database(place.database)
+    try:
+        sql = """SELECT count(*) FROM remote r JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
+                 WHERE v.author = ? AND r.durable IS NOT r.version"""
+        return int(database.row(sql, credentials.device)[0])
+    finally:
+        database.close()
 
 
 def _ask_account(home: str | None) -> tuple[Credentials, AccountReply]:

@@ -45,7 +45,8 @@ def headline(status: Status) -> str:
         if waiting == 0:
             left_out = len(status["problems"])
             return "synced, in the cloud" + (f", but for {counted(left_out, 'problem')}" if left_out else "")
-        return f"synced on your LAN, {counted(waiting, 'file')} not in the cloud yet: keep this device on"
+        where = "synced on your LAN" if status["peers"] else "synced"
+        return f"{where}, {counted(waiting, 'file')} not in the cloud yet: keep this device on"
     return f"{state}: {detail}" if detail and detail != state else state
 
 

@@ -9,7 +9,7 @@ import click
 import trio
 
 from peer.cli.account import home_at
-from peer.cli.options import option
+from peer.cli.options import Seconds, option
 from peer.cli.render import Status, headline, progress_text, status_lines
 from peer.control import NoDaemon, ask
 from peer.system.home_files import absolute
@@ -29,7 +29,7 @@ _ATTENTION = ("error", "held")
 @option("--watch", is_flag=True, help="Keep showing it, until interrupted.")
 @option("--wait-synced", is_flag=True, help="Return when this device and the tracker agree.")
 @option("--wait-durable", is_flag=True, help="Return when everything is in the cloud.")
-@option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds.")
+@option("--timeout", type=Seconds(min=0), metavar="S", help="Give up after S seconds.")
 @click.pass_obj
 def status(
     home: str | None, as_json: bool, watch: bool, wait_synced: bool, wait_durable: bool, timeout: float | None

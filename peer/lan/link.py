@@ -115,6 +115,8 @@ class Link:
         self.opened_at = trio.current_time()
         self.asked, self.held, self.absent = Remembered(), Remembered(), Remembered()
         """What the device was asked about, what of that it holds, and what it doesn't."""
+        self.again: dict[VersionId, float] = {}
+        """What of that it couldn't give after all, and when to ask once more."""
         self.owed, self.waits_for = Remembered(), Remembered()
         """What the device asked for in vain, and what it asked for and hasn't said to be done with."""
         self.wanted_at = float("-inf")

@@ -17,6 +17,9 @@ from protocol.lan_messages import MAX_ASK, Ask, Done, Holding
 log = logging.getLogger(__name__)
 ANSWER_SECONDS = 0.5
 """How long devices are waited for that have not said yet what they hold."""
+AGAIN_SECONDS = 2.0
+"""When a device is asked once more for what it said it holds and couldn't give: a file that has just been renamed can't
+be read until the rename is known."""
 WAITING_SECONDS = 2.0
 """A device that asks for nothing for so long is not waiting any more, whatever it has said."""
 
@@ -76,10 +79,12 @@ class Neighbours:
         one later."""
         wanted = list(dict.fromkeys(versions))
         for link in self.links:
-            fresh = [version for version in wanted if version not in link.asked]
-            link.asked.add(fresh)
-            for part in _parts(fresh):
-                link.post(Ask(workspace=self._workspace, versions=part))
+            self._ask(link, [version for version in wanted if version not in link.asked])
+
+    def _ask(self, link: Link, versions: Sequence[VersionId]) -> None:
+        link.asked.add(versions)
+        for part in _parts(versions):
+            link.post(Ask(workspace=self._workspace, versions=part))
 
     async def hear(self, versions: Sequence[VersionId]) -> None:
         """Ask about versions, and wait until all have answered, not for long."""
@@ -97,6 +102,29 @@ class Neighbours:
         gone = list(versions)
         link.held.drop(gone)
         link.absent.add(gone)
+        link.again.update(dict.fromkeys(gone, trio.current_time() + AGAIN_SECONDS))
+        self._wake()
+
+    def ask_again(self) -> float:
+        """Ask for what is due to be asked for once more; returns the seconds until there is more."""
+        now, next_at = trio.current_time(), float("inf")
+        for link in self.links:
+            due = [version for version, at in link.again.items() if at <= now]
+            for version in due:
+                del link.again[version]
+            link.asked.drop(due)
+            self._ask(link, due)
+            next_at = min([next_at, *link.again.values()])
+        return next_at - now
+
+    async def find_holders(self, version: VersionId) -> list[Link]:
+        """Who holds a version now: whoever isn't known to is asked once more."""
+        for link in self.links:
+            if version not in link.held:
+                link.asked.drop([version])
+                link.absent.drop([version])
+        await self.hear([version])
+        return self.holders(version)
 
     # What this device holds
 

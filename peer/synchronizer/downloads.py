@@ -5,6 +5,7 @@ requests at once and written as they arrive. Chunks that the replaced file alrea
 LAN come before the cloud. The whole file is hashed as it lies on the disk before it may come into place.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -238,7 +239,7 @@ class Downloads:
         elif isinstance(job.failure, OSError):
             self._local_steps.report(node, job.failure)
         elif isinstance(job.failure, Lacking) and job.remote.durable != job.version.id:
-            log.info(
+            log.debug(
                 "not to be had any more, and not in the cloud yet: %s", printable((*job.target.parent, job.target.name))
             )
         else:
@@ -258,9 +259,14 @@ def _each(jobs: Iterable[Job]) -> Iterator[Job]:
 
 
 def _begin(folder: Folder, jobs: list[Job]) -> None:
-    """Make the temporary files, with what is at hand: inline content, link texts, chunks of the file to be replaced."""
+    """Make the temporary files, with what is at hand: inline content, link texts, chunks of the file to be replaced.
+    What doesn't fit on the disk is not begun: it would be fetched in vain, again and again."""
+    free = folder.disk.space(folder.temp).free_bytes
     for job in _each(jobs):
         try:
+            if (size := sum(piece.ref.length for piece in job.pieces)) > free:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            free -= size
             _discard(folder, job.temp)
             if job.remote.kind == SYMLINK:
                 folder.disk.make_symlink(job.version.manifest.link or "", folder.temp, job.temp)

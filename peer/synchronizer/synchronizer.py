@@ -186,7 +186,7 @@ class Synchronizer:
         """Bring LOCAL up to date where something may have changed."""
         context = self._context
         await self._watcher.glance(self._indexer.unlike)
-        pause = self._watcher.later_looks()
+        pause = min(self._watcher.later_looks(), context.neighbours.ask_again())
         while context.look_at_all or context.to_look_at:
             directories, context.to_look_at = context.followed(context.to_look_at), set()
             everything, context.look_at_all = context.look_at_all, False

@@ -41,6 +41,7 @@ class Uploads:
         self._context = context
         self._client = client
         self._lost: dict[VersionId, float] = {}
+        self._to_go = 0  # bytes in clear
         self.failure: str | None = None
         """Why the last upload failed, when it wasn't for want of a connection."""
         self.waiting = False
@@ -102,16 +103,16 @@ class Uploads:
         """Send packs until nothing is wanted but what goes to the LAN first. Raises `Unreachable` when the tracker
         is."""
         context = self._context
-        context.transfer.expect(context.versions.upload_bytes())
+        self._to_go = context.versions.upload_bytes()
+        context.transfer.expect(self._to_go)
         try:
             while wanted := context.versions.next_uploads(LOOK_AHEAD * PARALLEL, context.neighbours.is_waited_for):
                 async with trio.open_nursery() as nursery:
                     for pack in _split(wanted)[:PARALLEL]:
                         nursery.start_soon(self._send_pack, pack)
         finally:
-            left = context.versions.upload_bytes()
-            self.waiting = left > 0
-            context.transfer.moved(left)
+            self.waiting = context.versions.upload_bytes() > 0
+            context.transfer.moved(self._to_go)  # also what others have brought to the cloud meanwhile
 
     async def _send_pack(self, wanted: list[Upload]) -> None:
         context = self._context
@@ -134,7 +135,9 @@ class Uploads:
                 log.info("the tracker no longer wants some chunks: %s", refusal)
         with context.store.database.transaction():
             context.versions.uploaded([*(chunk for chunk, _ in chunks), *(item.ref.id for item in lost)])
-        context.transfer.moved(sum(item.ref.length for item in wanted))
+        moved = min(self._to_go, sum(item.ref.length for item in wanted))
+        self._to_go -= moved
+        context.transfer.moved(moved)
 
 
 def _split(wanted: list[Upload]) -> list[list[Upload]]:

@@ -156,7 +156,7 @@ async def test_on_the_lan_is_not_in_the_cloud(lab: Lab, tracker: TrackerProgram,
     content = os.urandom(2 * MIB)
     write(one.folder / "slow", content)
     await two.until_file("slow", content)
-    for device, holders in ((one, "this device"), (two, "this device, one")):
+    for device, holders in ((one, "this device, two"), (two, "this device, one")):
         await device.wait("synced")
         status = await device.status()
         assert status["state"] == "synced"
@@ -167,6 +167,11 @@ async def test_on_the_lan_is_not_in_the_cloud(lab: Lab, tracker: TrackerProgram,
         assert "in the cloud: not yet: keep the device that has it on" in lines
         assert f"on your LAN: {holders}" in lines
     assert tracker.stats()["versions_not_durable"] == 1
+    await one.stop()
+    refused = one.command("logout")
+    assert refused.returncode != 0
+    assert "1 file of this device not in the cloud yet" in refused.stderr
+    await started_again(one, two)
     uplink.rate = None
     await settled(one, two)
     for device in (one, two):

@@ -129,6 +129,7 @@ def test_version_and_its_speed(home: Path) -> None:
         ("status", "--watch", "--json"),
         ("status", "--timeout", "-1"),
         ("status", "--timeout", "soon"),
+        ("status", "--timeout", "nan"),
         ("explain",),
         ("completion", "tcsh"),
     ],
@@ -328,8 +329,9 @@ def pending(**counts: int) -> dict[str, Any]:
 
 def test_in_the_cloud_is_said_of_what_is() -> None:
     assert headline(status_of()) == "synced, in the cloud"
-    assert headline(pending(not_durable=3)) == ("synced on your LAN, 3 files not in the cloud yet: keep this device on")
-    assert headline(pending(not_durable=1)).startswith("synced on your LAN, 1 file not")
+    assert headline(pending(not_durable=3)) == "synced, 3 files not in the cloud yet: keep this device on"
+    linked = pending(not_durable=1) | {"peers": [{"device": "ab", "name": "desktop", "address": "192.0.2.7:4000"}]}
+    assert headline(linked) == "synced on your LAN, 1 file not in the cloud yet: keep this device on"
     for state in ("starting", "scanning", "syncing", "paused", "offline", "held", "error"):
         assert headline(status_of(state, detail="because")) == f"{state}: because"
 

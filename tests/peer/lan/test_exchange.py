@@ -1,12 +1,16 @@
 """Devices that meet and give each other files, over real sockets."""
 
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from peer.lan import neighbours
+from peer.ports import Space
 from peer.synchronizer.downloads import Lacking
+from peer.system.disk import LinuxDisk
 from tests.peer.lan.household import Household, Resident, residents, until
 
 SIZE = 5 << 20
@@ -51,6 +55,38 @@ async def test_from_one_to_the_next(home: list[Resident]) -> None:
     assert [link.device for link in phone.folder.context.neighbours.holders(version.id)] == [desktop.device.id]
     assert (await phone.fetch(version)).placed
     assert desktop.counters["lan_out"] > SIZE
+
+
+async def test_a_file_that_was_only_renamed_is_asked_for_again(
+    home: list[Resident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "AGAIN_SECONDS", 0.0)
+    laptop, desktop, _ = home
+    there = desktop.folder.context.neighbours
+    version = laptop.save("film", DATA)
+    desktop.learn("film", version, laptop.runs_of(version))
+    laptop.folder.hand.move("film", "elsewhere")
+    assert isinstance((await desktop.fetch(version)).failure, Lacking)
+    assert there.holders(version.id) == []
+    laptop.folder.hand.move("elsewhere", "film")
+    assert there.ask_again() == float("inf")
+    await until(lambda: there.holders(version.id))
+    assert (await desktop.fetch(version)).placed
+
+
+async def test_what_does_not_fit_on_the_disk_is_not_fetched(
+    home: list[Resident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, desktop, _ = home
+    version = laptop.save("film", DATA)
+    desktop.learn("film", version, laptop.runs_of(version))
+    monkeypatch.setattr(LinuxDisk, "space", lambda *_: Space(free_bytes=SIZE - 1, free_inodes=10))
+    job = await desktop.fetch(version)
+    assert isinstance(job.failure, OSError)
+    assert job.failure.errno == errno.ENOSPC
+    assert "lan_in" not in desktop.counters
+    monkeypatch.setattr(LinuxDisk, "space", lambda *_: Space(free_bytes=SIZE, free_inodes=10))
+    assert (await desktop.fetch(version)).placed
 
 
 async def test_two_sources_share_the_work(home: list[Resident]) -> None:
