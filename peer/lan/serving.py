@@ -24,6 +24,7 @@ from protocol.errors import CannotOpen, Malformed, WrongRoot
 from protocol.identifiers import VersionId
 from protocol.lan_frames import Put
 from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding
+from protocol.names import RESERVED
 
 THREADS = 2
 """That read and seal for others."""
@@ -76,6 +77,10 @@ class Serving:
             lambda: _seal(context.holdings, chunks, partial(link.channel.records_out.fill, counter, get.request)),
             self._limiter,
         )
+        if given < _size(chunks):  # a file is not as LOCAL says
+            for place in places.values():
+                if place.parent[:1] != (RESERVED,):
+                    context.look_again(place.parent)
         context.counters["lan_out"] += given
         return frame
 
@@ -106,9 +111,12 @@ def _stored(first: int, count: int, listed: _List | None, place: Place | None) -
 
 
 def _check_size(chunks: Sequence[Stored | None]) -> None:
-    lengths = [chunk.ref.length + OVERHEAD for chunk in chunks if chunk is not None]
-    if len(lengths) > 1 and sum(lengths) > MAX_GET_BYTES:
+    if sum(chunk is not None for chunk in chunks) > 1 and _size(chunks) > MAX_GET_BYTES:
         raise LinkEnded("it asks for too much at once", Blame.DEVICE)
+
+
+def _size(chunks: Sequence[Stored | None]) -> int:
+    return sum(chunk.ref.length + OVERHEAD for chunk in chunks if chunk is not None)
 
 
 def _seal(

@@ -68,6 +68,7 @@ async def test_a_file_that_was_only_renamed_is_asked_for_again(
     laptop.folder.hand.move("film", "elsewhere")
     assert isinstance((await desktop.fetch(version)).failure, Lacking)
     assert there.holders(version.id) == []
+    assert laptop.folder.context.to_look_at == {()}
     laptop.folder.hand.move("elsewhere", "film")
     assert there.ask_again() == float("inf")
     await until(lambda: there.holders(version.id))
