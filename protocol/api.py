@@ -52,6 +52,8 @@ PROTOCOL_LOWEST, PROTOCOL_HIGHEST = 1, 1
 PROTOCOL_HEADER = "Shoal-Protocol"
 PROTOCOL_RANGE = f"{PROTOCOL_LOWEST}-{PROTOCOL_HIGHEST}"
 CONTENT_TYPE = "application/cbor"
+SLOWEST_UPLINK = 4096
+"""Bytes per second of the slowest uplink that both sides wait for."""
 NOTIFICATIONS_PATH = "/v1/notifications"
 PACK_PATH = "/v1/pack"
 CHUNKS_PATH = "/v1/chunks"

@@ -18,16 +18,15 @@ import trio
 from peer.ports import Response
 from peer.system.reasons import system_text, unreachable
 from peer.system.websocket import WebSocketNotifications, open_notifications
-from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
+from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE, SLOWEST_UPLINK
 from protocol.errors import TooLarge, Usage
 
 CONNECTIONS = 8
 _KEEP_SECONDS = 60.0  # an idle connection; one the tracker has closed meanwhile is noticed before it is used
 _PIECE_BYTES = 256 * 1024
-_SLOWEST = 4096
-"""Bytes per second of the slowest uplink. A body that was written may lie in the kernel's buffers for long; that the
-tracker has gone meanwhile is noticed by what it doesn't acknowledge within _ACKNOWLEDGED seconds."""
 _ACKNOWLEDGED = 30.0
+"""Seconds. A body that was written may lie in the kernel's buffers for long; that the tracker has gone meanwhile is
+noticed by what it doesn't acknowledge."""
 
 
 class HttpTransport:
@@ -75,7 +74,7 @@ class HttpTransport:
             "Accept-Encoding": "identity",
         }
         # Waiting for one of our own connections is not the tracker's silence.
-        limits = httpx.Timeout(patience, read=patience + len(body) / _SLOWEST, pool=None)
+        limits = httpx.Timeout(patience, read=patience + len(body) / SLOWEST_UPLINK, pool=None)
         with self._unreachable(patience):
             async with self._client.stream(
                 "POST", self._at(path), content=_pieces(body), headers=headers, timeout=limits

@@ -15,6 +15,7 @@ from protocol.api import (
     PROTOCOL_HEADER,
     PROTOCOL_HIGHEST,
     PROTOCOL_LOWEST,
+    SLOWEST_UPLINK,
     refusal_of,
 )
 from protocol.errors import BadSignature, Code, Malformed, Refused, TooLarge
@@ -23,9 +24,9 @@ from storage.errors import Full, StorageError
 from tracker.services import Services
 from tracker.sessions import Principal
 
-BODY_TIMEOUT_S, SLOWEST = 60.0, 4096
-"""A request's body may take so many seconds, and one more for each SLOWEST bytes that have come: a slow uplink gets
-through, and who sends next to nothing doesn't hold a connection for long."""
+BODY_TIMEOUT_S = 60.0
+"""What a request's body may take beyond what the slowest uplink needs for the bytes that have come: who sends next to
+nothing doesn't hold a connection for long."""
 
 MAX_BUFFERED = 2 * MAX_PACK_BYTES
 """Quart holds what of a body nobody has read yet, up to this."""
@@ -105,7 +106,7 @@ async def read_body(incoming: Request, limit: int) -> bytes:
         try:
             async for part in incoming.body:
                 body += part
-                scope.deadline = latest + len(body) / SLOWEST
+                scope.deadline = latest + len(body) / SLOWEST_UPLINK
                 if len(body) > limit:
                     raise TooLarge(f"more than the {limit} bytes allowed")
         except RequestEntityTooLarge:
