@@ -75,10 +75,3 @@ def seal_chunk(convergence: bytes, body: bytes) -> tuple[ChunkRef, bytes]:
     sealed = bytearray(len(body) + OVERHEAD)
     put_body(memoryview(sealed), body)
     return seal_in_place(convergence, memoryview(sealed)), bytes(sealed)
-
-
-def open_chunk(ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
-    """The body. `Malformed` also when the bytes aren't `ref.id`'s."""
-    if chunk_id(sealed) != ref.id:
-        raise Malformed("a chunk does not match its id")
-    return bytes(open_in_place(ref, memoryview(bytearray(sealed))))

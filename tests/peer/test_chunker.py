@@ -26,10 +26,11 @@ from peer.chunker import (
     stage_file,
 )
 from peer.trees import Content, Fingerprint
-from protocol.chunks import ChunkRef, open_chunk, seal_chunk
+from protocol.chunks import ChunkRef, seal_chunk
 from protocol.identifiers import GIB, MAX_CHUNK, MAX_INLINE, WorkspaceId
 from protocol.keys import new_workspace_keys
 from tests.simulation.disk import SimulatedDisk
+from tests.support.chunks import open_chunk
 
 KEYS = new_workspace_keys(WorkspaceId(bytes(16)), Random(1).randbytes)
 OTHER_KEYS = new_workspace_keys(WorkspaceId(bytes(16)), Random(2).randbytes)

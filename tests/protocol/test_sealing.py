@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.seeded import seeded_bytes
 from protocol import aead, chunks, manifests, names, runs
-from protocol.chunks import ChunkRef, open_chunk, put_body, reseal_in_place, seal_chunk
+from protocol.chunks import ChunkRef, put_body, reseal_in_place, seal_chunk
 from protocol.codec import encode
 from protocol.errors import BadSignature, CannotOpen, Malformed, ShoalError, TooLarge
 from protocol.grants import Grant, make_grant, open_grant, verify_grant
@@ -38,6 +38,7 @@ from protocol.names import is_reserved, name_token, open_name, seal_name
 from protocol.runs import MAX_CHUNKS, MIN_CHUNKS, cut_runs, list_run, open_run, seal_run
 from protocol.signing import ExchangeKey, SigningKey, verify
 from tests.protocol.strategies import EVERY_BYTE, FLIPS, altered
+from tests.support.chunks import open_chunk
 
 draw = seeded_bytes("tests of sealing")
 WORKSPACE, OTHER = WorkspaceId(draw(16)), draw(16)
