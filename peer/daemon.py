@@ -16,7 +16,7 @@ from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
 from peer.system.http import HttpTransport
 from peer.system.lan import LocalNetwork
-from peer.system.memory import keep_freed_buffers
+from peer.system.memory import collect_seldom, keep_freed_buffers
 from peer.system.network import address_towards
 from protocol.errors import Usage
 from protocol.system import real_machine
@@ -52,6 +52,7 @@ async def run_daemon(
             starting.started(peer)
             announce(f"syncing {folder}")
             task_status.started()
+            collect_seldom()
             await peer.run()
     finally:
         database.close()

@@ -7,7 +7,6 @@ stays as it was; nothing is gone because it couldn't be seen (law 2).
 
 import errno
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import trio
 
@@ -206,7 +205,7 @@ class Indexer:
         now = fingerprint(entry.stat)
         if row.kind == DIRECTORY:
             if (row.print.device, row.print.inode, row.print.mode) != (now.device, now.inode, now.mode):
-                self._store.put_local(replace(row, print=now))
+                self._store.put_local(row._replace(print=now))
         elif row.print != now:
             self._put(names, row.parent, row.node, entry)
         elif row.blocked:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 Descriptor = NewType("Descriptor", int)
 
@@ -24,8 +24,7 @@ class EntryKind(IntEnum):
     OTHER = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """What lstat(2) says: sizes in bytes, times in nanoseconds since 1970 UTC, `mode` the twelve permission bits."""
 
     kind: EntryKind

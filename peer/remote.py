@@ -6,7 +6,7 @@ manifest can't be used, that node alone is left out and reported (law 15).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from peer.database import Database
@@ -343,7 +343,7 @@ class RemoteTree:
         if head is None:
             self._store.drop_synced(node)
         elif synced.version == version or self._is_between(head, synced.version):
-            self._store.put_synced(replace(synced, version=head))
+            self._store.put_synced(synced._replace(version=head))
 
     def _is_between(self, head: VersionId, held: VersionId | None) -> bool:
         origins = self._versions.origins([head, held]) if held is not None else {}
@@ -413,9 +413,9 @@ def _agreed(operation: Operation, synced: Synced | None, folded: _Folded) -> Syn
         version = None if operation.content is None else operation.content.version
         return Synced(operation.node, place.parent, place.name, place.kind, place.mark, version, None)
     if isinstance(operation, Write) and synced is not None:
-        return replace(synced, version=operation.content.version)
+        return synced._replace(version=operation.content.version)
     if isinstance(operation, Move) and synced is not None and place is not None:
-        return replace(synced, parent=place.parent, name=place.name, place=place.mark)
+        return synced._replace(parent=place.parent, name=place.name, place=place.mark)
     return None
 
 

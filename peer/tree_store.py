@@ -5,7 +5,7 @@ from typing import Any
 
 from peer.database import Database
 from peer.trees import Content, Fingerprint, Local, Remote, Synced
-from protocol.commits import FILE
+from protocol.commits import DIRECTORY, FILE
 from protocol.identifiers import ROOT, NodeId, VersionId, WorkspaceId
 
 _LOCAL = """SELECT node, parent, name, kind, digest, executable, private, device, inode, size, mtime_ns, ctime_ns, mode,
@@ -16,6 +16,16 @@ _REMOTE = """SELECT r.node, parent, name, kind, place, r.version, r.durable, dig
 _SYNCED = """SELECT s.node, parent, name, kind, place, s.version, digest, mtime_ns, executable, private
              FROM synced s LEFT JOIN versions v ON v.workspace = s.workspace AND v.version = s.version
              WHERE s.workspace = ?"""
+_AGREED = f"""SELECT l.node FROM local l
+    CROSS JOIN remote r ON r.workspace = l.workspace AND r.node = l.node
+    CROSS JOIN synced s ON s.workspace = l.workspace AND s.node = l.node
+    LEFT JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
+    WHERE l.workspace = ? AND l.node IN (??) AND NOT l.gone
+    AND l.parent = r.parent AND l.name = r.name AND s.place = r.place AND s.version IS r.version
+    AND (l.kind = {DIRECTORY} OR NOT l.blocked AND (l.digest, l.mtime_ns, l.executable, l.private)
+         = (v.digest, v.mtime_ns, v.executable, v.private))"""
+_UNREAD = f"""SELECT node FROM local WHERE workspace = ? AND kind = {FILE} AND digest IS NULL AND NOT gone
+    AND NOT blocked"""
 MAX_DEPTH = 4096
 
 
@@ -125,11 +135,13 @@ class TreeStore:
         self.mark_dirty(node)
         self.mark_dirty(to)
 
-    def unread_files(self) -> list[NodeId]:
+    def all_unread_files(self) -> list[NodeId]:
         """Local files whose content isn't known."""
-        sql = """SELECT node FROM local WHERE workspace = ? AND kind = ? AND digest IS NULL AND NOT gone
-                 AND NOT blocked ORDER BY node"""
-        return [row[0] for row in self.database.rows(sql, self.workspace, FILE)]
+        return [row[0] for row in self.database.rows(f"{_UNREAD} ORDER BY node", self.workspace)]
+
+    def unread_files(self, nodes: Iterable[NodeId]) -> list[NodeId]:
+        """Those of `nodes` that are such files."""
+        return [row[0] for row in self.database.rows_in(f"{_UNREAD} AND node IN (??)", self.workspace, nodes)]
 
     def path(self, node: NodeId) -> tuple[str, ...] | None:
         """The names from the top of the folder to a local node; None when it or a folder above isn't there."""
@@ -301,6 +313,11 @@ class TreeStore:
         self.database.run_many(
             "DELETE FROM dirty WHERE workspace = ? AND node = ?", [(self.workspace, node) for node in nodes]
         )
+
+    def agreed(self, nodes: Iterable[NodeId]) -> set[NodeId]:
+        """Those of `nodes` on which all three trees agree, so that there is nothing to plan: most of those that were
+        just sent or put in place, and all of which the newest version has only reached the cloud."""
+        return {row[0] for row in self.database.rows_in(_AGREED, self.workspace, nodes)}
 
     def dirty_after(self, position: int, limit: int) -> list[tuple[int, NodeId]]:
         """Up to `limit` dirty nodes that became so after `position`, with their positions."""

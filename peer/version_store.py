@@ -2,8 +2,8 @@
 uploaded."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import cbor2
 
@@ -21,8 +21,7 @@ from protocol.runs import open_run
 _REF_LENGTH = 2 * HASH_LENGTH + 4
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """One version of a file or symlink, as its manifest and list say, and when it came into the order."""
 
     id: VersionId
@@ -34,8 +33,7 @@ class Version:
     announced_ms: int = 0  # by the tracker's clock
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """A chunk that the tracker lacks, and where in a file of this version it is: offset and length in bytes."""
 
     position: int
@@ -44,8 +42,7 @@ class Upload:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a version comes from."""
 
     author: DeviceId
@@ -90,6 +87,11 @@ class VersionStore:
                ON CONFLICT DO UPDATE SET revision = excluded.revision, announced_ms = excluded.announced_ms""",
             [(self._workspace, *_columns(version)) for version in versions],
         )
+
+    def put_missing(self, versions: Sequence[Version]) -> None:
+        """Keep those of these versions that aren't kept."""
+        kept = {version for _, version in self.known(version.id for version in versions)}
+        self.put_many(version for version in versions if version.id not in kept)
 
     def get(self, version: VersionId) -> Version | None:
         """A version; None when it isn't kept here (any more)."""
@@ -306,12 +308,16 @@ def _staged_columns(staged: Staged) -> tuple[object, ...]:
     return staged.content.digest, staged.size, staged.content.mtime_ns, staged.inline, refs, cut
 
 
+@lru_cache(maxsize=4096)  # it is looked at a few times while its file is on its way
+def _manifest(data: bytes) -> Manifest:
+    return decode(Manifest, data, MAX_MANIFEST_BYTES)
+
+
 def _version(
     version: VersionId, node: NodeId, author: DeviceId, manifest: bytes, runs: bytes, revision: int, announced_ms: int
 ) -> Version:
     split = tuple(RunId(runs[at : at + HASH_LENGTH]) for at in range(0, len(runs), HASH_LENGTH))
-    opened = decode(Manifest, manifest, MAX_MANIFEST_BYTES)
-    return Version(version, node, author, opened, split, revision, announced_ms)
+    return Version(version, node, author, _manifest(manifest), split, revision, announced_ms)
 
 
 def _refs(data: bytes) -> Iterable[ChunkRef]:

@@ -9,7 +9,7 @@ The key is a function of exactly the bytes it seals, so it never seals two messa
 against an id; only who holds the key can open them.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocol import aead
 from protocol.errors import Malformed, TooLarge
@@ -23,8 +23,7 @@ OVERHEAD = len(STORED) + aead.OVERHEAD
 MAX_SEALED = MAX_CHUNK + OVERHEAD
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkRef:
+class ChunkRef(NamedTuple):
     """One chunk in a version's list: `length` is that of the body in clear, in bytes."""
 
     id: ChunkId

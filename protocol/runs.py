@@ -92,7 +92,10 @@ def _parse(body: bytes) -> _RunBody:
 
 def list_run(body: bytes) -> list[Listed]:
     """What the tracker may know of a run. `Malformed` when a length is impossible."""
-    listed = _parse(body).chunks
+    return _listed(_parse(body).chunks)
+
+
+def _listed(listed: bytes) -> list[Listed]:
     out = []
     for start in range(0, len(listed), ENTRY_LENGTH):
         length = int.from_bytes(listed[start + HASH_LENGTH : start + ENTRY_LENGTH], "big")
@@ -106,7 +109,7 @@ def open_run(key: bytes, body: bytes) -> list[ChunkRef]:
     """The references with their keys. `CannotOpen` when the key from the manifest is not this run's."""
     parsed = _parse(body)
     keys = aead.unseal(key, aead.ZERO_NONCE, parsed.keys, parsed.chunks)
-    listed = list_run(body)
+    listed = _listed(parsed.chunks)
     if len(keys) != len(listed) * HASH_LENGTH:
         raise Malformed("a run's list and keys disagree")
     return [

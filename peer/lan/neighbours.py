@@ -22,6 +22,8 @@ AGAIN_SECONDS = 2.0
 be read until the rename is known."""
 WAITING_SECONDS = 2.0
 """A device that asks for nothing for so long is not waiting any more, whatever it has said."""
+BUSY_SECONDS = 1.0
+"""How long after its last request a device may still be about to ask for more."""
 
 
 class Neighbours:
@@ -150,6 +152,10 @@ class Neighbours:
         return any(
             version in link.waits_for and now - link.wanted_at < WAITING_SECONDS for link in self._links.values()
         )
+
+    def are_busy(self) -> bool:
+        """Whether a device on the LAN has asked for anything here a moment ago, and may be about to ask for more."""
+        return any(trio.current_time() - link.wanted_at < BUSY_SECONDS for link in self._links.values())
 
 
 def _parts(versions: Sequence[VersionId]) -> Iterable[tuple[VersionId, ...]]:

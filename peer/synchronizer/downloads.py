@@ -185,7 +185,9 @@ class Downloads:
         placed: list[tuple[Job, Placed]] = []
         store = self._context.store
         with store.database.transaction():
-            self._context.versions.put_many(job.version for job in wanted)  # REMOTE may have forgotten it meanwhile
+            self._context.versions.put_missing(
+                [job.version for job in wanted]
+            )  # REMOTE may have forgotten it meanwhile
             store.put_placing(_agreed(job) for job in wanted)
         try:
             await self._in_thread(lambda folder: placed.extend(_put_in_place(folder, wanted)))

@@ -3,7 +3,6 @@ at again."""
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from peer.problems import Problems
@@ -140,7 +139,7 @@ class LocalSteps:
         print_ = await self._move_on_disk(row, source, path, name)
         same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
         keep = row.kind == DIRECTORY or same
-        moved = replace(row, parent=parent, name=name, print=print_, content=row.content if keep else None)
+        moved = row._replace(parent=parent, name=name, print=print_, content=row.content if keep else None)
         with self._store.database.transaction():
             self._store.put_local(moved)
 
@@ -177,11 +176,11 @@ class LocalSteps:
         with self._store.database.transaction():
             self._store.rename_local_node(node, fresh)
             self._store.drop_synced(node)
-            self._store.put_local(replace(row, node=fresh, name=name))
+            self._store.put_local(row._replace(node=fresh, name=name))
         try:
             print_ = await self._move_on_disk(row, source, path, name)
         except (Changed, OSError) as error:
-            self._store.put_local(replace(row, node=fresh))  # as far as is known, it still has its old name
+            self._store.put_local(row._replace(node=fresh))  # as far as is known, it still has its old name
             self._context.look_again(path)
             if isinstance(error, OSError):
                 self.report(fresh, error)
@@ -190,7 +189,7 @@ class LocalSteps:
         current = self._store.local(fresh)
         if current is not None and current.print == row.print:
             same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
-            self._store.put_local(replace(current, print=print_, content=current.content if same else None))
+            self._store.put_local(current._replace(print=print_, content=current.content if same else None))
         return True
 
     def conflict_name(self, parent: NodeId, name: str) -> str:
@@ -213,7 +212,7 @@ class LocalSteps:
         print_ = await self._on_disk(lambda folder: set_attributes(folder, target, content, symlink=symlink))
         held = Content(content.digest, print_.mtime_ns, content.executable, content.private)
         with self._store.database.transaction():
-            self._store.put_local(replace(local, print=print_, content=held))
+            self._store.put_local(local._replace(print=print_, content=held))
             self._put_synced(remote)
         return True
 

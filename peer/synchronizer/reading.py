@@ -1,7 +1,7 @@
 """Reading local files whose content isn't known: when they are quiet, many to a thread hop."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 
@@ -75,7 +75,7 @@ class Reading:
             if staged is not None:
                 kept.append((wanted.row, staged))
         context.versions.stage((row.node, staged) for row, staged in kept)
-        context.store.put_locals([replace(row, content=staged.content) for row, staged in kept])
+        context.store.put_locals([row._replace(content=staged.content) for row, staged in kept])
         return bool(kept)
 
     def _judge(self, wanted: _Wanted, result: _Found, now: Local | None) -> Staged | None:

@@ -33,7 +33,6 @@ from peer.synchronizer.steps import (
     Forget,
     MakeDirectory,
     MoveLocal,
-    Read,
     RemoveLocal,
     Renew,
     SendCreate,
@@ -234,7 +233,7 @@ class Synchronizer:
         """Before anything is decided: read all that is here, and count it against what is there."""
         store, self.announce_merge = self._context.store, None
         if store.synced_count() == 0:
-            await self._reading.read(store.unread_files())
+            await self._reading.read(store.all_unread_files())
             count = count_merge(store)
             if count.same + count.differ + count.only_here and count.same + count.differ + count.only_there:
                 announce(count)
@@ -250,14 +249,15 @@ class Synchronizer:
         if not free:
             return False, min(waiting.values(), default=float("inf"))
         store = self._context.store
+        read, later = await self._reading.read(store.unread_files(free))
         with store.database.transaction():
-            view = load_slice(store, free, self._context)
-            steps = plan(view)
+            agreed = store.agreed(free)
+            view = load_slice(store, [node for node in free if node not in agreed], self._context)
+            steps = [*map(Clean, agreed), *plan(view)]
             store.mark_clean(step.node for step in steps if isinstance(step, Clean))
             progressed = self._keep_books(steps)
             self._clear_problems(steps)
         self._note(steps)
-        read, later = await self._reading.read([step.node for step in steps if isinstance(step, Read)])
         for step in steps:
             if isinstance(step, _LOCAL):
                 done = await self._local_steps.carry_out(step)

@@ -27,6 +27,9 @@ LOOK_AHEAD = 1024
 VERSIONS_AT_ONCE = 1000
 PARALLEL = 2
 """Packs under way at once."""
+LAN_ALONE = 10.0
+"""Seconds for which nothing at all goes to the cloud while devices on the LAN are being served: many small files that
+follow one another would take twice as long. Then only what is waited for is held."""
 RESCUE_MS = 90_000
 """Milliseconds from its announcement after which another device's version may need this one's help."""
 GIVE_UP = 300.0
@@ -42,6 +45,7 @@ class Uploads:
         self._client = client
         self._lost: dict[VersionId, float] = {}
         self._to_go = 0  # bytes in clear
+        self._alone_since: float | None = None  # the LAN has all of this device's attention
         self.failure: str | None = None
         """Why the last upload failed, when it wasn't for want of a connection."""
         self.waiting = False
@@ -106,13 +110,25 @@ class Uploads:
         self._to_go = context.versions.upload_bytes()
         context.transfer.expect(self._to_go)
         try:
-            while wanted := context.versions.next_uploads(LOOK_AHEAD * PARALLEL, context.neighbours.is_waited_for):
+            while not self._lan_comes_first():
+                wanted = context.versions.next_uploads(LOOK_AHEAD * PARALLEL, context.neighbours.is_waited_for)
+                if not wanted:
+                    break
                 async with trio.open_nursery() as nursery:
                     for pack in _split(wanted)[:PARALLEL]:
                         nursery.start_soon(self._send_pack, pack)
         finally:
             self.waiting = context.versions.upload_bytes() > 0
             context.transfer.moved(self._to_go)  # also what others have brought to the cloud meanwhile
+
+    def _lan_comes_first(self) -> bool:
+        """Whether devices on the LAN are still so busy with what is here that nothing goes to the cloud."""
+        now = trio.current_time()
+        if not self._context.neighbours.are_busy():
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        return self._alone_since is not None and now - self._alone_since < LAN_ALONE
 
     async def _send_pack(self, wanted: list[Upload]) -> None:
         context = self._context

@@ -191,7 +191,7 @@ class SyncFolder:
 
     def now_read(self) -> None:
         """As if all files had been read, and all had been agreed on."""
-        for node in self.store.unread_files():
+        for node in self.store.all_unread_files():
             row = self.store.local(node)
             assert row is not None
             path = self.store.path(node)

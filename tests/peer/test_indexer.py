@@ -523,14 +523,14 @@ async def test_a_file_that_is_too_large(linux: SyncFolder, tmp_path: Path) -> No
     node = linux.node("large")
     assert linux.row("large").blocked
     assert linux.problems() == {"large": "larger than 1 GiB"}
-    assert linux.store.unread_files() == []
+    assert linux.store.all_unread_files() == []
     await linux.indexer.scan_everything()
     assert linux.problems() == {"large": "larger than 1 GiB"}
     os.truncate(path, MAX_FILE_SIZE)
     await linux.indexer.scan_everything()
     assert not linux.row("large").blocked
     assert linux.problems() == {}
-    assert linux.store.unread_files() == [node]
+    assert linux.store.all_unread_files() == [node]
 
 
 async def test_times_that_can_not_be_kept(folder: SyncFolder) -> None:

@@ -1,7 +1,5 @@
 """When a changed file may be read (design §7, "Publishing")."""
 
-from dataclasses import replace
-
 import pytest
 
 from peer.quiet import LONG, LONGEST, SHORT, SMALL, Quiet
@@ -88,7 +86,7 @@ def test_saved_anew_by_rename_is_whole() -> None:
 def test_written_in_place_with_its_size_kept() -> None:
     quiet = Quiet()
     quiet.changed(NODE, look(10), 100.0)
-    quiet.changed(NODE, replace(look(10), mtime_ns=6 * SECOND, ctime_ns=6 * SECOND), 100.01)
+    quiet.changed(NODE, look(10)._replace(mtime_ns=6 * SECOND, ctime_ns=6 * SECOND), 100.01)
     assert quiet.due(NODE, 100.01) == pytest.approx(SHORT)
 
 

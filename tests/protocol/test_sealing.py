@@ -74,16 +74,16 @@ def test_altered_chunk_is_refused(body: bytes, at: int, flip: int) -> None:
     with pytest.raises(Malformed, match="does not match its id"):
         open_chunk(ref, wrong)
     with pytest.raises((CannotOpen, Malformed)):
-        open_chunk(dataclasses.replace(ref, id=chunks.chunk_id(wrong)), wrong)
+        open_chunk(ref._replace(id=chunks.chunk_id(wrong)), wrong)
     with pytest.raises(CannotOpen):
-        open_chunk(dataclasses.replace(ref, key=altered(ref.key, at, flip)), sealed)
+        open_chunk(ref._replace(key=altered(ref.key, at, flip)), sealed)
     assert resealed(ref, altered(body, at, flip)) is None
 
 
 def test_chunk_of_another_length_or_codec_is_refused() -> None:
     ref, sealed = seal_chunk(KEYS.newest.convergence, b"four")
     with pytest.raises(Malformed, match="length"):
-        open_chunk(dataclasses.replace(ref, length=5), sealed)
+        open_chunk(ref._replace(length=5), sealed)
     for payload in (b"\x01four", b""):
         sealed = aead.seal(ref.key, aead.ZERO_NONCE, payload, b"")
         with pytest.raises(Malformed, match="codec"):

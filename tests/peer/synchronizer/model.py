@@ -168,11 +168,11 @@ class World:
     def rename_local_node(self, node: NodeId, to: NodeId) -> None:
         row = self.local.pop(node)
         self.was[to] = node
-        self.local[to] = replace(row, node=to)
+        self.local[to] = row._replace(node=to)
         if node in self.hidden:
             self.hidden[to] = self.hidden.pop(node)
         for child in [row.node for row in self.local.values() if row.parent == node]:
-            self.put_local(replace(self.local[child], parent=to))
+            self.put_local(self.local[child]._replace(parent=to))
         self.mark_dirty(node)
         self.mark_dirty(to)
 
@@ -322,7 +322,7 @@ class World:
     def _read(self, row: Local) -> bool:
         content = self.hidden.pop(row.node, None)
         if content is not None:
-            self.put_local(replace(row, content=content))
+            self.put_local(row._replace(content=content))
         return content is not None
 
     def _make_directory(self, remote: Remote) -> bool:
@@ -354,7 +354,7 @@ class World:
             or row.node in _path(self.local, parent)
         ):
             return False
-        self.put_local(replace(row, parent=parent, name=name))
+        self.put_local(row._replace(parent=parent, name=name))
         return True
 
     def _set_aside(self, row: Local, *, renew: bool) -> bool:
@@ -370,7 +370,7 @@ class World:
             self.rename_local_node(row.node, fresh)
             self.drop_synced(row.node)
             row = self.local[fresh]
-        self.put_local(replace(row, name=name))
+        self.put_local(row._replace(name=name))
         return True
 
     def _set_attributes(self, local: Local, remote: Remote) -> bool:
@@ -441,12 +441,12 @@ class World:
             self.put_synced(self.remote[node])
         elif isinstance(operation, Write) and node in self.synced:
             version = operation.content.version
-            self.synced[node] = replace(self.synced[node], version=version, content=self.versions[version])
+            self.synced[node] = self.synced[node]._replace(version=version, content=self.versions[version])
             self.mark_dirty(node)
         elif isinstance(operation, Move) and node in self.synced:
             place = operation.place
-            self.synced[node] = replace(
-                self.synced[node], parent=place.parent, name=place.token.decode(), place=place.mark
+            self.synced[node] = self.synced[node]._replace(
+                parent=place.parent, name=place.token.decode(), place=place.mark
             )
             self.mark_dirty(node)
 
@@ -634,11 +634,11 @@ class Person:
         before = self.content(node)
         assert before is not None
         if action == "touch":
-            content = replace(before, mtime_ns=self.world.new_content().mtime_ns)
+            content = before._replace(mtime_ns=self.world.new_content().mtime_ns)
         elif action == "chmod":
             if self.rows()[node].kind == SYMLINK:
                 return
-            content = replace(before, executable=not before.executable)
+            content = before._replace(executable=not before.executable)
         else:
             content = self.world.new_content() if action == "edit" else self.world.pooled_content(len(node))
             if before.digest != content.digest:
@@ -681,7 +681,7 @@ class Here(Person):
         self.world.put_file(node, row.parent, row.name, row.kind, content, read=self.read or row.kind != FILE)
 
     def move(self, node: NodeId, parent: NodeId, name: str) -> None:
-        self.world.put_local(replace(self.world.local[node], parent=parent, name=name))
+        self.world.put_local(self.world.local[node]._replace(parent=parent, name=name))
 
     def swap(self, one: NodeId, other: NodeId) -> None:
         first, second = self.world.local[one], self.world.local[other]

@@ -1,7 +1,6 @@
 """The planner: its numbered cases, and what must hold of whole runs of it (laws 1, 2, 4, 11, 12)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from random import Random
 from typing import TypeAlias
 
@@ -739,13 +738,13 @@ def test_10_3_a_new_folder_and_a_new_file_of_one_name(case: Case) -> None:
 
 
 def _blocked(case: Case, node: NodeId) -> Local:
-    return replace(case.local[node], content=None, blocked=True)
+    return case.local[node]._replace(content=None, blocked=True)
 
 
 def _made_executable(case: Case, node: NodeId) -> Content:
     content = case.local[node].content
     assert content is not None
-    return replace(content, executable=True)
+    return content._replace(executable=True)
 
 
 # Whole runs --------------------
