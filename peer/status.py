@@ -122,7 +122,7 @@ def is_settled(peer: Peer) -> bool:
 def stuck_problem(peer: Peer) -> str | None:
     """One line about paths that can't be synced as things are, when nothing else is going on."""
     progress, context = peer.synchronizer.progress, peer.context
-    if progress.working or progress.fetching or context.to_look_at:
+    if progress.working or progress.fetching or progress.sending or context.to_look_at:
         return None
     dirty = [node for _, node in context.store.dirty_after(0, context.store.dirty_count())]
     rows = context.store.locals(dirty)

@@ -138,6 +138,7 @@ class Sending:
         self._client = client
         self._remote = remote
         self._signing_key = signing_key
+        self._open: dict[CommitId, set[NodeId]] = {}  # the nodes of commits in the outbox
         self._refusals: dict[NodeId, tuple[object, int]] = {}  # why, on what ground, and how often in a row
 
     async def send(self, steps: Iterable[Send], planned: Mapping[NodeId, Remote]) -> tuple[bool, bool]:
@@ -167,9 +168,15 @@ class Sending:
 
     def unanswered(self) -> set[NodeId]:
         """The nodes of commits whose answer never came: what they are agreed on is not known until it has."""
-        sql = "SELECT body FROM outbox WHERE workspace = ?"
-        rows = self._context.store.database.rows(sql, self._context.store.workspace)
-        return {decode_operation(data).node for (body,) in rows for data in decode_commit(body).operations}
+        sql = "SELECT id FROM outbox WHERE workspace = ?"
+        ids = [id for (id,) in self._context.store.database.rows(sql, self._context.store.workspace)]
+        self._open = {id: self._open.get(id) or self._nodes_of(id) for id in ids}
+        return set[NodeId]().union(*self._open.values())
+
+    def _nodes_of(self, commit: CommitId) -> set[NodeId]:
+        sql = "SELECT body FROM outbox WHERE workspace = ? AND id = ?"
+        (body,) = self._context.store.database.row(sql, self._context.store.workspace, commit)
+        return {decode_operation(data).node for data in decode_commit(body).operations}
 
     async def resend(self) -> bool:
         """Ask again about commits whose answer never came. Returns whether REMOTE has to be brought up to date."""
@@ -305,6 +312,7 @@ class Sending:
             # From now on a device on the LAN may ask for them: it may hear of the commit before its answer is here.
             context.versions.put_runs(draft.runs.items())
             context.versions.put_many(draft.versions)
+        self._open[commit.id] = set(draft.nodes)
         failpoint("peer.commit.stored")
         return commit
 

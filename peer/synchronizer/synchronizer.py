@@ -6,8 +6,9 @@ that has come.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import trio
 
@@ -35,6 +36,7 @@ from peer.synchronizer.steps import (
     MoveLocal,
     RemoveLocal,
     Renew,
+    Send,
     SendCreate,
     SendDelete,
     SendMove,
@@ -44,15 +46,17 @@ from peer.synchronizer.steps import (
     Step,
     StepAside,
 )
+from peer.trees import Remote
 from peer.watcher import Watcher
 from protocol.errors import BadSignature, Malformed, Problem, Refused, ShoalError, Unreachable, WrongRoot, reason_of
 from protocol.identifiers import NodeId
 
 log = logging.getLogger(__name__)
+E = TypeVar("E", bound=Exception)
 BATCH = 2000
 """Dirty nodes planned together."""
 GROUPS = 2
-"""Groups of files fetched at once."""
+"""Groups of files fetched at once; groups of steps that are being sent, or wait for that."""
 DELETE_QUIET = 2.0
 """Seconds without further disappearances before a delete is sent, so that one `rm -rf` is one plan."""
 ERROR_RETRY = 5.0
@@ -75,6 +79,7 @@ class Progress:
     error: str | None = None
     steps: dict[NodeId, Step] = field(default_factory=dict)  # of the nodes that aren't clean
     fetching: set[NodeId] = field(default_factory=set)
+    sending: set[NodeId] = field(default_factory=set)
     settled: trio.Event = field(default_factory=trio.Event)  # replaced whenever something may have settled
 
 
@@ -101,6 +106,9 @@ class Synchronizer:
         self._downloads = downloads
         self._sending = sending
         self._fetch_limit = trio.CapacityLimiter(GROUPS)
+        self._send_limit, self._send_turn = trio.Semaphore(GROUPS), trio.Lock()
+        self._failure: Exception | None = None  # of sending; it ends the next round of work
+        self._passed_over: set[NodeId] = set()  # dirty nodes that are being sent, and were not planned for that
         self._unsettled = True  # commits may be waiting for their answer
         self.progress = Progress()
         self.announce_merge: Callable[[MergeCount], None] | None = None
@@ -151,6 +159,7 @@ class Synchronizer:
     async def _work(self, nursery: trio.Nursery) -> float:
         """Do all that can be done now; returns in how many seconds there may be more, unless woken."""
         try:
+            self._raise_failure()
             pause = await self._look()
             if self.progress.ready and not self.progress.paused:
                 pause = min(pause, await self._synchronise(nursery))
@@ -212,7 +221,9 @@ class Synchronizer:
 
     async def _synchronise(self, nursery: trio.Nursery) -> float:
         if self.progress.online and self._unsettled:
-            if await self._sending.resend():
+            async with self._send_turn:
+                resent = await self._sending.resend()
+            if resent:
                 self.behind.set()
                 self.uploads_wanted.set()  # an answer may have come only now, and named missing chunks
             self._unsettled = False
@@ -243,7 +254,8 @@ class Synchronizer:
         waiting = {node: due - now for node, due in self._context.postponed.items() if due > now}
         self._context.postponed = {node: now + pause for node, pause in waiting.items()}
         self._context.stuck &= waiting.keys()
-        busy = self.progress.fetching | waiting.keys() | self._sending.unanswered()
+        self._passed_over |= self.progress.sending.intersection(nodes)
+        busy = self.progress.fetching | self.progress.sending | waiting.keys() | self._sending.unanswered()
         busy |= recover_placed(self._context.store, self.progress.fetching, waiting)
         free = [node for node in nodes if node not in busy]
         if not free:
@@ -266,8 +278,7 @@ class Synchronizer:
                     self._watcher.found_new(self._places(step.node))
         await self._fetch(steps, nursery)
         if self.progress.online:
-            sent, held = await self._send(view, steps)
-            progressed, later = progressed or sent, min(later, held)
+            later = min(later, await self._send(view, steps, nursery))
         now = trio.current_time()
         return progressed or read, min([later, *(due - now for due in self._context.postponed.values())])
 
@@ -344,8 +355,9 @@ class Synchronizer:
             self.progress.fetching.difference_update(job.remote.node for job in group)
             self._context.wake.set()
 
-    async def _send(self, view: Slice, steps: list[Step]) -> tuple[bool, float]:
-        """Send what may be sent now; returns whether anything was, and in how many seconds held deletes may go."""
+    async def _send(self, view: Slice, steps: list[Step], nursery: trio.Nursery) -> float:
+        """Begin to send what may be sent now, so that the next files are read while the tracker answers; returns in how
+        many seconds held deletes may go."""
         sends = [step for step in steps if isinstance(step, _SENDS)]
         quiet = self._indexer.vanished_at + DELETE_QUIET - trio.current_time()
         pause = float("inf")
@@ -353,21 +365,46 @@ class Synchronizer:
             others = [step for step in sends if not isinstance(step, SendDelete)]
             sends = [step for step in ground(view, others) if isinstance(step, _SENDS)]
             pause = quiet
-        if not sends:
-            return False, pause
-        accepted, behind = await self._sending.send(sends, view.remote)
+        if sends:
+            await self._send_limit.acquire()
+            self.progress.sending.update(step.node for step in sends)
+            nursery.start_soon(self._send_group, sends, view.remote)
+        return pause
+
+    async def _send_group(self, sends: list[Send], planned: Mapping[NodeId, Remote]) -> None:
+        nodes, accepted, behind = {step.node for step in sends}, False, False
+        try:
+            async with self._send_turn:  # one after the other: the next may stand on what this one makes
+                if self._may_send():
+                    accepted, behind = await self._sending.send(sends, planned)
+        except* (ShoalError, OSError) as group:
+            self._failure = _first(group)
+        finally:
+            self._send_limit.release()
+            self.progress.sending -= nodes
         if accepted:
             self.uploads_wanted.set()
         if behind:
             self.behind.set()
-        return accepted, pause
+        # What was refused is planned anew when REMOTE explains it, not at once.
+        if accepted or self._failure is not None or nodes & self._passed_over:
+            self._context.wake.set()
+        self._passed_over -= nodes
+
+    def _may_send(self) -> bool:
+        """Not after a failure, nor before what became of earlier commits is known."""
+        return self._failure is None and self.progress.online and not self._unsettled
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
 
-def _first(group: BaseExceptionGroup[OSError]) -> OSError:
-    error: BaseException = group
+def _first(group: BaseExceptionGroup[E]) -> E:
+    error: BaseExceptionGroup[E] | E = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, OSError)
     return error
 
 
