@@ -5,7 +5,7 @@ may be taken over back and forth on the way. Where a signature fails the whole d
 manifest can't be used, that node alone is left out and reported (law 15).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -114,6 +114,8 @@ class Fold:
     known: set[tuple[NodeId, VersionId]] = field(default_factory=set)  # opened before, or sealed by this device
     orders: list[tuple[VersionId, int, int]] = field(default_factory=list)  # of those: revision, time in ms
     unusable: dict[NodeId, str] = field(default_factory=dict)
+    names: Mapping[PlaceMark, str] = field(default_factory=dict)
+    """Names that this device has sealed itself, and needn't open."""
 
     def settled(self) -> Iterator[VersionId]:
         """Versions that the cloud has, or will never have."""
@@ -207,7 +209,7 @@ class RemoteTree:
                 return
             folded = fold.nodes[node]
             if isinstance(operation, Create | Move | Restore):
-                folded.place = self._open_place(commit.epoch, node, operation.kind, operation.place)
+                folded.place = self._open_place(fold, commit.epoch, node, operation.kind, operation.place)
                 folded.deleted = False
             if isinstance(operation, Create | Write) and operation.content is not None:
                 self._take_content(fold, entry, commit, node, operation.content, announced)
@@ -263,8 +265,10 @@ class RemoteTree:
             elif not only_known:
                 fold.nodes[node] = _Folded(None, None, None)
 
-    def _open_place(self, epoch: int, node: NodeId, kind: int, place: Place) -> _Located:
-        name = open_name(self.keys, epoch, place.parent, node, place.mark, place.token, place.name)
+    def _open_place(self, fold: Fold, epoch: int, node: NodeId, kind: int, place: Place) -> _Located:
+        name = fold.names.get(place.mark)
+        if name is None:
+            name = open_name(self.keys, epoch, place.parent, node, place.mark, place.token, place.name)
         return _Located(place.parent, name, kind, place.mark)
 
     def open_version(self, entry: Entry, epoch: int, author: DeviceId, node: NodeId, sealed: SealedContent) -> Version:
@@ -366,11 +370,16 @@ class RemoteTree:
         device: DeviceId,
         announced: Iterable[VersionId] = (),
         operations: Sequence[Operation] | None = None,
+        names: Mapping[PlaceMark, str] | None = None,
     ) -> Fold:
         """The tracker took this commit, as `entry` of its order: what it says is agreed on, whatever has changed here
-        or there since. Its `operations` are decoded if they are not at hand. Returns it folded, for `show_own`."""
+        or there since. Its `operations` are decoded, and the names in them opened, if they are not at hand. Returns it
+        folded, for `show_own`."""
         self._versions.put_runs((run_id(body), body) for body in commit.runs)
-        fold, signed = Fold(snapshot=False), own_entry(commit, device, entry.revision, entry.time_ms).commit
+        fold, signed = (
+            Fold(snapshot=False, names=names or {}),
+            own_entry(commit, device, entry.revision, entry.time_ms).commit,
+        )
         assert signed is not None
         if operations is None:
             operations = [decode_operation(data) for data in commit.operations]

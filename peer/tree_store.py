@@ -111,6 +111,14 @@ class TreeStore:
         )
         self.mark_all_dirty(row.node for row in rows)
 
+    def put_contents(self, contents: Iterable[tuple[NodeId, Content]]) -> None:
+        """These files on the disk were read."""
+        rows = [(c.digest, c.executable, c.private, self.workspace, node) for node, c in contents]
+        self.database.run_many(
+            "UPDATE local SET digest = ?, executable = ?, private = ? WHERE workspace = ? AND node = ?", rows
+        )
+        self.mark_all_dirty(row[-1] for row in rows)
+
     def set_gone(self, node: NodeId) -> None:
         """The node, and everything in it, is no longer seen on the disk."""
         for inside in [child.node for child in self.local_children(node).values()]:

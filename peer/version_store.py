@@ -2,7 +2,6 @@
 uploaded."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cbor2
@@ -11,11 +10,11 @@ from peer.chunker import Staged
 from peer.database import Database
 from peer.trees import Content
 from protocol.chunks import ChunkRef
-from protocol.codec import decode, encode
+from protocol.codec import encode
 from protocol.errors import Malformed
 from protocol.hashing import digest
 from protocol.identifiers import HASH_LENGTH, ChunkId, DeviceId, NodeId, RunId, VersionId, WorkspaceId
-from protocol.manifests import MAX_MANIFEST_BYTES, Manifest, content_hash
+from protocol.manifests import Manifest, content_hash, read_manifest
 from protocol.runs import open_run
 
 _REF_LENGTH = 2 * HASH_LENGTH + 4
@@ -308,16 +307,11 @@ def _staged_columns(staged: Staged) -> tuple[object, ...]:
     return staged.content.digest, staged.size, staged.content.mtime_ns, staged.inline, refs, cut
 
 
-@lru_cache(maxsize=4096)  # it is looked at a few times while its file is on its way
-def _manifest(data: bytes) -> Manifest:
-    return decode(Manifest, data, MAX_MANIFEST_BYTES)
-
-
 def _version(
     version: VersionId, node: NodeId, author: DeviceId, manifest: bytes, runs: bytes, revision: int, announced_ms: int
 ) -> Version:
     split = tuple(RunId(runs[at : at + HASH_LENGTH]) for at in range(0, len(runs), HASH_LENGTH))
-    return Version(version, node, author, _manifest(manifest), split, revision, announced_ms)
+    return Version(version, node, author, read_manifest(manifest), split, revision, announced_ms)
 
 
 def _refs(data: bytes) -> Iterable[ChunkRef]:

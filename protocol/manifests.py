@@ -8,6 +8,7 @@ the list of runs that the tracker reads, so the two can't be made to disagree.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from protocol import aead
 from protocol.codec import (
@@ -93,6 +94,13 @@ def seal_manifest(
     return SealedManifest(version, aead.seal(keys.manifest, node + version, encode(manifest), associated))
 
 
+@lru_cache(maxsize=4096)
+def read_manifest(data: bytes) -> Manifest:
+    """An opened manifest as it was encoded, by this device or for it. While its file is on its way the same bytes are
+    read three times, so what came of them is kept for a while."""
+    return decode(Manifest, data, MAX_MANIFEST_BYTES)
+
+
 def open_manifest(
     keys: EpochKeys,
     workspace: WorkspaceId,
@@ -104,7 +112,7 @@ def open_manifest(
     """The manifest of a version whose list is `runs`; `CannotOpen` when it is another's, `Malformed` when it
     contradicts itself."""
     associated = _associated(workspace, node, version, keys.epoch, runs)
-    manifest = decode(Manifest, aead.unseal(keys.manifest, node + version, sealed, associated), MAX_MANIFEST_BYTES)
+    manifest = read_manifest(aead.unseal(keys.manifest, node + version, sealed, associated))
     if len(manifest.run_keys) != len(runs):
         raise Malformed("a manifest and its list disagree")
     if manifest.link is None:

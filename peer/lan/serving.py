@@ -4,12 +4,9 @@ Each request is held against the newest list of members. Of a workspace that is 
 it says of what it doesn't have.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 
 import trio
 
@@ -18,26 +15,15 @@ from peer.lan.neighbours import Neighbours
 from peer.members import Members
 from peer.synchronizer.context import Context
 from peer.synchronizer.holdings import Holdings, Place, Reader, Stored
-from peer.version_store import chunks_of
-from protocol.chunks import OVERHEAD, ChunkRef
-from protocol.errors import CannotOpen, Malformed, WrongRoot
-from protocol.identifiers import VersionId
+from peer.synchronizer.lists import ChunkList
+from protocol.chunks import OVERHEAD
+from protocol.errors import WrongRoot
 from protocol.lan_frames import Put
 from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding
 from protocol.names import RESERVED
 
 THREADS = 2
 """That read and seal for others."""
-LISTS = 64
-"""Chunk lists kept opened: one has some thousand entries at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class _List:
-    """A version's chunks, and where in the file each begins."""
-
-    refs: Sequence[ChunkRef]
-    offsets: Sequence[int]
 
 
 class Serving:
@@ -49,7 +35,6 @@ class Serving:
         self._members = members
         self._neighbours = neighbours
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._lists: OrderedDict[VersionId, _List] = OrderedDict()
 
     def news(self, link: Link) -> None:
         """See `Host`."""
@@ -67,7 +52,7 @@ class Serving:
         context = self._context
         may = self._members.may_read(link.device, get.workspace)
         places = context.holdings.places(version for version, _, _ in get.parts) if may else {}
-        lists = self._listed(places)
+        lists = context.lists.get_many(places)
         chunks: list[Stored | None] = []
         for version, first, count in get.parts:
             chunks += _stored(first, count, lists.get(version), places.get(version))
@@ -84,24 +69,8 @@ class Serving:
         context.counters["lan_out"] += given
         return frame
 
-    def _listed(self, versions: Iterable[VersionId]) -> dict[VersionId, _List]:
-        """These versions' chunks, where their lists are here."""
-        wanted, store = list(versions), self._context.versions
-        found = {version: self._lists[version] for version in wanted if version in self._lists}
-        fresh = store.get_many(version for version in wanted if version not in found)
-        bodies = store.run_bodies(fresh.values())
-        for version, held in fresh.items():
-            try:
-                refs = chunks_of(held, bodies)
-            except (Malformed, CannotOpen):
-                continue
-            found[version] = self._lists[version] = _List(refs, [0, *accumulate(ref.length for ref in refs)])
-        while len(self._lists) > LISTS:
-            self._lists.popitem(last=False)
-        return found
 
-
-def _stored(first: int, count: int, listed: _List | None, place: Place | None) -> list[Stored | None]:
+def _stored(first: int, count: int, listed: ChunkList | None, place: Place | None) -> list[Stored | None]:
     """`count` chunks of a version's list; None for those that can't be had here."""
     if listed is None or place is None:
         return [None] * count

@@ -13,6 +13,7 @@ from peer.problems import Problems, printable
 from peer.quiet import Quiet
 from peer.root import Names, SyncRoot
 from peer.synchronizer.holdings import Holdings
+from peer.synchronizer.lists import ChunkLists
 from peer.synchronizer.replacing import Outgoing
 from peer.tree_store import TreeStore
 from peer.trees import Local, Synced
@@ -95,11 +96,13 @@ class Context:
     """Heads that the tracker doesn't take for stalled, and until when that is believed."""
     neighbours: Neighbours = field(init=False)
     holdings: Holdings = field(init=False)
+    lists: ChunkLists = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
         self.neighbours = Neighbours(self.keys.workspace, lambda: self.wake.set())
         self.holdings = Holdings(self.store, self.disk, self.root)
+        self.lists = ChunkLists(self.versions)
 
     # What the planner has to know of heads that are not in the cloud; see `Outlook`
 

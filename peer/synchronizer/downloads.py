@@ -105,8 +105,12 @@ class Downloads:
                 await self._place([job for job in jobs if job.failure is None])
         finally:
             await self._tidy([job for job in jobs if not job.placed])
+        troubled = self._context.problems.any()
         for job in jobs:
-            self._settle_failure(job)
+            if job.failure is not None:
+                self._settle_failure(job, job.failure)
+            elif troubled:
+                self._context.problems.settled((*job.target.parent, job.remote.name))
 
     async def _tidy(self, jobs: list[Job]) -> None:
         """Leave nothing of these in `.shoal/temp`: the next attempt may be at another version."""
@@ -232,20 +236,18 @@ class Downloads:
         store.put_fetched((job.remote.node, job.cloud, job.lan, job.here) for job, _ in placed)
         context.versions.unstage(job.remote.node for job, _ in placed)
 
-    def _settle_failure(self, job: Job) -> None:
+    def _settle_failure(self, job: Job, failure: Exception) -> None:
         context, node = self._context, job.remote.node
-        if job.failure is None:
-            context.problems.settled((*job.target.parent, job.remote.name))
-        elif isinstance(job.failure, Changed):
+        if isinstance(failure, Changed):
             context.look_again(job.target.parent)
-        elif isinstance(job.failure, OSError):
-            self._local_steps.report(node, job.failure)
-        elif isinstance(job.failure, Lacking) and job.remote.durable != job.version.id:
+        elif isinstance(failure, OSError):
+            self._local_steps.report(node, failure)
+        elif isinstance(failure, Lacking) and job.remote.durable != job.version.id:
             log.debug(
                 "not to be had any more, and not in the cloud yet: %s", printable((*job.target.parent, job.target.name))
             )
         else:
-            self._report(job.remote, str(job.failure))
+            self._report(job.remote, str(failure))
 
 
 def _agreed(job: Job) -> Synced:

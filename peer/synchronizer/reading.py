@@ -69,13 +69,15 @@ class Reading:
         """Store what was read; returns whether any of it counts."""
         context = self._context
         now = context.store.locals(wanted.row.node for wanted in batch)
-        kept: list[tuple[Local, Staged]] = []
+        troubled, kept = context.problems.any(), list[tuple[Local, Staged]]()
         for wanted, result in zip(batch, found, strict=True):
             staged = self._judge(wanted, result, now.get(wanted.row.node))
             if staged is not None:
                 kept.append((wanted.row, staged))
+                if troubled:
+                    context.problems.clear((*wanted.parent, wanted.row.name), KIND)
         context.versions.stage((row.node, staged) for row, staged in kept)
-        context.store.put_locals([row._replace(content=staged.content) for row, staged in kept])
+        context.store.put_contents((row.node, staged.content) for row, staged in kept)
         return bool(kept)
 
     def _judge(self, wanted: _Wanted, result: _Found, now: Local | None) -> Staged | None:
@@ -94,7 +96,6 @@ class Reading:
             context.quiet.disturbed(row.node, row.print, trio.current_time())
             context.look_again(wanted.parent)
             return None
-        context.problems.clear(path, KIND)
         context.quiet.read(row.node)
         return result[0]
 

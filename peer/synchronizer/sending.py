@@ -84,6 +84,7 @@ class _Draft:
     runs: dict[RunId, bytes] = field(default_factory=dict)
     versions: list[Version] = field(default_factory=list)
     lists: dict[VersionId, Sequence[ChunkRef]] = field(default_factory=dict)
+    names: dict[PlaceMark, str] = field(default_factory=dict)
     size: int = 0
 
     @property
@@ -96,13 +97,15 @@ class _Draft:
         if made.version is not None:
             self.versions.append(made.version)
             self.lists[made.version.id] = made.chunks
+        if isinstance(made.operation, Create | Move):
+            self.names[made.operation.place.mark] = made.name
         self.operations.append(made.operation)
         self.encoded.append(data)
         self.runs |= fresh
         self.size += len(data) + sum(len(body) for body in fresh.values()) + 16
 
     def without(self, failed: set[int]) -> "_Draft":
-        rest = _Draft(runs=self.runs, versions=self.versions, lists=self.lists, size=self.size)
+        rest = _Draft(runs=self.runs, versions=self.versions, lists=self.lists, names=self.names, size=self.size)
         for index, (operation, data) in enumerate(zip(self.operations, self.encoded, strict=True)):
             if index not in failed:
                 rest.operations.append(operation)
@@ -112,12 +115,14 @@ class _Draft:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """An operation, the version that it brings, the runs that this names, and the chunks that they list."""
+    """An operation, the version that it brings, the runs that this names, the chunks that they list, and the name that
+    the operation gives."""
 
     operation: Operation
     version: Version | None = None
     runs: tuple[SealedRun, ...] = ()
     chunks: Sequence[ChunkRef] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +235,10 @@ class Sending:
         if isinstance(step, SendMove):
             if remote is None:
                 return None
-            return _Made(Move(node=node, base=remote.place, place=self._place(local), kind=local.kind))
+            move = Move(node=node, base=remote.place, place=self._place(local), kind=local.kind)
+            return _Made(move, name=local.name)
         if isinstance(step, SendCreate) and local.kind == DIRECTORY:
-            return _Made(Create(node=node, kind=DIRECTORY, place=self._place(local)))
+            return _Made(Create(node=node, kind=DIRECTORY, place=self._place(local)), name=local.name)
         staged = now.staged.get(node)
         sealed = self._content(local, staged)
         if sealed is None:
@@ -241,7 +247,7 @@ class Sending:
         chunks = () if staged is None else staged.chunks
         if isinstance(step, SendCreate):
             create = Create(node=node, kind=local.kind, place=self._place(local), content=content)
-            return _Made(create, version, runs, chunks)
+            return _Made(create, version, runs, chunks, local.name)
         base = None if remote is None else remote.durable if _skips(step) else remote.version
         return None if base is None else _Made(Write(node=node, base=base, content=content), version, runs, chunks)
 
@@ -312,6 +318,8 @@ class Sending:
             # From now on a device on the LAN may ask for them: it may hear of the commit before its answer is here.
             context.versions.put_runs(draft.runs.items())
             context.versions.put_many(draft.versions)
+        for version, refs in draft.lists.items():
+            context.lists.put(version, refs)
         self._open[commit.id] = set(draft.nodes)
         failpoint("peer.commit.stored")
         return commit
@@ -348,8 +356,8 @@ class Sending:
             sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
             if context.store.database.row(sql, commit.workspace, commit.id) is not None:
                 delta = _own_delta(commit, reply, cursor, context)
-                made = None if draft is None else draft.operations
-                fold = self._remote.accept(commit, delta.entries[0], context.device, reply.announced, made)
+                made, names = (None, None) if draft is None else (draft.operations, draft.names)
+                fold = self._remote.accept(commit, delta.entries[0], context.device, reply.announced, made, names)
                 if reply.revision > cursor.revision:
                     self._remote.show_own(fold, delta, cursor)
             self._want_missing(draft, reply)  # also when a delta brought the commit before the answer did
