@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
+import trio
 
+from peer.synchronizer.uploads import LAN_ALONE
 from tests.simulation.stage import (
     HOUR,
     UPLOADS,
@@ -52,6 +54,19 @@ async def the_lan_comes_before_the_uplink(stage: Stage) -> None:
     assert any(" laptop " in line and "asks /v1/commit" in line for line in lines[:placed])
     assert not any("asks /v1/pack" in line for line in lines[:placed])
     assert any("asks /v1/pack" in line for line in lines[placed:])
+
+
+@scene
+async def files_that_follow_one_another_on_the_lan_keep_the_rest_from_the_cloud_but_not_for_long(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    began, number = trio.current_time(), 0
+    while not any("asks /v1/pack" in line for line in stage.log.lines):
+        number += 1
+        save(laptop, f"{number}", Random(number).randbytes(60_000))
+        await trio.sleep(0.3)
+    assert LAN_ALONE < trio.current_time() - began < LAN_ALONE + 2
+    assert len(visible(desktop)) > number / 2
+    await stage.all_well(laptop, desktop)
 
 
 @scene

@@ -966,6 +966,20 @@ def test_a_slice_holds_all_that_the_plan_depends_on(
     assert loaded.synced.items() <= world.synced.items()
 
 
+@settings(max_examples=500, deadline=None)
+@given(base=BASE, here=edits(6), there=edits(6), seed=SEEDS, turns=st.integers(0, 3))
+def test_what_the_database_finds_agreed_is_what_the_planner_calls_clean(
+    database: Database, base: Edits, here: Edits, there: Edits, seed: int, turns: int
+) -> None:
+    """Such nodes are not planned, so the two must never differ."""
+    world = edited_world(base, here, there)
+    some_turns(world, Random(seed), turns)
+    nodes = sorted(world.local.keys() | world.remote.keys() | world.synced.keys())
+    clean = {step.node for step in plan(world.view(nodes)) if isinstance(step, Clean)}
+    agreed = store_of(database, world).agreed(nodes)
+    assert agreed == clean & world.local.keys() & world.remote.keys()
+
+
 def test_a_slice_leaves_out_what_has_nothing_to_do_with_it(database: Database) -> None:
     case = Case()
     _, file, *_ = case.both("d/", "d/f", "d/g", "h", "e/", "e/i")
