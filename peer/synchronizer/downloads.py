@@ -37,7 +37,7 @@ T = TypeVar("T")
 KIND = "fetch"
 """The kind of problem this module reports."""
 ONE_BY_ONE = 8
-"""Up to this many files are fsynced one by one; more share one barrier for the whole file system."""
+"""Up to this many files, or folders, are fsynced one by one; more share one barrier for the whole file system."""
 
 
 class Lacking(ShoalError):
@@ -73,7 +73,8 @@ class Downloads:
                 self._report(remote, str(error))
             else:
                 jobs.append(self._job(remote, here.get(remote.node), version, pieces, parent))
-        return list(grouped(jobs))
+        # Folder by folder: each folder that a group goes to costs it an fsync.
+        return list(grouped(sorted(jobs, key=lambda job: (job.target.parent, job.target.name))))
 
     def _job(self, remote: Remote, local: Local | None, version: Version, pieces: list[Piece], parent: Names) -> Job:
         context = self._context
@@ -395,7 +396,7 @@ def _verify_and_dress(folder: Folder, job: Job, *, sync: bool) -> None:
 
 
 def _put_in_place(folder: Folder, jobs: list[Job]) -> Iterator[tuple[Job, Placed]]:
-    """Swap all of them in, then make that last: one fsync for each folder that they went to."""
+    """Swap all of them in, then make that last: an fsync for each folder that they went to, or one barrier for many."""
     placed: dict[Names, list[tuple[Job, Placed]]] = {}
     for job in jobs:
         try:
@@ -405,9 +406,12 @@ def _put_in_place(folder: Folder, jobs: list[Job]) -> Iterator[tuple[Job, Placed
         except (OSError, Changed) as error:
             job.failure = error
         folder.trim()
+    if many := len(placed) > ONE_BY_ONE:
+        folder.disk.sync_file_system(folder.temp)
     for parent, files in placed.items():
         try:
-            folder.disk.fsync(folder.directory(parent))
+            if not many:
+                folder.disk.fsync(folder.directory(parent))
             yield from files
         except OSError as error:
             for job, _ in files:
