@@ -20,6 +20,7 @@ from protocol.identifiers import ChunkId, DeviceId, NodeId, UserId, VersionId, W
 from protocol.packs import Packed
 from tracker.metadata.access import WRITERS, require
 from tracker.metadata.batches import WORKSPACE, batches, listed
+from tracker.metadata.bulk import Bulk
 from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
 from tracker.metadata.rules import as_durable
@@ -35,15 +36,21 @@ _AWAITED = (
     .where(awaiting.c.workspace == WORKSPACE, awaiting.c.chunk.in_(listed()))
     .order_by(awaiting.c.chunk, awaiting.c.version)
 )
-_NO_LONGER_AWAITED = delete(awaiting).where(
-    awaiting.c.workspace == bindparam("at_workspace"),
-    awaiting.c.chunk == bindparam("at_chunk"),
-    awaiting.c.version == bindparam("at_version"),
+_INSERT_CHUNKS = Bulk(insert(chunks), "workspace", "chunk", "object", "offset", "length")
+_NO_LONGER_AWAITED = Bulk(
+    delete(awaiting).where(
+        awaiting.c.workspace == bindparam("at_workspace"),
+        awaiting.c.chunk == bindparam("at_chunk"),
+        awaiting.c.version == bindparam("at_version"),
+    ),
+    "at_workspace",
+    "at_chunk",
+    "at_version",
 )
 _ANNOUNCED = select(
     versions.c.version, versions.c.node, versions.c.missing, versions.c.revision, versions.c.position
 ).where(versions.c.workspace == WORKSPACE, versions.c.version.in_(listed()), IS_ANNOUNCED)
-_PROGRESS = (
+_PROGRESS = Bulk(
     update(versions)
     .where(versions.c.workspace == bindparam("at_workspace"), versions.c.version == bindparam("at_version"))
     .values(
@@ -51,7 +58,12 @@ _PROGRESS = (
         uploader=bindparam("by"),
         leased_ms=bindparam("now"),
         progress_ms=bindparam("now"),
-    )
+    ),
+    "at_workspace",
+    "at_version",
+    "arrived",
+    "by",
+    "now",
 )
 _TURN_DURABLE = (
     update(versions)
@@ -138,11 +150,7 @@ def _insert_chunks(
     known = select(objects.c.key).where(objects.c.workspace == workspace, objects.c.key == key)
     if connection.execute(known).one_or_none() is None:
         connection.execute(insert(objects), [{"workspace": workspace, "key": key, "size": size}])
-    rows = [
-        {"workspace": workspace, "chunk": item.id, "object": key, "offset": item.offset, "length": item.length}
-        for item in fresh
-    ]
-    connection.execute(insert(chunks), rows)
+    _INSERT_CHUNKS.run(connection, [(workspace, item.id, key, item.offset, item.length) for item in fresh])
 
 
 def _satisfy(
@@ -154,22 +162,14 @@ def _satisfy(
 ) -> dict[VersionId, NodeId]:
     """Take what has arrived off the versions' lists, which is progress; the versions of which the last chunk came, and
     whose they are."""
-    connection.execute(
-        _NO_LONGER_AWAITED,
-        [{"at_workspace": workspace, "at_chunk": chunk, "at_version": version} for chunk, version in waiting],
-    )
+    _NO_LONGER_AWAITED.run(connection, [(workspace, chunk, version) for chunk, version in waiting])
     arrived = Counter(version for _, version in waiting)
     whole = {}
     for row in _announced_among(connection, workspace, arrived):
         if row.missing == arrived[row.version]:
             whole[VersionId(row.version)] = NodeId(row.node)
-    lacking = [
-        {"at_workspace": workspace, "at_version": version, "arrived": count, "by": device, "now": time_ms}
-        for version, count in arrived.items()
-        if version not in whole
-    ]
-    if lacking:
-        connection.execute(_PROGRESS, lacking)
+    lacking = [(version, count) for version, count in arrived.items() if version not in whole]
+    _PROGRESS.run(connection, [(workspace, version, count, device, time_ms) for version, count in lacking])
     return whole
 
 
