@@ -52,7 +52,8 @@ def read_before(
     if any(isinstance(op, Move | Restore) and _is_directory(known.get(op.node)) for op in operations):
         _add_ancestors(connection, workspace, known)
     gone = [op.node for op in operations if isinstance(op, Delete) and _is_directory(known.get(op.node))]
-    occupants = _occupants(connection, workspace, places)
+    # A directory that the commit itself makes has nothing in it yet.
+    occupants = _occupants(connection, workspace, [at for at in places if at.parent == ROOT or at.parent in known])
     known |= find_nodes(connection, workspace, [node for node in occupants.values() if node not in known])
     return Before(
         revision=revision,
