@@ -372,7 +372,7 @@ async def test_only_the_first_write_to_a_living_node_decides(shop: Workshop, sta
     assert passed_over([on_head, on_durable], known) == {}
     assert passed_over([on_durable], {}) == {}
     for changes in ({"deleted": True}, {"durable_version": head}, {"version": stalled.durable}):
-        changed: Node = dataclasses.replace(node, **changes)
+        changed: Node = node._replace(**changes)
         assert passed_over([on_durable], {node.node: changed}) == {}
     delete = author.delete(node.node, node.place, stalled.durable)
     assert passed_over([delete, author.move(node.node, node.place, "b")], known) == {}

@@ -32,6 +32,7 @@ from protocol.identifiers import (
 )
 from protocol.runs import run_id
 from tracker.metadata.access import WRITERS, check_role, require
+from tracker.metadata.bulk import Bulk
 from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, read_before
 from tracker.metadata.order import Head, NewRecord, add_used, append_entry, lock_head
@@ -40,7 +41,7 @@ from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
 from tracker.metadata.withdraw import stalled_among, take_back
 from tracker.metadata.writing import replace_nodes, write_states
 from tracker.plans import plan_called
-from tracker.schema import ANNOUNCED, COMMIT, DURABLE, NO_UPLOAD, awaiting, devices, entries, runs, users, versions
+from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, users, versions
 
 _ENTRY = select(entries).where(
     entries.c.workspace == bindparam("workspace"),
@@ -49,7 +50,9 @@ _ENTRY = select(entries).where(
 )
 _RETIRED = select(devices.c.retired).where(devices.c.id == bindparam("author"))
 _OWNER = select(users.c.plan, users.c.used_bytes).where(users.c.id == bindparam("owner")).with_for_update()
-_INSERTS = {table: insert(table) for table in (runs, versions, awaiting)}
+_INSERT_RUNS, _INSERT_VERSIONS, _INSERT_AWAITING = (  # all columns, in their order
+    Bulk(insert(table), *table.columns.keys()) for table in (runs, versions, awaiting)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,33 +204,31 @@ def _record(
 
 def _write_versions(connection: Connection, after: Head, prepared: Prepared, weighed: Weighed, time_ms: int) -> None:
     """The new versions, the runs they are the first to name, and the chunks they wait for, leased to the author."""
-    version_rows, awaiting_rows = [], []
-    upload = {"uploader": prepared.device, "leased_ms": time_ms, "progress_ms": time_ms}
+    workspace = after.workspace
+    version_rows: list[tuple[object, ...]] = []
+    awaiting_rows: list[tuple[object, ...]] = []
+    upload = (prepared.device, time_ms, time_ms)
     for position, operation in enumerate(prepared.operations):
         for content in contents_of([operation]):
             missing = weighed.missing[content.version]
-            row = {
-                "workspace": after.workspace,
-                "version": content.version,
-                "node": operation.node,
-                "device": prepared.device,
-                "revision": after.revision,
-                "position": position,
-                "state": ANNOUNCED if missing else DURABLE,
-                "size": weighed.measured[content.version].size,
-                "missing": len(missing),
-                "runs": b"".join(content.runs),
-                **(upload if missing else NO_UPLOAD),
-            }
+            row = (
+                workspace,
+                content.version,
+                operation.node,
+                prepared.device,
+                after.revision,
+                position,
+                ANNOUNCED if missing else DURABLE,
+                weighed.measured[content.version].size,
+                len(missing),
+                b"".join(content.runs),
+                *(upload if missing else (None, None, None)),
+            )
             version_rows.append(row)
-            awaiting_rows += [
-                {"workspace": after.workspace, "chunk": chunk, "version": content.version, "length": length}
-                for chunk, length in missing.items()
-            ]
-    run_rows = [{"workspace": after.workspace, "run": run, "body": body} for run, body in weighed.new_runs.items()]
-    for table, rows in ((runs, run_rows), (versions, version_rows), (awaiting, awaiting_rows)):
-        if rows:
-            connection.execute(_INSERTS[table], rows)
+            awaiting_rows += [(workspace, chunk, content.version, length) for chunk, length in missing.items()]
+    _INSERT_RUNS.run(connection, [(workspace, run, body) for run, body in weighed.new_runs.items()])
+    _INSERT_VERSIONS.run(connection, version_rows)
+    _INSERT_AWAITING.run(connection, awaiting_rows)
 
 
 def _answer(head: Head, after: Head, weighed: Weighed, time_ms: int) -> CommitReply:

@@ -9,16 +9,18 @@ before it, also when something was written since: who made a withdrawn version, 
 nobody else may ever see it. A snapshot is told of those that still hold.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, or_, select
 from sqlalchemy.engine import Row
 
 from protocol.api import DeltaRequest
 from protocol.codec import decode
-from protocol.commits import Create, Write, decode_operation, first_chain_hash
+from protocol.commits import Create, decode_operation, first_chain_hash
 from protocol.deltas import MAX_DELTA_BYTES, PAGE_BYTES, Delta, Entry, Record, SignedCommit
 from protocol.errors import Code, Refused
 from protocol.identifiers import (
@@ -27,19 +29,18 @@ from protocol.identifiers import (
     CommitHash,
     CommitId,
     DeviceId,
-    NodeId,
     TrackerEpoch,
     UserId,
     VersionId,
     WorkspaceId,
 )
 from tracker.metadata.access import require
-from tracker.metadata.batches import batches
+from tracker.metadata.batches import WORKSPACE, batches
 from tracker.metadata.loading import find_nodes
 from tracker.schema import RECORD, WITHDRAWAL, entries, nodes, states, versions, workspaces
 
-ROWS = 2 * MAX_COMMIT_OPERATIONS
-"""Operations read at a time, until a page is full: more than one commit can have."""
+ROWS = 2 * MAX_COMMIT_OPERATIONS + 1
+"""Operations read at a time, until a page is full: two whole commits, and the one that shows the second to be whole."""
 PAGE_ENTRIES = 10_000
 ENTRY_OVERHEAD = 220
 """Bytes an entry takes beside its items, about."""
@@ -47,12 +48,44 @@ ROW_BYTES = 55
 """Bytes a row of a record takes, at most."""
 
 
+def _is_set_by(revision: Column[Any], position: Column[Any]) -> ColumnElement[bool]:
+    """Whether the node has the register that these columns are of from the operation of this state."""
+    return and_(revision == states.c.revision, position == states.c.position)
+
+
+_SETS_PLACE = _is_set_by(nodes.c.place_revision, nodes.c.place_position)
+_SETS_CONTENT = _is_set_by(nodes.c.content_revision, nodes.c.content_position)
+_SETS_DURABLE = _is_set_by(nodes.c.durable_revision, nodes.c.durable_position)
+
+_CURRENT = (
+    select(
+        states.c.revision,
+        states.c.position,
+        states.c.operation,
+        states.c.version,
+        nodes.c.durable_version,
+        _SETS_CONTENT.label("sets_content"),
+    )
+    .join(nodes, and_(nodes.c.workspace == states.c.workspace, nodes.c.node == states.c.node))
+    .where(
+        states.c.workspace == WORKSPACE,
+        states.c.revision > bindparam("since"),
+        or_(_SETS_PLACE, _SETS_CONTENT, _SETS_DURABLE),
+    )
+    .order_by(states.c.revision, states.c.position)
+    .limit(ROWS)
+)
+
+_Operations: TypeAlias = Sequence[Row[*tuple[Any, ...]]]
+"""Rows of _CURRENT, of one commit."""
+
+
 @dataclass(slots=True)
 class _Page:
     """The entries of one answer as they are gathered."""
 
     entries: list[Entry] = field(default_factory=list)
-    introduced: list[tuple[NodeId, VersionId]] = field(default_factory=list)  # by operations that travel whole
+    announced: list[VersionId] = field(default_factory=list)
     size: int = 0
 
     @property
@@ -76,7 +109,7 @@ def read_delta(connection: Connection, user: UserId, request: DeltaRequest, trac
         head=head,
         hash=CommitHash(head_hash) if through == head else _hash_at(connection, request.workspace, through),
         entries=tuple(page.entries),
-        announced=tuple(_not_durable(connection, request.workspace, page.introduced)),
+        announced=tuple(page.announced),
     )
 
 
@@ -137,21 +170,16 @@ class _Commits:
         entry, operations = self._next
         assert entry.commit is not None
         page.entries.append(entry)
-        page.introduced += _introduced(operations)
+        page.announced += _not_durable(operations)
         page.size += ENTRY_OVERHEAD + sum(map(len, entry.commit.items))
         self._next = next(self._current, None)
 
 
-def _current_commits(
-    connection: Connection, workspace: WorkspaceId, since: int
-) -> Iterator[tuple[Entry, dict[int, bytes]]]:
-    """Entries after `since` with a current operation, and these operations by position."""
+def _current_commits(connection: Connection, workspace: WorkspaceId, since: int) -> Iterator[tuple[Entry, _Operations]]:
+    """Entries after `since` with a current operation, and these operations."""
     while True:
-        rows = _current_operations(connection, workspace, since)
-        groups = {
-            revision: {row.position: row.operation for row in group}
-            for revision, group in groupby(rows, key=lambda row: int(row.revision))
-        }
+        rows = connection.execute(_CURRENT, {"workspace": workspace, "since": since}).all()
+        groups = {revision: list(group) for revision, group in groupby(rows, key=itemgetter(0))}
         if len(rows) == ROWS:
             groups.popitem()  # the window may end within it
         for row in _entry_rows(connection, workspace, list(groups)):
@@ -172,58 +200,35 @@ def _entry_rows(
         ).all()
 
 
-def _current_operations(connection: Connection, workspace: WorkspaceId, since: int) -> Sequence[Row[int, int, bytes]]:
-    """The first ROWS current operations after `since`: (revision, position, operation)."""
-    return connection.execute(
-        select(states.c.revision, states.c.position, states.c.operation)
-        .join(nodes, and_(nodes.c.workspace == states.c.workspace, nodes.c.node == states.c.node))
-        .where(states.c.workspace == workspace, states.c.revision > since, _is_current())
-        .order_by(states.c.revision, states.c.position)
-        .limit(ROWS)
-    ).all()
-
-
-def _is_current() -> ColumnElement[bool]:
-    registers = (
-        (nodes.c.place_revision, nodes.c.place_position),
-        (nodes.c.content_revision, nodes.c.content_position),
-        (nodes.c.durable_revision, nodes.c.durable_position),
-    )
-    return or_(*(and_(rev == states.c.revision, pos == states.c.position) for rev, pos in registers))
-
-
-def _commit_entry(row: Row[*tuple[object, ...]], operations: Mapping[int, bytes]) -> Entry:
-    hashes = [row.items[at : at + HASH_LENGTH] for at in range(0, len(row.items), HASH_LENGTH)]
+def _commit_entry(row: Row[*tuple[object, ...]], operations: _Operations) -> Entry:
+    items = [row.items[at : at + HASH_LENGTH] for at in range(0, len(row.items), HASH_LENGTH)]
+    for current in operations:
+        items[current.position] = current.operation
     signed = SignedCommit(
         device=DeviceId(row.device),
         epoch=row.epoch,
         id=CommitId(row.commit_id),
         seen=CommitHash(row.seen),
         signature=row.signature,
-        items=tuple(operations.get(position, hash) for position, hash in enumerate(hashes)),
+        items=tuple(items),
     )
     return Entry(revision=row.revision, time_ms=row.time_ms, commit=signed)
 
 
-def _introduced(operations: Mapping[int, bytes]) -> Iterator[tuple[NodeId, VersionId]]:
-    for data in operations.values():
-        operation = decode_operation(data)
-        if isinstance(operation, Create | Write) and operation.content is not None:
-            yield operation.node, operation.content.version
-
-
-def _not_durable(
-    connection: Connection, workspace: WorkspaceId, introduced: Sequence[tuple[NodeId, VersionId]]
-) -> Iterator[VersionId]:
+def _not_durable(operations: _Operations) -> Iterator[VersionId]:
     """Those versions that a device must not take for their nodes' durable heads.
 
     Announced ones, that is; and, where an operation travels for its place only, a version that was withdrawn, or
     overtaken before it was whole: nobody is told when the latter turns durable.
     """
-    known = find_nodes(connection, workspace, dict.fromkeys(node for node, _ in introduced))
-    for node, version in introduced:
-        if known[node].durable_version != version:
-            yield version
+    for row in operations:
+        if row.version is not None and row.version != row.durable_version and _introduces(row):
+            yield VersionId(row.version)
+
+
+def _introduces(row: Row[*tuple[Any, ...]]) -> bool:
+    """Whether the version that the node had after the operation came with it."""
+    return row.sets_content or isinstance(decode_operation(row.operation), Create)
 
 
 class _Records:

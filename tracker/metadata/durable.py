@@ -5,18 +5,22 @@ again. A version that was overtaken before it was whole turns durable quietly, f
 it can't cost quota that nobody checked.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.engine import Row
 
 from protocol.deltas import Record
 from protocol.errors import Code, Refused
 from protocol.identifiers import ChunkId, DeviceId, NodeId, UserId, VersionId, WorkspaceId
 from protocol.packs import Packed
 from tracker.metadata.access import WRITERS, require
-from tracker.metadata.batches import batches
+from tracker.metadata.batches import WORKSPACE, batches, listed
+from tracker.metadata.bulk import Bulk
 from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
 from tracker.metadata.rules import as_durable
@@ -25,6 +29,47 @@ from tracker.schema import DURABLE, IS_ANNOUNCED, NO_UPLOAD, awaiting, chunks, o
 
 RECORD_ROWS = 10_000
 """Versions in one record; more are told in several revisions."""
+
+_HELD = select(chunks.c.chunk).where(chunks.c.workspace == WORKSPACE, chunks.c.chunk.in_(listed()))
+_AWAITED = (
+    select(awaiting.c.chunk, awaiting.c.version, awaiting.c.length)
+    .where(awaiting.c.workspace == WORKSPACE, awaiting.c.chunk.in_(listed()))
+    .order_by(awaiting.c.chunk, awaiting.c.version)
+)
+_INSERT_CHUNKS = Bulk(insert(chunks), "workspace", "chunk", "object", "offset", "length")
+_NO_LONGER_AWAITED = Bulk(
+    delete(awaiting).where(
+        awaiting.c.workspace == bindparam("at_workspace"),
+        awaiting.c.chunk == bindparam("at_chunk"),
+        awaiting.c.version == bindparam("at_version"),
+    ),
+    "at_workspace",
+    "at_chunk",
+    "at_version",
+)
+_ANNOUNCED = select(
+    versions.c.version, versions.c.node, versions.c.missing, versions.c.revision, versions.c.position
+).where(versions.c.workspace == WORKSPACE, versions.c.version.in_(listed()), IS_ANNOUNCED)
+_PROGRESS = Bulk(
+    update(versions)
+    .where(versions.c.workspace == bindparam("at_workspace"), versions.c.version == bindparam("at_version"))
+    .values(
+        missing=versions.c.missing - bindparam("arrived"),
+        uploader=bindparam("by"),
+        leased_ms=bindparam("now"),
+        progress_ms=bindparam("now"),
+    ),
+    "at_workspace",
+    "at_version",
+    "arrived",
+    "by",
+    "now",
+)
+_TURN_DURABLE = (
+    update(versions)
+    .where(versions.c.workspace == bindparam("at_workspace"), versions.c.version.in_(listed()))
+    .values(state=DURABLE, missing=0, **NO_UPLOAD)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +101,7 @@ def expected_chunks(
 def _held(connection: Connection, workspace: WorkspaceId, lengths: Mapping[ChunkId, int]) -> set[ChunkId]:
     found: set[ChunkId] = set()
     for batch in batches(lengths):
-        query = select(chunks.c.chunk).where(chunks.c.workspace == workspace, chunks.c.chunk.in_(batch))
-        found.update(map(ChunkId, connection.scalars(query)))
+        found.update(connection.scalars(_HELD, {"workspace": workspace, "ids": batch}))
     return found
 
 
@@ -67,12 +111,8 @@ def _awaited(
     """Which versions wait for these chunks at these lengths."""
     found = []
     for batch in batches(lengths):
-        rows = connection.execute(
-            select(awaiting.c.chunk, awaiting.c.version, awaiting.c.length)
-            .where(awaiting.c.workspace == workspace, awaiting.c.chunk.in_(batch))
-            .order_by(awaiting.c.chunk, awaiting.c.version)
-        )
-        found += [(ChunkId(row.chunk), VersionId(row.version)) for row in rows if lengths[row.chunk] == row.length]
+        rows = connection.execute(_AWAITED, {"workspace": workspace, "ids": batch})
+        found += [(chunk, version) for chunk, version, length in rows if lengths[chunk] == length]
     return found
 
 
@@ -99,9 +139,9 @@ def record_pack(
     if not fresh:
         return Recorded(0, (), ())
     _insert_chunks(connection, workspace, key, size, fresh)
-    durable = _satisfy(connection, workspace, device, waiting, time_ms)
-    records = _turn_durable(connection, head, durable, time_ms)
-    return Recorded(len(fresh), durable, records)
+    whole = _satisfy(connection, workspace, device, waiting, time_ms)
+    records = _turn_durable(connection, head, whole, time_ms)
+    return Recorded(len(fresh), list(whole), records)
 
 
 def _insert_chunks(
@@ -110,11 +150,7 @@ def _insert_chunks(
     known = select(objects.c.key).where(objects.c.workspace == workspace, objects.c.key == key)
     if connection.execute(known).one_or_none() is None:
         connection.execute(insert(objects), [{"workspace": workspace, "key": key, "size": size}])
-    rows = [
-        {"workspace": workspace, "chunk": item.id, "object": key, "offset": item.offset, "length": item.length}
-        for item in fresh
-    ]
-    connection.execute(insert(chunks), rows)
+    _INSERT_CHUNKS.run(connection, [(workspace, item.id, key, item.offset, item.length) for item in fresh])
 
 
 def _satisfy(
@@ -123,63 +159,38 @@ def _satisfy(
     device: DeviceId,
     waiting: Sequence[tuple[ChunkId, VersionId]],
     time_ms: int,
-) -> list[VersionId]:
-    """Take what has arrived off the versions' lists, which is progress; the versions of which the last chunk came."""
-    connection.execute(
-        delete(awaiting).where(
-            awaiting.c.workspace == workspace,
-            awaiting.c.chunk == bindparam("at_chunk"),
-            awaiting.c.version == bindparam("at_version"),
-        ),
-        [{"at_chunk": chunk, "at_version": version} for chunk, version in waiting],
-    )
+) -> dict[VersionId, NodeId]:
+    """Take what has arrived off the versions' lists, which is progress; the versions of which the last chunk came, and
+    whose they are."""
+    _NO_LONGER_AWAITED.run(connection, [(workspace, chunk, version) for chunk, version in waiting])
     arrived = Counter(version for _, version in waiting)
-    connection.execute(
-        update(versions)
-        .where(versions.c.workspace == workspace, versions.c.version == bindparam("at_version"))
-        .values(
-            missing=versions.c.missing - bindparam("arrived"),
-            uploader=device,
-            leased_ms=time_ms,
-            progress_ms=time_ms,
-        ),
-        [{"at_version": version, "arrived": count} for version, count in arrived.items()],
-    )
-    return _complete_among(connection, workspace, arrived)
+    whole = {}
+    for row in _announced_among(connection, workspace, arrived):
+        if row.missing == arrived[row.version]:
+            whole[VersionId(row.version)] = NodeId(row.node)
+    lacking = [(version, count) for version, count in arrived.items() if version not in whole]
+    _PROGRESS.run(connection, [(workspace, version, count, device, time_ms) for version, count in lacking])
+    return whole
 
 
-def _complete_among(connection: Connection, workspace: WorkspaceId, candidates: Iterable[VersionId]) -> list[VersionId]:
-    complete: list[VersionId] = []
-    for batch in batches(candidates):
-        rows = connection.scalars(
-            select(versions.c.version)
-            .where(
-                versions.c.workspace == workspace,
-                versions.c.version.in_(batch),
-                IS_ANNOUNCED,
-                versions.c.missing == 0,
-            )
-            .order_by(versions.c.revision, versions.c.position)
-        )
-        complete += map(VersionId, rows)
-    return complete
+def _announced_among(
+    connection: Connection, workspace: WorkspaceId, ids: Iterable[VersionId]
+) -> list[Row[*tuple[Any, ...]]]:
+    """Those of these versions that are announced, in the order they were introduced in."""
+    found: list[Row[*tuple[Any, ...]]] = []
+    for batch in batches(ids):
+        found += connection.execute(_ANNOUNCED, {"workspace": workspace, "ids": batch})
+    return sorted(found, key=attrgetter("revision", "position"))
 
 
-def _turn_durable(connection: Connection, head: Head, complete: Sequence[VersionId], time_ms: int) -> list[NewRecord]:
+def _turn_durable(
+    connection: Connection, head: Head, whole: Mapping[VersionId, NodeId], time_ms: int
+) -> list[NewRecord]:
     workspace = head.workspace
-    owners: dict[NodeId, list[VersionId]] = defaultdict(list)
-    for batch in batches(complete):
-        of_batch = (versions.c.workspace == workspace, versions.c.version.in_(batch))
-        connection.execute(update(versions).where(*of_batch).values(state=DURABLE, **NO_UPLOAD))
-        rows = connection.execute(
-            select(versions.c.version, versions.c.node)
-            .where(*of_batch)
-            .order_by(versions.c.revision, versions.c.position)
-        )
-        for row in rows:
-            owners[NodeId(row.node)].append(VersionId(row.version))
-    known = find_nodes(connection, workspace, owners)
-    heads = [node for id, node in known.items() if node.version in owners[id]]
+    for batch in batches(whole):
+        connection.execute(_TURN_DURABLE, {"at_workspace": workspace, "ids": batch})
+    known = find_nodes(connection, workspace, dict.fromkeys(whole.values()))
+    heads = [node for node in known.values() if node.version in whole]
     now = [as_durable(node) for node in heads]
     turn_heads_durable(connection, workspace, [node.node for node in now])
     add_used(connection, head.owner, sum(node.charge for node in now) - sum(node.charge for node in heads))

@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, not_, select
 from sqlalchemy.engine import Row
 
 from protocol.commits import DIRECTORY, Create, Delete, Move, Operation, Place, Restore
-from protocol.identifiers import ROOT, NameToken, NodeId, PlaceMark, VersionId, WorkspaceId
+from protocol.identifiers import ROOT, NameToken, NodeId, WorkspaceId
 from tracker.metadata.batches import WORKSPACE, batches, listed
 from tracker.metadata.rules import At, Before, Node
 from tracker.metadata.weighing import Weighed, contents_of
@@ -51,7 +52,8 @@ def read_before(
     if any(isinstance(op, Move | Restore) and _is_directory(known.get(op.node)) for op in operations):
         _add_ancestors(connection, workspace, known)
     gone = [op.node for op in operations if isinstance(op, Delete) and _is_directory(known.get(op.node))]
-    occupants = _occupants(connection, workspace, places)
+    # A directory that the commit itself makes has nothing in it yet.
+    occupants = _occupants(connection, workspace, [at for at in places if at.parent == ROOT or at.parent in known])
     known |= find_nodes(connection, workspace, [node for node in occupants.values() if node not in known])
     return Before(
         revision=revision,
@@ -87,31 +89,16 @@ def find_nodes(connection: Connection, workspace: WorkspaceId, ids: Iterable[Nod
     found: dict[NodeId, Node] = {}
     for batch in batches(ids):
         rows = connection.execute(_NODES, {"workspace": workspace, "ids": batch})
-        found.update((NodeId(row.node), node_of(row)) for row in rows)
+        found.update((node.node, node) for node in map(node_of, rows))
     return found
 
 
-def node_of(row: Row[*tuple[object, ...]]) -> Node:
-    """A node from its row in `nodes`."""
-    return Node(
-        node=NodeId(row.node),
-        kind=row.kind,
-        parent=NodeId(row.parent),
-        token=NameToken(row.token),
-        place=PlaceMark(row.place),
-        version=_version(row.version),
-        durable_version=_version(row.durable_version),
-        size=row.size,
-        durable_size=row.durable_size,
-        deleted=row.deleted,
-        place_at=(row.place_revision, row.place_position),
-        content_at=_at(row.content_revision, row.content_position),
-        durable_at=_at(row.durable_revision, row.durable_position),
+def node_of(row: Row[*tuple[Any, ...]]) -> Node:
+    """A node from its row in `nodes`, all columns in their order."""
+    _, *registers, place_revision, place_position, content, content_at, durable, durable_at = row
+    return Node._make(
+        (*registers, (place_revision, place_position), _at(content, content_at), _at(durable, durable_at))
     )
-
-
-def _version(raw: bytes | None) -> VersionId | None:
-    return None if raw is None else VersionId(raw)
 
 
 def _at(revision: int | None, position: int | None) -> At | None:

@@ -7,10 +7,13 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from protocol.identifiers import NodeId, WorkspaceId
 from tracker.metadata.batches import batches, listed
+from tracker.metadata.bulk import Bulk
 from tracker.metadata.rules import At, Node
 from tracker.schema import nodes, states
 
-_APPEND_STATES, _INSERT_NODES = insert(states), insert(nodes)
+# Rows of all columns, in their order.
+_APPEND_STATES = Bulk(insert(states), *states.columns.keys())
+_INSERT_NODES = Bulk(insert(nodes), *nodes.columns.keys())
 
 
 def write_states(
@@ -18,22 +21,22 @@ def write_states(
 ) -> None:
     """Append one state an operation."""
     rows = [
-        {
-            "workspace": workspace,
-            "revision": revision,
-            "position": position,
-            "node": node.node,
-            "kind": node.kind,
-            "parent": node.parent,
-            "token": node.token,
-            "place": node.place,
-            "version": node.version,
-            "deleted": node.deleted,
-            "operation": operation,
-        }
+        (
+            workspace,
+            revision,
+            position,
+            node.node,
+            node.kind,
+            node.parent,
+            node.token,
+            node.place,
+            node.version,
+            node.deleted,
+            operation,
+        )
         for position, (node, operation) in enumerate(zip(after, operations, strict=True))
     ]
-    connection.execute(_APPEND_STATES, rows)
+    _APPEND_STATES.run(connection, rows)
 
 
 def replace_nodes(connection: Connection, workspace: WorkspaceId, known: Iterable[NodeId], now: Iterable[Node]) -> None:
@@ -44,23 +47,13 @@ def replace_nodes(connection: Connection, workspace: WorkspaceId, known: Iterabl
     """
     for batch in batches(known):
         connection.execute(delete(nodes).where(nodes.c.workspace == workspace, nodes.c.node.in_(batch)))
-    rows = [_row(workspace, node) for node in now]
-    connection.execute(_INSERT_NODES, rows)
+    _INSERT_NODES.run(connection, [_row(workspace, node) for node in now])
 
 
-def _row(workspace: WorkspaceId, node: Node) -> dict[str, Any]:
-    return {
-        "workspace": workspace,
-        "node": node.node,
-        "kind": node.kind,
-        "parent": node.parent,
-        "token": node.token,
-        "place": node.place,
-        "deleted": node.deleted,
-        "place_revision": node.place_at[0],
-        "place_position": node.place_at[1],
-        **_content_columns(node),
-    }
+def _row(workspace: WorkspaceId, node: Node) -> tuple[Any, ...]:
+    """The opposite of `loading.node_of`."""
+    *registers, place, content, durable = node
+    return workspace, *registers, *place, *_pair(content), *_pair(durable)
 
 
 def _content_columns(node: Node) -> dict[str, Any]:

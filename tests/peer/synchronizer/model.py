@@ -258,8 +258,8 @@ class World:
         """What the tracker does with a head that has stalled before it takes a write on the durable head."""
         known = self._tracker[node]
         assert known.version in self.given_up
-        self._tracker[node] = replace(
-            known, version=known.durable_version, size=known.durable_size, content_at=known.durable_at
+        self._tracker[node] = known._replace(
+            version=known.durable_version, size=known.durable_size, content_at=known.durable_at
         )
 
     def steps(self) -> dict[NodeId, Step]:
