@@ -160,17 +160,21 @@ REMEDY = "stop Shoal, remove peer.db and the files beside it that begin so, and 
 """What to do about a database that is no database any more."""
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what SQLite can't do into a `Problem`: for want of space, because the disk fails, or because of damage."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Problem(f"the client database can't be used: {error}") from error
-    except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
-            raise  # a defect of ours
-        raise Problem(f"the client database is damaged ({error}): {REMEDY}") from error
+class _Told:
+    """Turns what SQLite can't do into a `Problem`: for want of space, because the disk fails, or because of damage. No
+    generator, as it is around every statement."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, sqlite3.OperationalError):
+            raise Problem(f"the client database can't be used: {error}") from error
+        if type(error) is sqlite3.DatabaseError:  # a subclass is a defect of ours
+            raise Problem(f"the client database is damaged ({error}): {REMEDY}") from error
+
+
+_told = _Told()
 
 
 class Database:
@@ -201,17 +205,17 @@ class Database:
             self._depth -= 1
 
     def _execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        with _told():
+        with _told:
             return self._connection.execute(sql, parameters)
 
     def rows(self, sql: str, *parameters: Any) -> list[Any]:
         """All rows of a query."""
-        with _told():
+        with _told:
             return self._connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, *parameters: Any) -> Any:
         """The first row of a query, or None."""
-        with _told():
+        with _told:
             return self._connection.execute(sql, parameters).fetchone()
 
     def run(self, sql: str, *parameters: Any) -> int:
@@ -220,16 +224,16 @@ class Database:
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Carry out a statement once for each row of parameters."""
-        with _told():
+        with _told:
             self._connection.executemany(sql, parameters)
 
-    def rows_in(self, sql: str, workspace: bytes, keys: Iterable[bytes]) -> Iterator[Any]:
+    def rows_in(self, sql: str, workspace: bytes, keys: Iterable[bytes | int]) -> Iterator[Any]:
         """A query with `workspace = ? AND ... IN (??)`, for any number of keys, a few hundred at a time."""
         pending = list(keys)
         for start in range(0, len(pending), 500):
             part = pending[start : start + 500]
             marks = ",".join("?" * len(part))
-            with _told():
+            with _told:
                 found = self._connection.execute(sql.replace("??", marks), (workspace, *part)).fetchall()
             yield from found
 

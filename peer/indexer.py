@@ -6,7 +6,7 @@ stays as it was; nothing is gone because it couldn't be seen (law 2).
 """
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import trio
 
@@ -60,6 +60,7 @@ class Indexer:
         """Folders that couldn't be listed; tried again whenever theirs is looked at."""
         self.unseen: set[Names] = set()
         """Entries that couldn't be looked at, in folders that could be listed."""
+        self._seen: list[Local] = []  # what is new or changed in a folder, to be stored together
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
         self.took = 0.0
@@ -125,20 +126,21 @@ class Indexer:
                 yield names[:-1]
             node = self._store.find(names)
             known = {} if node is None or names not in seen.listings else self._store.local_children(node)
+            fresh_inodes = list[int]()
             for entry in seen.listings.get(names, ()):
                 row = known.get(entry.name)
-                same = row is not None and row.print.inode == entry.stat.inode
-                if not same:
-                    yield from self._former_folders(entry.stat)
+                if row is None or row.print.inode != entry.stat.inode:
+                    fresh_inodes.append(entry.stat.inode)
                 directory = entry.stat.kind is EntryKind.DIRECTORY and _unfit(entry, seen.device) is None
                 inside = (*names, entry.name)
                 if directory and (deep or inside in self.unlisted or not _is_as_known(row, entry.stat)):
                     yield inside
+            yield from self._former_folders(seen.device, fresh_inodes)
 
-    def _former_folders(self, stat: Stat) -> Iterator[Names]:
-        """Where nodes with this inode were: only a look there tells a move from a hard link."""
-        for row, gone in self._store.locals_by_inode(stat.device, stat.inode):
-            path = None if gone else self._store.path(row.parent)
+    def _former_folders(self, device: int, inodes: Sequence[int]) -> Iterator[Names]:
+        """Where nodes with these inodes were: only a look there tells a move from a hard link."""
+        for folder in sorted(self._store.folders_with(device, inodes)):
+            path = self._store.path(folder)
             if path is not None:
                 yield path
 
@@ -155,8 +157,10 @@ class Indexer:
                 self._forget_trouble(names, seen)
                 nodes[names] = node
                 known[names] = self._store.local_children(node)
+                self._seen = []
                 for name, child in self._appearances(node, names, known[names], seen, claimed):
                     nodes[(*names, name)] = child
+                self._store.put_locals(self._seen)
         for names, before in known.items():
             self._disappearances(names, before, seen, claimed)
         self.unseen = {path for path in self.unseen if path[:-1] not in seen.listings} | seen.unseen.keys()
@@ -205,7 +209,7 @@ class Indexer:
         now = fingerprint(entry.stat)
         if row.kind == DIRECTORY:
             if (row.print.device, row.print.inode, row.print.mode) != (now.device, now.inode, now.mode):
-                self._store.put_local(row._replace(print=now))
+                self._seen.append(row._replace(print=now))
         elif row.print != now:
             self._put(names, row.parent, row.node, entry)
         elif row.blocked:
@@ -246,7 +250,7 @@ class Indexer:
             self._problems.report(
                 (*names, entry.name), KIND, _TOO_LARGE, "make it smaller, or move it out of the folder"
             )
-        self._store.put_local(Local(node, parent, entry.name, kind, content, fingerprint(stat), blocked))
+        self._seen.append(Local(node, parent, entry.name, kind, content, fingerprint(stat), blocked))
         if kind == FILE:
             self._quiet.changed(node, fingerprint(stat), trio.current_time())
 

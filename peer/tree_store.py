@@ -99,6 +99,11 @@ class TreeStore:
         rows = self.database.rows(sql, self.workspace, device, inode)
         return [(_local(row[:-1]), bool(row[-1])) for row in rows]
 
+    def folders_with(self, device: int, inodes: Iterable[int]) -> set[NodeId]:
+        """The folders in which nodes were last seen, and are not known to be gone, that have these inodes."""
+        sql = f"SELECT parent FROM local WHERE workspace = ? AND inode IN (??) AND device = {device} AND NOT gone"
+        return {row[0] for row in self.database.rows_in(sql, self.workspace, inodes)}
+
     def put_local(self, row: Local) -> None:
         """Insert or replace a node on the disk."""
         self.put_locals([row])

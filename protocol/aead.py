@@ -5,11 +5,8 @@ key seals exactly one message (chunks, runs, grants) the nonce is zero; where on
 it is two random identifiers that never return, so no nonce travels (decision 0001).
 """
 
-from nacl.bindings import crypto_aead_aegis256_decrypt, crypto_aead_aegis256_encrypt
-from nacl.exceptions import CryptoError
-
 from protocol import aegis
-from protocol.errors import CannotOpen, Malformed
+from protocol.errors import Malformed
 
 FORMAT = b"\x01"
 KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH = aegis.KEY_LENGTH, aegis.NONCE_LENGTH, aegis.TAG_LENGTH
@@ -20,16 +17,16 @@ OVERHEAD = len(FORMAT) + TAG_LENGTH
 
 def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
     """Seal `plaintext` under a 32-byte key and nonce; the pair must never have sealed anything else."""
-    return FORMAT + crypto_aead_aegis256_encrypt(plaintext, associated, nonce, key)
+    sealed = bytearray(FORMAT + plaintext + bytes(TAG_LENGTH))
+    aegis.encrypt_in_place(key, nonce, memoryview(sealed)[len(FORMAT) :], associated)
+    return bytes(sealed)
 
 
 def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
     """The plaintext; `CannotOpen` unless key, nonce, associated data and every byte are what `seal` had."""
     _check_format(sealed)
-    try:
-        return crypto_aead_aegis256_decrypt(sealed[1:], associated, nonce, key)
-    except (CryptoError, ValueError):
-        raise CannotOpen("sealed bytes do not authenticate") from None
+    buffer = memoryview(bytearray(sealed))[len(FORMAT) :]
+    return bytes(aegis.decrypt_in_place(key, nonce, buffer, associated))
 
 
 def seal_in_place(key: bytes, nonce: bytes, sealed: memoryview) -> None:

@@ -184,7 +184,7 @@ _plans: dict[type[Any], _Plan] = {}
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(wire,))
 def message(cls: type[M] | None = None, *, tag: int | None = None) -> Any:
     """Make `cls` a message: a frozen, keyword-only dataclass that `encode` and `decode` know. `tag` is its kind in a
-    union. That it is frozen only the type checker sees to: at run time it would take three times as long to make one."""
+    union. That it is frozen only the type checker sees to: at run time that would make it three times as slow."""
 
     def declare(cls: type[M]) -> type[M]:
         made = dataclasses.dataclass(unsafe_hash=True, slots=True, kw_only=True)(cls)

@@ -71,7 +71,12 @@ class WorkspaceKeys:
         """The keys of one epoch, 1 to `len(secrets)`; `CannotOpen` otherwise: the number comes from others."""
         if not 1 <= number <= len(self.secrets):
             raise CannotOpen(f"key epoch {number} is not known here")
-        return EpochKeys(number, self.secrets[number - 1])
+        return self._epochs[number - 1]
+
+    @cached_property
+    def _epochs(self) -> tuple[EpochKeys, ...]:
+        """Each made once, as it remembers what was derived from it."""
+        return tuple(EpochKeys(number, secret) for number, secret in enumerate(self.secrets, 1))
 
 
 def new_workspace_keys(workspace: WorkspaceId, random_bytes: RandomBytes) -> WorkspaceKeys:

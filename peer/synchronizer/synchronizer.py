@@ -230,6 +230,8 @@ class Synchronizer:
         if self.announce_merge is not None:
             await self._count_merge(self.announce_merge)
         pause, position = float("inf"), 0
+        if self._context.store.dirty_count() <= len(self.progress.fetching) + len(self.progress.sending):
+            return pause  # whoever is done with a group wakes this
         while batch := self._context.store.dirty_after(position, BATCH):
             moved, later = await self._plan([node for _, node in batch], nursery)
             # What has moved goes on before the next are begun: others can work on the first while these are read.
@@ -265,11 +267,12 @@ class Synchronizer:
         with store.database.transaction():
             agreed = store.agreed(free)
             view = load_slice(store, [node for node in free if node not in agreed], self._context)
-            steps = [*map(Clean, agreed), *plan(view)]
-            store.mark_clean(step.node for step in steps if isinstance(step, Clean))
+            steps = plan(view)
+            clean = agreed.union(step.node for step in steps if isinstance(step, Clean))
+            store.mark_clean(clean)
             progressed = self._keep_books(steps)
-            self._clear_problems(steps)
-        self._note(steps)
+            self._clear_problems(clean)
+        self._note(clean, steps)
         for step in steps:
             if isinstance(step, _LOCAL):
                 done = await self._local_steps.carry_out(step)
@@ -282,14 +285,13 @@ class Synchronizer:
         now = trio.current_time()
         return progressed or read, min([later, *(due - now for due in self._context.postponed.values())])
 
-    def _clear_problems(self, steps: Iterable[Step]) -> None:
+    def _clear_problems(self, clean: Iterable[NodeId]) -> None:
         context = self._context
-        for step in steps:
-            if isinstance(step, Clean):
-                context.clean(step.node)
+        for node in clean:
+            context.clean(node)
         if context.problems.any():
-            for step in steps:
-                path = context.store.path(step.node) if isinstance(step, Clean) else None
+            for node in clean:
+                path = context.store.path(node)
                 if path is not None:
                     context.problems.settled(path)
             if context.store.dirty_count() == 0:
@@ -299,7 +301,9 @@ class Synchronizer:
         path = self._context.store.path(node)
         return set() if path is None else {path}
 
-    def _note(self, steps: list[Step]) -> None:
+    def _note(self, clean: Iterable[NodeId], steps: list[Step]) -> None:
+        for node in clean:
+            self.progress.steps.pop(node, None)
         for step in steps:
             if isinstance(step, Clean | Agree | Forget):
                 self.progress.steps.pop(step.node, None)

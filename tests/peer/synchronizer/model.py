@@ -10,7 +10,7 @@ it: what is left there must be in the folder at the end.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeAlias, TypeVar
 
