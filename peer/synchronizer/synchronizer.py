@@ -108,7 +108,7 @@ class Synchronizer:
         self._fetch_limit = trio.CapacityLimiter(GROUPS)
         self._send_limit, self._send_turn = trio.Semaphore(GROUPS), trio.Lock()
         self._failure: Exception | None = None  # of sending; it ends the next round of work
-        self._passed_over: set[NodeId] = set()  # dirty nodes that are being sent, and were not planned for that
+        self._rounds = 0  # of work
         self._unsettled = True  # commits may be waiting for their answer
         self.progress = Progress()
         self.announce_merge: Callable[[MergeCount], None] | None = None
@@ -158,6 +158,7 @@ class Synchronizer:
 
     async def _work(self, nursery: trio.Nursery) -> float:
         """Do all that can be done now; returns in how many seconds there may be more, unless woken."""
+        self._rounds += 1
         try:
             self._raise_failure()
             pause = await self._look()
@@ -256,7 +257,6 @@ class Synchronizer:
         waiting = {node: due - now for node, due in self._context.postponed.items() if due > now}
         self._context.postponed = {node: now + pause for node, pause in waiting.items()}
         self._context.stuck &= waiting.keys()
-        self._passed_over |= self.progress.sending.intersection(nodes)
         busy = self.progress.fetching | self.progress.sending | waiting.keys() | self._sending.unanswered()
         busy |= recover_placed(self._context.store, self.progress.fetching, waiting)
         free = [node for node in nodes if node not in busy]
@@ -376,7 +376,7 @@ class Synchronizer:
         return pause
 
     async def _send_group(self, sends: list[Send], planned: Mapping[NodeId, Remote]) -> None:
-        nodes, accepted, behind = {step.node for step in sends}, False, False
+        began, accepted, behind = self._rounds, False, False
         try:
             async with self._send_turn:  # one after the other: the next may stand on what this one makes
                 if self._may_send():
@@ -385,15 +385,15 @@ class Synchronizer:
             self._failure = _first(group)
         finally:
             self._send_limit.release()
-            self.progress.sending -= nodes
+            self.progress.sending.difference_update(step.node for step in sends)
         if accepted:
             self.uploads_wanted.set()
         if behind:
             self.behind.set()
-        # What was refused is planned anew when REMOTE explains it, not at once.
-        if accepted or self._failure is not None or nodes & self._passed_over:
+        # What was refused is planned anew when REMOTE has been brought up to date and explains it. Where nothing was
+        # sent, as the trees had changed, the change may have come while these nodes were left out of a plan.
+        if accepted or self._failure is not None or (not behind and self._rounds > began):
             self._context.wake.set()
-        self._passed_over -= nodes
 
     def _may_send(self) -> bool:
         """Not after a failure, nor before what became of earlier commits is known."""

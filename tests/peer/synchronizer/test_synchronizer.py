@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from peer.version_store import Version
 from peer.watcher import Watcher
 from protocol.codec import encode
 from protocol.commits import DIRECTORY, FILE, Content, Write, encode_operation, sign_commit
+from protocol.errors import Unreachable
 from protocol.identifiers import ROOT, CommitHash, CommitId, DeviceId, NodeId, PlaceMark, VersionId
 from protocol.manifests import Manifest
 from protocol.signing import SigningKey
@@ -159,10 +161,15 @@ async def test_a_name_that_cannot_be_cleared_stays_known_by_the_name_it_has(
 
 
 class Sent:
-    """In place of Sending: notes what would be sent."""
+    """In place of Sending: notes what would be sent, and `answers` when a test says so."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[float, list[str], int]] = []
+        self.nodes: list[set[NodeId]] = []
+        self.answers = trio.Event()
+        self.answers.set()
+        self.failure: Exception | None = None
+        self.refuses = True
 
     def unanswered(self) -> set[NodeId]:
         return set()
@@ -172,9 +179,12 @@ class Sent:
         return False
 
     async def send(self, steps: list[Send], _: object) -> tuple[bool, bool]:
-        await trio.lowlevel.checkpoint()
         self.steps.append((trio.current_time(), sorted({type(step).__name__ for step in steps}), len(steps)))
-        return False, False
+        self.nodes.append({step.node for step in steps})
+        await self.answers.wait()
+        if self.failure is not None:
+            raise self.failure
+        return False, self.refuses
 
 
 async def test_what_needs_a_name_that_a_held_delete_frees_waits_with_all_that_is_in_it(
@@ -199,3 +209,74 @@ async def test_what_needs_a_name_that_a_held_delete_frees_waits_with_all_that_is
         await trio.sleep(1)
         assert {(*kinds, count) for _, kinds, count in sent.steps} == {("SendCreate", "SendDelete", 3)}
         nursery.cancel_scope.cancel()
+
+
+# Sending beside planning --------------------
+
+
+@asynccontextmanager
+async def at_work(folder: SyncFolder, sent: Sent) -> AsyncIterator[Synchronizer]:
+    synchronizer = offline(folder)
+    synchronizer._sending = cast(Sending, sent)
+    synchronizer.progress.online = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(synchronizer.run)
+        await trio.sleep(1)
+        yield synchronizer
+        nursery.cancel_scope.cancel()
+
+
+async def look(folder: SyncFolder) -> None:
+    folder.context.look_again(())
+    await trio.sleep(1)
+
+
+async def test_the_next_are_read_while_the_first_are_sent(folder: SyncFolder, autojump_clock: MockClock) -> None:
+    folder.hand.write("first", b"1")
+    sent = Sent()
+    sent.answers = trio.Event()
+    async with at_work(folder, sent) as synchronizer:
+        first = folder.node("first")
+        for name in ("second", "third", "fourth"):
+            folder.hand.write(name, name.encode())
+            await look(folder)
+        second = folder.node("second")
+        assert sent.nodes == [{first}]
+        assert synchronizer.progress.sending == {first, second}
+        sent.answers.set()
+        await trio.sleep(1)
+        assert sent.nodes[:2] == [{first}, {second}]
+        assert set().union(*sent.nodes) == {folder.node(name) for name in folder.paths()}
+        assert synchronizer.progress.sending == set()
+
+
+async def test_what_changed_while_it_was_sent_is_planned_anew(folder: SyncFolder, autojump_clock: MockClock) -> None:
+    folder.hand.write("f", b"1")
+    sent = Sent()
+    sent.answers, sent.refuses = trio.Event(), False
+    async with at_work(folder, sent):
+        folder.hand.write("f", b"12")
+        await look(folder)
+        assert len(sent.nodes) == 1
+        sent.answers.set()
+        await trio.sleep(1)
+        assert len(sent.nodes) == 2
+
+
+async def test_a_failure_of_sending_drops_the_group_that_waits(folder: SyncFolder, autojump_clock: MockClock) -> None:
+    folder.hand.write("first", b"1")
+    sent = Sent()
+    sent.answers, sent.failure = trio.Event(), Unreachable("no answer")
+    async with at_work(folder, sent) as synchronizer:
+        folder.hand.write("second", b"2")
+        await look(folder)
+        assert len(synchronizer.progress.sending) == 2
+        sent.answers.set()
+        await trio.sleep(1)
+        assert len(sent.nodes) == 1
+        assert not synchronizer.progress.online
+        assert synchronizer.lost.is_set()
+        sent.failure = None
+        synchronizer.connected()
+        await trio.sleep(1)
+        assert sent.nodes[1:] == [{folder.node("first"), folder.node("second")}]
