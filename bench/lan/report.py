@@ -49,7 +49,7 @@ class Printer:
             )
         if facts.slow_files:
             slow = f"{facts.file_seconds * 1000:.2f} ms for a file of 4 KiB"
-            self.say(f"warning: this file system takes {slow}: TMPDIR can point to a new one", "red")
+            self.say(f"warning: new files take {slow}: if many were just removed, wait some minutes", "red")
         if plan.profile is not None:
             self.say("py-spy is looking on: shoal is slower than it would be by itself", "red")
         for name, what in rivals.items():
