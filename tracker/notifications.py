@@ -101,16 +101,16 @@ class Hub:
         author: DeviceId | None,
         delta: Callable[[], Delta | None],
     ) -> None:
-        """Tell subscribers of a change. `author` gets no delta: it knows. Never waits.
+        """Tell subscribers of a change. Never waits.
 
-        `delta` is called only if somebody else listens.
+        Not its `author`: the answer to its commit tells it more, but comes later, and so it would ask for a delta each
+        time. `delta` is called only if somebody else listens.
         """
-        subscribers = self._subscribers.get(workspace, {})
-        plain = Changed(workspace=workspace, since=since, through=through)
-        others = [mailbox for mailbox in subscribers if mailbox.device != author]
-        full = _with_delta(plain, delta) if others else plain
-        for mailbox in subscribers:
-            mailbox.put(plain if mailbox.device == author else full)
+        others = [mailbox for mailbox in self._subscribers.get(workspace, {}) if mailbox.device != author]
+        if others:
+            notice = _with_delta(Changed(workspace=workspace, since=since, through=through), delta)
+            for mailbox in others:
+                mailbox.put(notice)
 
     def publish_members(self, workspace: WorkspaceId) -> None:
         """Tell subscribers that the workspace's list of members or of their devices has changed. Never waits."""

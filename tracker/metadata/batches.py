@@ -1,14 +1,20 @@
-"""IN lists of bounded length: databases limit the parameters of one statement.
+"""Lists of ids in statements, in batches of bounded length: databases limit the parameters of one statement.
 
-Statements that run often are made once, at module level, with these parameters: making one costs SQLAlchemy more than
-SQLite takes to run it.
+Statements that run often are made once, at module level, with the parameters here: making one costs SQLAlchemy more
+than SQLite takes to run it. So does a parameter for each id, which is what `column.in_(…)` makes of a list.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, bindparam
+from sqlalchemy import BindParameter, Column, ColumnElement, Dialect, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import UserDefinedType
+
+from tracker.schema import Bytes
 
 T = TypeVar("T")
 
@@ -17,9 +23,43 @@ BATCH = 500
 WORKSPACE: BindParameter[Any] = bindparam("workspace")
 
 
-def listed(name: str = "ids") -> BindParameter[Any]:
-    """A parameter for `column.in_(…)`, given a list of at most BATCH values when the statement runs."""
-    return bindparam(name, expanding=True)
+class _Ids(UserDefinedType[list[bytes]]):
+    """A list of ids of one length as one parameter: joined where a database knows no arrays."""
+
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        return b"".join if dialect.name == "sqlite" else list
+
+
+class _Each(FunctionElement[bytes]):
+    """A subquery with a row for each id of a list."""
+
+    inherit_cache = True
+
+
+@compiles(_Each, "postgresql")
+def _unnested(element: _Each, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT unnest(CAST({compiler.process(element.clauses, **options)} AS BYTEA[])))"
+
+
+@compiles(_Each, "sqlite")
+def _cut(element: _Each, compiler: SQLCompiler, **options: Any) -> str:
+    """Cut from the joined ids. None at all are cut as one empty blob, which no id is."""
+    (ids,) = element.clauses
+    length, joined = ids.type.length, compiler.process(ids, **options)  # type: ignore[attr-defined]
+    more = f"SELECT at + {length} FROM cuts WHERE at + {length} <= length({joined})"
+    return f"(WITH RECURSIVE cuts(at) AS (VALUES (1) UNION ALL {more}) SELECT substr({joined}, at, {length}) FROM cuts)"
+
+
+def among(column: Column[Any], name: str = "ids") -> ColumnElement[bool]:
+    """Whether a column of ids is one of a list, which is given by this name when the statement runs."""
+    assert isinstance(column.type, Bytes)
+    assert column.type.length is not None, "ids of one length"
+    return column.op("IN", is_comparison=True)(_Each(bindparam(name, type_=_Ids(column.type.length))))
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:

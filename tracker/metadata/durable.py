@@ -19,7 +19,7 @@ from protocol.errors import Code, Refused
 from protocol.identifiers import ChunkId, DeviceId, NodeId, UserId, VersionId, WorkspaceId
 from protocol.packs import Packed
 from tracker.metadata.access import WRITERS, require
-from tracker.metadata.batches import WORKSPACE, batches, listed
+from tracker.metadata.batches import WORKSPACE, among, batches
 from tracker.metadata.bulk import Bulk
 from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
@@ -30,10 +30,10 @@ from tracker.schema import DURABLE, IS_ANNOUNCED, NO_UPLOAD, awaiting, chunks, o
 RECORD_ROWS = 10_000
 """Versions in one record; more are told in several revisions."""
 
-_HELD = select(chunks.c.chunk).where(chunks.c.workspace == WORKSPACE, chunks.c.chunk.in_(listed()))
+_HELD = select(chunks.c.chunk).where(chunks.c.workspace == WORKSPACE, among(chunks.c.chunk))
 _AWAITED = (
     select(awaiting.c.chunk, awaiting.c.version, awaiting.c.length)
-    .where(awaiting.c.workspace == WORKSPACE, awaiting.c.chunk.in_(listed()))
+    .where(awaiting.c.workspace == WORKSPACE, among(awaiting.c.chunk))
     .order_by(awaiting.c.chunk, awaiting.c.version)
 )
 _INSERT_CHUNKS = Bulk(insert(chunks), "workspace", "chunk", "object", "offset", "length")
@@ -49,7 +49,7 @@ _NO_LONGER_AWAITED = Bulk(
 )
 _ANNOUNCED = select(
     versions.c.version, versions.c.node, versions.c.missing, versions.c.revision, versions.c.position
-).where(versions.c.workspace == WORKSPACE, versions.c.version.in_(listed()), IS_ANNOUNCED)
+).where(versions.c.workspace == WORKSPACE, among(versions.c.version), IS_ANNOUNCED)
 _PROGRESS = Bulk(
     update(versions)
     .where(versions.c.workspace == bindparam("at_workspace"), versions.c.version == bindparam("at_version"))
@@ -67,7 +67,7 @@ _PROGRESS = Bulk(
 )
 _TURN_DURABLE = (
     update(versions)
-    .where(versions.c.workspace == bindparam("at_workspace"), versions.c.version.in_(listed()))
+    .where(versions.c.workspace == bindparam("at_workspace"), among(versions.c.version))
     .values(state=DURABLE, missing=0, **NO_UPLOAD)
 )
 

@@ -8,10 +8,10 @@ from protocol.api import RunsReply, RunsRequest
 from protocol.identifiers import RunId, UserId, WorkspaceId
 from protocol.runs import Listed, list_run
 from tracker.metadata.access import require
-from tracker.metadata.batches import WORKSPACE, batches, listed
+from tracker.metadata.batches import WORKSPACE, among, batches
 from tracker.schema import runs
 
-_BODIES = select(runs.c.run, runs.c.body).where(runs.c.workspace == WORKSPACE, runs.c.run.in_(listed()))
+_BODIES = select(runs.c.run, runs.c.body).where(runs.c.workspace == WORKSPACE, among(runs.c.run))
 
 MAX_REPLY_BYTES = 7 << 20
 """Bodies past this are left out of one answer, which is capped at 8 MiB."""

@@ -10,7 +10,7 @@ from protocol.commits import Content, Create, Operation, Write
 from protocol.errors import Code, Refused
 from protocol.identifiers import ChunkId, RunId, VersionId, WorkspaceId
 from protocol.runs import Listed
-from tracker.metadata.batches import WORKSPACE, batches, listed
+from tracker.metadata.batches import WORKSPACE, among, batches
 from tracker.metadata.rules import Measured
 from tracker.metadata.runs import bodies_of, list_runs
 from tracker.schema import chunks
@@ -20,7 +20,7 @@ MAX_LISTED = 100_000
 
 
 _CHUNKS = select(chunks.c.chunk, chunks.c.length, chunks.c.condemned_ms).where(
-    chunks.c.workspace == WORKSPACE, chunks.c.chunk.in_(listed())
+    chunks.c.workspace == WORKSPACE, among(chunks.c.chunk)
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from protocol.identifiers import NodeId, WorkspaceId
-from tracker.metadata.batches import batches, listed
+from tracker.metadata.batches import among, batches
 from tracker.metadata.bulk import Bulk
 from tracker.metadata.rules import At, Node
 from tracker.schema import nodes, states
@@ -76,7 +76,7 @@ def _pair(at: At | None) -> tuple[int | None, int | None]:
 
 _HEADS_ARE_DURABLE = (
     update(nodes)
-    .where(nodes.c.workspace == bindparam("at_workspace"), nodes.c.node.in_(listed()))
+    .where(nodes.c.workspace == bindparam("at_workspace"), among(nodes.c.node))
     .values(
         durable_version=nodes.c.version,
         durable_size=nodes.c.size,
