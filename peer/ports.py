@@ -81,6 +81,10 @@ class Disk(Protocol):
         """pread(2): at most `length` bytes; fewer only at the end of the file."""
         ...
 
+    def read_into(self, descriptor: Descriptor, buffer: memoryview, offset: int) -> int:
+        """preadv(2), repeated until `buffer` is full: how many bytes; fewer only at the end of the file."""
+        ...
+
     def write_at(self, descriptor: Descriptor, data: bytes | memoryview, offset: int) -> None:
         """pwrite(2), repeated until all of `data` is written."""
         ...
