@@ -8,13 +8,14 @@ keeps its sizes until it has outgrown them, so growth doesn't cut it anew (desig
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 
 from blake3 import blake3
 from pyfastcdc import FastCDC
 
 from peer.ports import Descriptor, Disk
 from peer.trees import Content, Fingerprint, fingerprint
-from protocol.chunks import OVERHEAD, ChunkRef, put_body, seal_in_place
+from protocol.chunks import OVERHEAD, ChunkRef, body_room, seal_in_place
 from protocol.identifiers import MAX_INLINE
 from protocol.keys import WorkspaceKeys
 
@@ -87,7 +88,7 @@ def stage_file(
         cut = cut_parameters(before.size, inherited)
         length = 0
         with _Sealer(keys.newest.convergence, aside=before.size > WINDOW) as sealer:
-            for bodies in cut_file(disk, descriptor, cut, keys.chunker_seed):
+            for bodies in cut_file(disk, descriptor, cut, keys.chunker_seed, before.size):
                 sealer.take(bodies)
                 for body in bodies:
                     hasher.update(body)
@@ -140,27 +141,34 @@ class _Sealer:
         buffer = memoryview(bytearray(max(map(len, bodies), default=0) + OVERHEAD))
         for body in bodies:
             sealed = buffer[: len(body) + OVERHEAD]
-            put_body(sealed, body)
+            body_room(sealed)[:] = body
             self._refs.append(seal_in_place(self._convergence, sealed))
 
 
-def cut_file(disk: Disk, descriptor: Descriptor, cut: Cut, seed: int) -> Iterator[list[memoryview]]:
-    """A file's chunks in clear, in order, those of one window after the other."""
+def cut_file(disk: Disk, descriptor: Descriptor, cut: Cut, seed: int, size: int) -> Iterator[list[memoryview]]:
+    """The chunks in clear of a file of `size` bytes, or as many as it turns out to have; in order, those of one window
+    after the other. They are valid until the next window but one is asked for."""
     minimum, average, maximum = cut
     chunker = FastCDC(avg_size=average, min_size=minimum, max_size=maximum, seed=seed)
-    offset, rest = 0, b""
-    while True:
-        fresh = disk.read_at(descriptor, WINDOW, offset)
-        offset += len(fresh)
-        window = memoryview(rest + fresh)
-        at_end = len(fresh) < WINDOW
+    span = min(WINDOW, size + 1)  # so that the end of a small file is seen in its first window
+    offset, rest = 0, memoryview(b"")
+    buffers: list[memoryview] = []
+    for turn in count():
+        if turn < 2:
+            buffers.append(memoryview(bytearray(maximum + span)))
+        buffer = buffers[turn % 2]
+        buffer[: len(rest)] = rest
+        fresh = disk.read_into(descriptor, buffer[len(rest) : len(rest) + span], offset)
+        offset += fresh
+        window = buffer[: len(rest) + fresh]
+        at_end = fresh < span
         # The last cut of a window may only be its end, not the content's: all but it are final.
         chunks = list(chunker.cut_buf(window))
         final = chunks if at_end else chunks[:-1]
         yield [window[chunk.offset : chunk.offset + chunk.length] for chunk in final]
         if at_end:
             return
-        rest = bytes(window[chunks[-1].offset :])
+        rest = window[chunks[-1].offset :]
 
 
 def file_digest(disk: Disk, descriptor: Descriptor) -> bytes:

@@ -63,6 +63,7 @@ class Indexer:
         self._seen: list[Local] = []  # what is new or changed in a folder, to be stored together
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
+        self._closed: dict[Names, set[str]] = {}  # files that were before the look of now
         self.took = 0.0
         """Seconds that the last `scan` took."""
 
@@ -100,7 +101,9 @@ class Indexer:
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()
+        self._closed = {}
         while pending:
+            self._closed |= self._quiet.closed_in(pending)
             merge(seen, await self._look(pending))
             wanted = set(self._worth_a_look(seen, pending, deep=deep))
             pending = wanted - seen.listings.keys() - seen.failed.keys()
@@ -185,6 +188,7 @@ class Indexer:
     def _appearances(
         self, parent: NodeId, names: Names, known: Mapping[str, Local], seen: Look, claimed: set[NodeId]
     ) -> Iterator[tuple[str, NodeId]]:
+        closed = self._closed.get(names, ())
         for entry in seen.listings[names]:
             reason = _unfit(entry, seen.device)
             if reason is not None:
@@ -195,13 +199,14 @@ class Indexer:
                 row = None  # it has just been found under another name
             if row is not None and row.kind == _KINDS[entry.stat.kind]:
                 self._refresh(names, row, entry)
-                claimed.add(row.node)
-                yield entry.name, row.node
-                continue
-            if row is not None:
-                self._store.set_gone(row.node)
-                self.vanished_at = trio.current_time()
-            node = self._appeared(parent, names, entry, seen, claimed)
+                node = row.node
+            else:
+                if row is not None:
+                    self._store.set_gone(row.node)
+                    self.vanished_at = trio.current_time()
+                node = self._appeared(parent, names, entry, seen, claimed)
+            if entry.name in closed:
+                self._quiet.let_go(node, trio.current_time())
             claimed.add(node)
             yield entry.name, node
 

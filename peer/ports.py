@@ -6,7 +6,7 @@ with the errno the kernel would give. Directories are held as open descriptors a
 relative to one of them; a name never contains "/", so no call can leave the folder (law 14).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -80,6 +80,10 @@ class Disk(Protocol):
         """pread(2): at most `length` bytes; fewer only at the end of the file."""
         ...
 
+    def read_into(self, descriptor: Descriptor, buffer: memoryview, offset: int) -> int:
+        """preadv(2), repeated until `buffer` is full: how many bytes; fewer only at the end of the file."""
+        ...
+
     def write_at(self, descriptor: Descriptor, data: bytes | memoryview, offset: int) -> None:
         """pwrite(2), repeated until all of `data` is written."""
         ...
@@ -150,15 +154,24 @@ class Disk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Paths relative to a folder, "/"-separated, where something may have changed; "" means "look at everything" (an
+    overflow, or the watch was made anew). `closed` are those of them that a program had open for writing, and has
+    closed."""
+
+    paths: Set[str]
+    closed: Set[str] = frozenset()
+
+
 class FolderEvents(Protocol):
     """News that something changed under a folder: where to look, never what is (the disk says that)."""
 
-    def watch(self, folder: str) -> AbstractAsyncContextManager[AsyncIterator[set[str]]]:
+    def watch(self, folder: str) -> AbstractAsyncContextManager[AsyncIterator[Changes]]:
         """Watch `folder` and all below it while the context is open.
 
-        Yields sets of paths relative to `folder`, "/"-separated; "" means "look at everything" (an overflow, or the
-        watch was made anew). Raises `WatchLimit` when the kernel's inotify limits are reached. Events may be lost or
-        repeated: the caller scans after start and from time to time.
+        Raises `WatchLimit` when the kernel's inotify limits are reached. Events may be lost or repeated: the caller
+        scans after start and from time to time.
         """
         ...
 

@@ -1,15 +1,18 @@
 """When a changed file may be read: once it is quiet (design §7, "Publishing").
 
-A file that arrived whole, by rename or link, or is small and not growing, is read after 20 ms; one that may still be
-written to after 500 ms, or after as long as it has been growing, up to 8 s.
+A file that arrived whole, by rename or link, or is small and not growing, is read after 20 ms; one that its writer has
+closed after 50 ms, but so only once in 8 s, as some open and close a file for each line; one that may still be written
+to after 500 ms, or after as long as it has been growing, up to 8 s.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 
+from peer.root import Names
 from peer.trees import Fingerprint
 from protocol.identifiers import NodeId
 
-SHORT, LONG, LONGEST = 0.02, 0.5, 8.0
+SHORT, CLOSED, LONG, LONGEST = 0.02, 0.05, 0.5, 8.0
 """Seconds."""
 SMALL = 1 << 20
 """Bytes up to which a file is small."""
@@ -31,6 +34,17 @@ class Quiet:
     def __init__(self) -> None:
         """Nothing has changed yet."""
         self._watched: dict[NodeId, _Watched] = {}
+        self._closed: dict[Names, set[str]] = {}  # and not looked at since
+        self._hurried: dict[NodeId, float] = {}  # less than LONGEST ago, in this order
+
+    def closed(self, directory: Names, name: str) -> None:
+        """A program that had a file open for writing has closed it. Until the next look nobody knows what is in it. A
+        file that is mapped into memory counts as open (the kernel tells when the last hold on it is gone)."""
+        self._closed.setdefault(directory, set()).add(name)
+
+    def closed_in(self, directories: Set[Names]) -> dict[Names, set[str]]:
+        """What was closed in directories that are about to be looked at: told once."""
+        return {directory: self._closed.pop(directory) for directory in self._closed.keys() & directories}
 
     def changed(self, node: NodeId, now: Fingerprint, time: float) -> None:
         """A file was seen to have changed."""
@@ -44,6 +58,18 @@ class Quiet:
         elif now.size <= SMALL or now.ctime_ns - now.mtime_ns > WHOLE_NS:
             pause = SHORT
         self._watched[node] = _Watched(now, since, pause, time + pause)
+
+    def let_go(self, node: NodeId, time: float) -> None:
+        """Who had a file open for writing has closed it, and so it was last seen."""
+        watched = self._watched.get(node)
+        if watched is not None and watched.due > time + CLOSED and self._may_hurry(node, time):
+            watched.due = time + CLOSED
+
+    def _may_hurry(self, node: NodeId, time: float) -> bool:
+        """Whether a closed file is to be read at once; not again and again what is opened, added to and closed."""
+        for each in [each for each, when in self._hurried.items() if time - when >= LONGEST]:
+            del self._hurried[each]
+        return self._hurried.setdefault(node, time) == time
 
     def disturbed(self, node: NodeId, known: Fingerprint, time: float) -> None:
         """A file turned out not to be as known when it was read. If a look finds no change, it is left for a while."""

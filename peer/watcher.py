@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import trio
 
-from peer.ports import FolderEvents
+from peer.ports import Changes, FolderEvents
 from peer.root import Names
 from peer.synchronizer.context import Context
 from protocol.errors import Problem, WatchLimit
@@ -53,8 +53,8 @@ class Watcher:
                 async with self._events.watch(self._context.root.path) as changes:
                     self.limit, told = None, ""
                     self.look_at_everything()
-                    async for paths in changes:
-                        self._note(paths)
+                    async for news in changes:
+                        self._note(news)
             except WatchLimit as error:
                 if self.limit is None:
                     log.error("%s", error)
@@ -76,12 +76,14 @@ class Watcher:
         self._context.look_at_all = True
         self._context.wake.set()
 
-    def _note(self, paths: set[str]) -> None:
-        for path in paths:
+    def _note(self, news: Changes) -> None:
+        for path in news.paths:
             if path == "":
                 self.look_at_everything()
             else:
                 *directory, name = path.split("/")
+                if path in news.closed:
+                    self._context.quiet.closed(tuple(directory), name)
                 self._note_name(tuple(directory), name)
 
     def _note_name(self, directory: Names, name: str) -> None:

@@ -36,15 +36,15 @@ def chunk_id(sealed: bytes | memoryview) -> ChunkId:
     return ChunkId(digest(sealed))
 
 
-def put_body(sealed: memoryview, body: bytes | memoryview) -> None:
-    """Put a body where one of the two functions below seals it: `sealed` is OVERHEAD longer."""
+def body_room(sealed: memoryview) -> memoryview:
+    """Where a body must be put for one of the two functions below to seal it in `sealed`, which is OVERHEAD longer."""
     start = len(aead.FORMAT)
     sealed[start : start + 1] = STORED
-    sealed[start + 1 : start + 1 + len(body)] = body
+    return sealed[start + 1 : -aead.TAG_LENGTH]
 
 
 def seal_in_place(convergence: bytes, sealed: memoryview) -> ChunkRef:
-    """Seal up to MAX_CHUNK bytes of a file where `put_body` has put them."""
+    """Seal up to MAX_CHUNK bytes of a file where `body_room` says."""
     if len(sealed) > MAX_SEALED:
         raise TooLarge(f"a chunk of {len(sealed) - OVERHEAD} bytes")
     key = keyed(convergence, SUITE, sealed[len(aead.FORMAT) : -aead.TAG_LENGTH])
@@ -53,7 +53,7 @@ def seal_in_place(convergence: bytes, sealed: memoryview) -> ChunkRef:
 
 
 def reseal_in_place(ref: ChunkRef, sealed: memoryview) -> bool:
-    """Seal a file's present bytes where `put_body` has put them; whether they are still the chunk `ref`."""
+    """Seal a file's present bytes where `body_room` says; whether they are still the chunk `ref`."""
     aead.seal_in_place(ref.key, aead.ZERO_NONCE, sealed)
     return chunk_id(sealed) == ref.id
 
@@ -72,5 +72,5 @@ def open_in_place(ref: ChunkRef, sealed: memoryview) -> memoryview:
 def seal_chunk(convergence: bytes, body: bytes) -> tuple[ChunkRef, bytes]:
     """The reference to a body of up to MAX_CHUNK bytes, and the sealed bytes."""
     sealed = bytearray(len(body) + OVERHEAD)
-    put_body(memoryview(sealed), body)
+    body_room(memoryview(sealed))[:] = body
     return seal_in_place(convergence, memoryview(sealed)), bytes(sealed)

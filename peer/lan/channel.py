@@ -97,10 +97,10 @@ class Channel:
         """When anything was last received, by `trio.current_time()`."""
         return self._inlet.heard_at
 
-    async def say(self, message: Control) -> None:
-        """Send a control message."""
+    async def say(self, *messages: Control) -> None:
+        """Send control messages."""
         async with self._sending:
-            await self._send(self._control_out.frame(message))
+            await self._send(b"".join(map(self._control_out.frame, messages)))
 
     async def send_record(self, frame: bytes | memoryview) -> None:
         """Send a frame made by `records_out.seal`; those of lower counters must have been sent."""

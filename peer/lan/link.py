@@ -2,7 +2,8 @@
 
     reader    takes frames: answers to our requests come in the order of the requests, what the device asks for goes to
               the server, what it says is remembered
-    server    makes answers two at a time and sends them in the order in which they were asked for
+    server    makes answers, some in one go and two such goes at a time, and sends them in the order in which they were
+              asked for
     writer    sends control messages, so that the reader never waits for the other side to read
     keeper    pings when nothing is said; ends a link that is silent, that owes an answer for too long, or is too old
 
@@ -11,10 +12,11 @@ dialled again, a device that lies or stalls is left alone for a while.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 import trio
 
@@ -23,12 +25,15 @@ from protocol.errors import CannotOpen, Malformed, ShoalError, Unreachable, firs
 from protocol.identifiers import VersionId, WorkspaceId
 from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Part, Ping, Pong
 
-REQUESTS = 6
+T = TypeVar("T")
+
+REQUESTS = 12
 """Requests of ours under way at once on a link, about 1 MiB each."""
 MOST_REQUESTS = 16
 """Requests of the other side that may wait here; one more is a flood."""
-ANSWERS = 2
-"""Answers made at once, about 1 MiB each."""
+GOES, ANSWERS = 2, 4
+"""So many threads make answers for a link, each so many, of about 1 MiB, before it hands them over: waking a thread
+and looking up where things are takes as long as it takes to seal some of them."""
 MOST_MESSAGES = 256
 """Control messages waiting to be sent; one more, and the other side takes nothing any more."""
 PATIENCE = 5.0
@@ -59,6 +64,10 @@ class LinkEnded(Unreachable):
         self.blame = blame
 
 
+Numbered: TypeAlias = tuple[Get, int]
+"""A request, and the counter of the record that answers it."""
+
+
 class Host(Protocol):
     """What a link needs of this device."""
 
@@ -66,8 +75,8 @@ class Host(Protocol):
         """What this device holds of what `link` asks for."""
         ...
 
-    async def answer(self, link: "Link", get: Get, counter: int) -> memoryview:
-        """The record that answers, as a whole frame. `LinkEnded` when it asks for too much."""
+    async def answer(self, link: "Link", gets: Sequence[Numbered]) -> list[memoryview]:
+        """The records that answer, each as a whole frame. `LinkEnded` when one asks for too much."""
         ...
 
     def news(self, link: "Link") -> None:
@@ -194,13 +203,17 @@ class Link:
 
     async def _write(self) -> None:
         async for message in self._to_send:
-            await self.channel.say(message)
+            await self.channel.say(message, *_at_hand(self._to_send, MOST_MESSAGES))
 
     # Asking for chunks
 
-    async def get(self, parts: Sequence[Part]) -> tuple[int, Record]:
-        """Ask for chunks: the request's number, and the record that answers it, to be opened with
-        `channel.records_in`. `LinkEnded` when it doesn't come."""
+    async def get(self, requests: Sequence[Sequence[Part]]) -> list[tuple[int, Record]]:
+        """Ask for chunks: of each request its number, and the record that answers it, to be opened with
+        `channel.records_in`. `LinkEnded` when one doesn't come."""
+        due = [await self._ask(parts) for parts in requests]
+        return [(each.request, await self._answer(each)) for each in due]
+
+    async def _ask(self, parts: Sequence[Part]) -> _Due:
         await self._free.acquire()  # given back when the answer is there: who is cancelled has still asked
         if self.ended is not None:
             self._free.release()
@@ -211,11 +224,14 @@ class Link:
             self._due_since = trio.current_time()
         self._due.append(due)
         self.post(Get(request=due.request, workspace=self._workspace, parts=tuple(parts)))
+        return due
+
+    async def _answer(self, due: _Due) -> Record:
         await due.over.wait()
         if due.record is None:
             assert self.ended is not None
             raise self.ended
-        return due.request, due.record
+        return due.record
 
     def _take_answer(self, record: Record) -> None:
         if not self._due:
@@ -287,24 +303,36 @@ class Link:
 
     async def _serve(self) -> None:
         """Answers are made side by side, and leave one after the other."""
-        free, before = trio.Semaphore(ANSWERS), trio.Event()
+        free, before = trio.Semaphore(GOES), trio.Event()
         before.set()
         async with trio.open_nursery() as nursery:
-            async for get in self._to_serve:
+            async for first in self._to_serve:
                 await free.acquire()
                 sent = trio.Event()
-                nursery.start_soon(self._serve_one, get, self.channel.records_out.reserve(), before, sent, free)
+                gets = first, *_at_hand(self._to_serve, ANSWERS - 1)
+                nursery.start_soon(self._serve_some, [self._numbered(get) for get in gets], before, sent, free)
                 before = sent
 
-    async def _serve_one(
-        self, get: Get, counter: int, before: trio.Event, sent: trio.Event, free: trio.Semaphore
+    def _numbered(self, get: Get) -> Numbered:
+        return get, self.channel.records_out.reserve()
+
+    async def _serve_some(
+        self, gets: Sequence[Numbered], before: trio.Event, sent: trio.Event, free: trio.Semaphore
     ) -> None:
-        frame = await self._host.answer(self, get, counter)
+        frames = await self._host.answer(self, gets)
         await before.wait()
-        await self.channel.send_record(frame)
+        for frame in frames:
+            await self.channel.send_record(frame)
         self.wanted_at = trio.current_time()
         sent.set()
         free.release()
+
+
+def _at_hand(channel: trio.MemoryReceiveChannel[T], most: int) -> Iterator[T]:
+    """What can be had without waiting."""
+    with suppress(trio.WouldBlock):
+        for _ in range(most):
+            yield channel.receive_nowait()
 
 
 def _verdict(group: BaseExceptionGroup[ShoalError]) -> LinkEnded:

@@ -4,13 +4,13 @@ Each request is held against the newest list of members. Of a workspace that is 
 it says of what it doesn't have.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import trio
 
-from peer.lan.link import Blame, Link, LinkEnded
+from peer.lan.link import Blame, Link, LinkEnded, Numbered
 from peer.lan.neighbours import Neighbours
 from peer.members import Members
 from peer.synchronizer.context import Context
@@ -18,10 +18,13 @@ from peer.synchronizer.holdings import Holdings, Place, Reader, Stored
 from peer.synchronizer.lists import ChunkList
 from protocol.chunks import OVERHEAD
 from protocol.errors import WrongRoot
+from protocol.identifiers import VersionId
 from protocol.lan_frames import Put
 from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding
 from protocol.names import RESERVED
 
+Fill = Callable[[list[int], Put], memoryview]
+"""`RecordSender.fill` for one request."""
 THREADS = 2
 """That read and seal for others."""
 
@@ -47,27 +50,32 @@ class Serving:
         absent = tuple(version for version in ask.versions if version not in held)
         return Holding(workspace=ask.workspace, held=tuple(held), absent=absent)
 
-    async def answer(self, link: Link, get: Get, counter: int) -> memoryview:
+    async def answer(self, link: Link, gets: Sequence[Numbered]) -> list[memoryview]:
         """See `Host`."""
-        context = self._context
-        may = self._members.may_read(link.device, get.workspace)
-        places = context.holdings.places(version for version, _, _ in get.parts) if may else {}
-        lists = context.lists.get_many(places)
-        chunks: list[Stored | None] = []
-        for version, first, count in get.parts:
-            chunks += _stored(first, count, lists.get(version), places.get(version))
-        _check_size(chunks)
-
-        frame, given = await context.machine.offload(
-            lambda: _seal(context.holdings, chunks, partial(link.channel.records_out.fill, counter, get.request)),
-            self._limiter,
+        context, fill = self._context, link.channel.records_out.fill
+        may = {get.workspace: self._members.may_read(link.device, get.workspace) for get, _ in gets}
+        places = context.holdings.places(
+            version for get, _ in gets if may[get.workspace] for version, _, _ in get.parts
         )
-        if given < _size(chunks):  # a file is not as LOCAL says
+        lists = context.lists.get_many(places)
+        wanted = [_chunks(get, lists, places if may[get.workspace] else {}) for get, _ in gets]
+        fills = [partial(fill, counter, get.request) for get, counter in gets]
+        frames, given = await context.machine.offload(lambda: _seal(context.holdings, wanted, fills), self._limiter)
+        if given < sum(map(_size, wanted)):  # a file is not as LOCAL says
             for place in places.values():
                 if place.parent[:1] != (RESERVED,):
                     context.look_again(place.parent)
         context.counters["lan_out"] += given
-        return frame
+        return frames
+
+
+def _chunks(get: Get, lists: Mapping[VersionId, ChunkList], places: Mapping[VersionId, Place]) -> list[Stored | None]:
+    """What a request is for; None for those that can't be had here."""
+    chunks: list[Stored | None] = []
+    for version, first, count in get.parts:
+        chunks += _stored(first, count, lists.get(version), places.get(version))
+    _check_size(chunks)
+    return chunks
 
 
 def _stored(first: int, count: int, listed: ChunkList | None, place: Place | None) -> list[Stored | None]:
@@ -89,21 +97,27 @@ def _size(chunks: Sequence[Stored | None]) -> int:
 
 
 def _seal(
-    holdings: Holdings, chunks: Sequence[Stored | None], fill: Callable[[list[int], Put], memoryview]
-) -> tuple[memoryview, int]:
-    """The record of these chunks, made by `fill`, and how many bytes of sealed chunks are in it."""
+    holdings: Holdings, wanted: Sequence[Sequence[Stored | None]], fills: Sequence[Fill]
+) -> tuple[list[memoryview], int]:
+    """The records of these chunks, each made by its `fill`, and how many bytes of sealed chunks are in them. Runs in a
+    thread."""
+    with _reading(holdings) as reader:
+        made = [_record(reader, chunks, fill) for chunks, fill in zip(wanted, fills, strict=True)]
+    return [frame for frame, _ in made], sum(given for _, given in made)
+
+
+def _record(reader: Reader | None, chunks: Sequence[Stored | None], fill: Fill) -> tuple[memoryview, int]:
     lengths = [0 if chunk is None else chunk.ref.length + OVERHEAD for chunk in chunks]
     given = 0
-    with _reading(holdings) as reader:
 
-        def put(number: int, room: memoryview) -> bool:
-            nonlocal given
-            chunk = chunks[number]
-            held = reader is not None and chunk is not None and reader.seal(chunk, room)
-            given += len(room) if held else 0
-            return held
+    def put(number: int, room: memoryview) -> bool:
+        nonlocal given
+        chunk = chunks[number]
+        held = reader is not None and chunk is not None and reader.seal(chunk, room)
+        given += len(room) if held else 0
+        return held
 
-        return fill(lengths, put), given
+    return fill(lengths, put), given
 
 
 @contextmanager

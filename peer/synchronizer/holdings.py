@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from peer.ports import Descriptor, Disk
 from peer.root import OUTGOING, Folder, Names, SyncRoot, open_folder
 from peer.tree_store import TreeStore
-from protocol.chunks import OVERHEAD, ChunkRef, put_body, reseal_in_place
+from protocol.chunks import OVERHEAD, ChunkRef, body_room, reseal_in_place
 from protocol.identifiers import NodeId, VersionId
 from protocol.names import RESERVED
 
@@ -95,15 +95,13 @@ class Reader:
 
     def seal(self, chunk: Stored, sealed: memoryview) -> bool:
         """Make the sealed bytes of a chunk in `sealed`, which is as long as they are. False when it isn't held."""
-        length = chunk.ref.length
+        room = body_room(sealed)
         try:
             descriptor = self._open(chunk.place)
-            body = b"" if descriptor is None else self._folder.disk.read_at(descriptor, length, chunk.offset)
+            if descriptor is None or self._folder.disk.read_into(descriptor, room, chunk.offset) != len(room):
+                return False
         except OSError:
             return False
-        if len(body) != length:
-            return False
-        put_body(sealed, body)
         return reseal_in_place(chunk.ref, sealed)
 
     def _open(self, place: Place | None) -> Descriptor | None:

@@ -1,11 +1,14 @@
 """Reading local files whose content isn't known: when they are quiet, many to a thread hop."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import trio
 
-from peer.chunker import Cut, Staged, stage_file
+from peer.chunker import WINDOW, Cut, Staged, stage_file
+from peer.ports import Descriptor, Disk
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.local_steps import advice_for
@@ -106,11 +109,25 @@ def _read_one(folder: Folder, wanted: _Wanted, keys: WorkspaceKeys) -> _Found:
         folder.trim()
         descriptor = disk.open_file(folder.directory(wanted.parent), wanted.row.name)
         try:
-            return stage_file(disk, descriptor, keys, wanted.cut)
+            with _brought_to_disk(disk, descriptor, aside=wanted.row.print.size > WINDOW):
+                return stage_file(disk, descriptor, keys, wanted.cut)
         finally:
             disk.close(descriptor)
     except OSError as error:
         return error
+
+
+@contextmanager
+def _brought_to_disk(disk: Disk, descriptor: Descriptor, *, aside: bool) -> Iterator[None]:
+    """fsync a large file while it is read: the fsync before the commit then has little to wait for. An error is told
+    once only, so it must not be lost here. What comes out doesn't depend on the thread, as with the chunker's."""
+    if not aside:
+        yield
+        return
+    with ThreadPoolExecutor(1) as thread:
+        underway = thread.submit(disk.fsync, descriptor)
+        yield
+        underway.result()
 
 
 def _batches(wanted: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:

@@ -1,7 +1,10 @@
 """Where chunks come from: the cloud, and devices on the LAN."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
+
+import trio
 
 from peer.lan.channel import Record
 from peer.lan.link import REQUESTS, Blame, Link
@@ -10,10 +13,16 @@ from peer.synchronizer.gathering import Sealed
 from peer.synchronizer.jobs import Wanted
 from peer.tracker_client import DeviceClient
 from protocol.api import ChunksRequest
+from protocol.chunks import OVERHEAD
 from protocol.errors import CannotOpen, Malformed
 from protocol.identifiers import PACK_TARGET, WorkspaceId
 from protocol.lan_messages import MAX_GET_BYTES, Part
 from protocol.packs import read_index
+
+AT_ONCE = 4
+"""Requests that are made, answered and used in one go, of a device that answers so many in FAST seconds: one by one
+they take as much work again as what is in them. Of a slow one each answer is to be heard of when it comes."""
+FAST = 0.25
 
 
 class CloudSource:
@@ -53,9 +62,10 @@ class CloudSource:
 class LanSource:
     """A linked device."""
 
-    is_cloud, parallel, most = False, REQUESTS, MAX_GET_BYTES
+    is_cloud, parallel = False, REQUESTS // AT_ONCE
 
     def __init__(self, link: Link, neighbours: Neighbours) -> None:
+        self.most = MAX_GET_BYTES
         self._link = link
         self._neighbours = neighbours
 
@@ -65,10 +75,17 @@ class LanSource:
 
     async def ask(self, wanted: Sequence[Wanted]) -> Sealed:
         """See `Source`."""
-        request, record = await self._link.get(_parts(wanted))
-        return partial(self._open, request, record, len(wanted))
+        requests, began = list(_requests(wanted)), trio.current_time()
+        answers = await self._link.get([_parts(request) for request in requests])
+        fast = trio.current_time() - began < FAST
+        self.most = min(2 * self.most, AT_ONCE * MAX_GET_BYTES) if fast else MAX_GET_BYTES
+        return partial(self._open_all, [len(request) for request in requests], answers)
 
-    def _open(self, request: int, record: Record, count: int) -> list[memoryview]:
+    def _open_all(self, counts: Sequence[int], answers: Sequence[tuple[int, Record]]) -> list[memoryview]:
+        opened = (self._open(count, *answer) for count, answer in zip(counts, answers, strict=True))
+        return list(chain.from_iterable(opened))
+
+    def _open(self, count: int, request: int, record: Record) -> list[memoryview]:
         number, chunks = self._link.channel.records_in.open(record.counter, record.body)
         if number != request or len(chunks) != count:
             raise Malformed("an answer to another request")
@@ -82,6 +99,20 @@ class LanSource:
         """See `Source`. A record that doesn't open was altered on the way; what is wrong in one that does, the device
         has sent."""
         self._link.end(str(error), Blame.PATH if isinstance(error, CannotOpen) else Blame.DEVICE)
+
+
+def _requests(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
+    """Cut into what one request may ask for."""
+    batch, room = list[Wanted](), MAX_GET_BYTES
+    for each in wanted:
+        length = each.ref.length + OVERHEAD
+        if batch and length > room:
+            yield batch
+            batch, room = [], MAX_GET_BYTES
+        batch.append(each)
+        room -= length
+    if batch:
+        yield batch
 
 
 def _parts(wanted: Sequence[Wanted]) -> list[Part]:

@@ -137,6 +137,15 @@ class LinuxDisk:
             data += more
         return data
 
+    def read_into(self, descriptor: Descriptor, buffer: memoryview, offset: int) -> int:
+        filled = os.preadv(descriptor, [buffer], offset)
+        while 0 < filled < len(buffer):
+            more = os.preadv(descriptor, [buffer[filled:]], offset + filled)
+            if not more:
+                break
+            filled += more
+        return filled
+
     def write_at(self, descriptor: Descriptor, data: bytes | memoryview, offset: int) -> None:
         rest = memoryview(data).cast("B")
         while rest:

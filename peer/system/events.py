@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from peer.ports import Changes
 from peer.system.inotify import FolderWatch, News
 
 EVERYTHING = ""
@@ -22,7 +23,7 @@ class InotifyEvents:
     """
 
     @asynccontextmanager
-    async def watch(self, folder: str) -> AsyncIterator[AsyncIterator[set[str]]]:
+    async def watch(self, folder: str) -> AsyncIterator[AsyncIterator[Changes]]:
         watch = FolderWatch(os.fsencode(folder))
         limiter = trio.CapacityLimiter(1)
         try:
@@ -33,17 +34,17 @@ class InotifyEvents:
 
 
 class _Changes:
-    """The sets that hold anything, one after the other."""
+    """Those that hold anything, one after the other."""
 
     def __init__(self, watch: FolderWatch, limiter: trio.CapacityLimiter) -> None:
         self._watch = watch
         self._limiter = limiter
         self._over = False
 
-    def __aiter__(self) -> AsyncIterator[set[str]]:
+    def __aiter__(self) -> AsyncIterator[Changes]:
         return self
 
-    async def __anext__(self) -> set[str]:
+    async def __anext__(self) -> Changes:
         if self._over:
             raise StopAsyncIteration
         while True:
@@ -54,10 +55,12 @@ class _Changes:
                 news = await trio.to_thread.run_sync(self._watch.read, limiter=self._limiter)
             self._over = news.over
             found = _shown(news)
-            if found:
+            if found.paths:
                 return found
 
 
-def _shown(news: News) -> set[str]:
+def _shown(news: News) -> Changes:
     found = {os.fsdecode(path) for path in news.paths}
-    return found | {EVERYTHING} if news.lost or news.over else found
+    if news.lost or news.over:
+        found.add(EVERYTHING)
+    return Changes(found, {os.fsdecode(path) for path in news.closed})

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from protocol.errors import WatchLimit
 from protocol.names import RESERVED
 
-_ACCESSIBLE = 0x0002 | 0x0004 | 0x0008  # IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE
+_MODIFY, _ATTRIB, _CLOSE_WRITE = 0x0002, 0x0004, 0x0008
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x0040, 0x0080, 0x0100, 0x0200
 _DELETE_SELF, _MOVE_SELF = 0x0400, 0x0800
 _UNMOUNT, _Q_OVERFLOW, _IGNORED, _ISDIR = 0x2000, 0x4000, 0x8000, 0x40000000
 _ONLYDIR, _DONT_FOLLOW, _EXCL_UNLINK = 0x01000000, 0x02000000, 0x04000000
 _MASK = (
-    _ACCESSIBLE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF
+    _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF
     | _ONLYDIR | _DONT_FOLLOW | _EXCL_UNLINK
 )  # fmt: skip
 _HEADER = struct.Struct("iIII")
@@ -33,10 +33,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What one reading of the queue told. `lost`: some of it is missing, look everywhere. `over`: the folder itself is
-    gone or was moved, and this watch will tell nothing more."""
+    """What one reading of the queue told. `closed`: those of `paths` that were open for writing, and that were closed.
+    `lost`: some of it is missing, look everywhere. `over`: the folder itself is gone or was moved, and this watch will
+    tell nothing more."""
 
     paths: frozenset[bytes]
+    closed: frozenset[bytes]
     lost: bool
     over: bool
 
@@ -94,8 +96,7 @@ class FolderWatch:
 
     def read(self) -> News:
         """Everything in the queue; returns at once. New directories are watched before this returns."""
-        paths: set[bytes] = set()
-        lost = False
+        paths, closed, lost = set[bytes](), set[bytes](), False
         for watch, mask, name in self._queue():
             if mask & _Q_OVERFLOW:
                 lost = True
@@ -112,9 +113,13 @@ class FolderWatch:
             if path != _RESERVED:
                 self._follow(path, mask)
                 paths.add(path)
+                if mask & _CLOSE_WRITE:
+                    closed.add(path)
+                elif mask & _MODIFY:
+                    closed.discard(path)
         if lost:
             self.add_tree(b"")
-        return News(frozenset(paths), lost, self._over)
+        return News(frozenset(paths), frozenset(closed), lost, self._over)
 
     def _follow(self, path: bytes, mask: int) -> None:
         if mask & _ISDIR and mask & _MOVED_FROM:

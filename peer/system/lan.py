@@ -26,6 +26,8 @@ DIAL_SECONDS = 3.0
 """On a LAN an answer takes milliseconds; who takes longer is asleep or gone."""
 LOOK_SECONDS = 1.0
 """How old a look at the interfaces may be by which connections are judged: a flood of them costs one a second."""
+_LARGE, _AT_ONCE = 1 << 16, 1 << 18
+"""Bytes: of what is larger than the one, at least so much as the other is received at a time, if so much is to come."""
 _BACKLOG = 64
 _REST_SECONDS = 0.1  # what trio's own servers wait when there are no descriptors left
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -171,6 +173,7 @@ class TcpStream:
 
     def __init__(self, connection: trio.socket.SocketType, remote: LanAddress) -> None:
         self._socket = connection
+        self._waits_for = 1
         self.remote = remote
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -182,7 +185,14 @@ class TcpStream:
 
     async def receive_into(self, buffer: memoryview) -> int:
         with self._told():
+            self._wait_for(min(len(buffer), _AT_ONCE) if len(buffer) >= _LARGE else 1)
             return await self._socket.recv_into(buffer)
+
+    def _wait_for(self, count: int) -> None:
+        """Wake up for so many bytes only, or for the end of the connection: a large frame comes in many pieces."""
+        if count != self._waits_for:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            self._waits_for = count
 
     def close(self) -> None:
         self._socket.close()

@@ -143,6 +143,8 @@ def test_a_directory_opened_as_a_file_can_not_be_read(folder: Folder) -> None:
     assert folder.disk.stat_open(descriptor).kind is EntryKind.DIRECTORY
     with fails(errno.EISDIR):
         folder.disk.read_at(descriptor, 10, 0)
+    with fails(errno.EISDIR):
+        folder.disk.read_into(descriptor, memoryview(bytearray(10)), 0)
 
 
 def test_create_file_replaces_nothing(folder: Folder) -> None:
@@ -223,6 +225,20 @@ def test_reading_around_the_end(folder: Folder) -> None:
     assert folder.disk.read_at(descriptor, 100, 10) == b""
     assert folder.disk.read_at(descriptor, 100, 1000) == b""
     assert folder.disk.read_at(descriptor, 0, 0) == b""
+
+
+def test_reading_into_a_buffer(folder: Folder) -> None:
+    folder.put("file", b"0123456789")
+    descriptor = folder.disk.open_file(folder.root, "file")
+    buffer = bytearray(6)
+    whole = memoryview(buffer)
+    assert folder.disk.read_into(descriptor, whole[1:5], 2) == 4
+    assert buffer == b"\0002345\0"
+    assert folder.disk.read_into(descriptor, whole, 8) == 2
+    assert buffer == b"89345\0"
+    assert [folder.disk.read_into(descriptor, whole, at) for at in (10, 1000)] == [0, 0]
+    assert folder.disk.read_into(descriptor, whole[:0], 0) == 0
+    assert buffer == b"89345\0"
 
 
 def test_writing_beyond_the_end_leaves_zeros(folder: Folder) -> None:
@@ -507,6 +523,7 @@ def test_rename_by_link_spares_what_came_to_the_old_name(tmp_path: Path, monkeyp
 NAMES = st.sampled_from(["a", "b", "c"])
 INDEX = st.integers(0, 7)
 BY_NAME = ["open_directory", "open_file", "stat", "read_link", "unlink", "remove_directory"]
+BUFFERS = st.integers(1, 9).map(lambda length: memoryview(bytearray(length)))
 CALLS = st.one_of(
     st.tuples(st.sampled_from(BY_NAME), INDEX, NAMES),
     st.tuples(st.sampled_from(["create_file", "make_directory"]), INDEX, NAMES, st.sampled_from([0o600, 0o777])),
@@ -514,6 +531,7 @@ CALLS = st.one_of(
     st.tuples(st.sampled_from(["rename", "exchange"]), INDEX, NAMES, INDEX, NAMES),
     st.tuples(st.sampled_from(["scan", "stat_open", "fsync", "sync_file_system"]), INDEX),
     st.tuples(st.just("read_at"), INDEX, st.integers(0, 9), st.integers(0, 9)),
+    st.tuples(st.just("read_into"), INDEX, BUFFERS, st.integers(0, 9)),
     st.tuples(st.just("write_at"), INDEX, st.binary(max_size=5), st.integers(0, 9)),
     st.tuples(st.just("set_mode"), INDEX, st.sampled_from([0o600, 0o755, 0o444])),
     st.tuples(st.just("set_times"), INDEX, st.integers(0, 1 << 60)),

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import mmap
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -10,17 +11,18 @@ from pathlib import Path
 import pytest
 import trio
 
+from peer.ports import Changes
 from peer.system import inotify
 from peer.system.events import InotifyEvents
 from protocol.errors import WatchLimit
 
 
-async def until(changes: AsyncIterator[set[str]], *wanted: str) -> set[str]:
+async def until(changes: AsyncIterator[Changes], *wanted: str) -> set[str]:
     """All paths up to the set that completes `wanted`."""
     seen: set[str] = set()
     with trio.fail_after(10):
         while not seen.issuperset(wanted):
-            seen |= await anext(changes)
+            seen |= (await anext(changes)).paths
     return seen
 
 
@@ -48,6 +50,36 @@ async def test_every_sort_of_change(tmp_path: Path) -> None:
         await until(changes, "moved")
         (tmp_path / "deep" / "er").rmdir()
         await until(changes, "deep/er")
+
+
+async def test_a_file_is_closed_when_its_writer_lets_it_go(tmp_path: Path) -> None:
+    """Not when it is only read, and not when it is written to once more before anybody has heard."""
+    file = tmp_path / "file"
+    async with InotifyEvents().watch(str(tmp_path)) as changes:
+        with file.open("wb") as opened:
+            opened.write(b"new")
+            opened.flush()
+            assert (await anext(changes)).closed == set()
+            with file.open("rb"):
+                pass
+            opened.write(b"more")
+        assert (await anext(changes)).closed == {"file"}
+        file.write_bytes(b"again")
+        with file.open("ab", buffering=0) as opened:
+            opened.write(b"and again")
+            assert (await anext(changes)).closed == set()
+
+
+async def test_a_file_that_is_mapped_is_not_closed(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    async with InotifyEvents().watch(str(tmp_path)) as changes:
+        with file.open("r+b") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0)
+        file.chmod(0o600)
+        assert (await anext(changes)).closed == set()
+        mapped.close()
+        assert (await anext(changes)).closed == {"file"}
 
 
 async def test_new_directories_are_watched(tmp_path: Path) -> None:
@@ -113,7 +145,7 @@ async def test_a_cancelled_wait_loses_nothing(tmp_path: Path) -> None:
         for number in range(10):
             (tmp_path / f"file{number}").write_bytes(b"")
             with trio.move_on_after(0):
-                seen |= await anext(changes)
+                seen |= (await anext(changes)).paths
         await until(changes, *({f"file{number}" for number in range(10)} - seen))
 
 
@@ -133,8 +165,8 @@ async def test_a_folder_that_goes_ends_the_news(tmp_path: Path) -> None:
             leave(folder)
             seen: set[str] = set()
             with trio.fail_after(10):
-                async for paths in changes:
-                    seen |= paths
+                async for news in changes:
+                    seen |= news.paths
             assert "" in seen
 
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from peer.ports import Descriptor
+from peer.quiet import CLOSED, LONG, SMALL
 from protocol.commits import DIRECTORY, FILE, SYMLINK
 from protocol.errors import WrongRoot
 from protocol.hashing import digest
@@ -75,6 +76,20 @@ async def test_a_new_file_is_read_once_it_is_quiet(folder: SyncFolder, autojump_
     await folder.indexer.scan_everything()
     now = trio.current_time()
     assert folder.context.quiet.due(folder.node("f"), now) > 0
+
+
+async def test_a_large_file_is_read_soon_after_it_was_closed(folder: SyncFolder, autojump_clock: object) -> None:
+    """Whether the look that this leads to is the first at it or finds it as it was."""
+    now, quiet = trio.current_time(), folder.context.quiet
+    folder.hand.write("f", bytes(SMALL + 1))
+    folder.hand.mkdir("d")
+    folder.hand.write("d/f", bytes(SMALL + 1))
+    quiet.closed(("d",), "f")
+    await folder.indexer.scan([()])
+    assert [quiet.due(folder.node(path), now) for path in ("f", "d/f")] == pytest.approx([LONG, CLOSED])
+    quiet.closed((), "f")
+    await folder.indexer.scan([()])
+    assert quiet.due(folder.node("f"), now) == pytest.approx(CLOSED)
 
 
 async def test_nothing_changed(folder: SyncFolder) -> None:

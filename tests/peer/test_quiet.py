@@ -2,7 +2,7 @@
 
 import pytest
 
-from peer.quiet import LONG, LONGEST, SHORT, SMALL, Quiet
+from peer.quiet import CLOSED, LONG, LONGEST, SHORT, SMALL, Quiet
 from peer.trees import Fingerprint
 from protocol.identifiers import NodeId
 
@@ -98,3 +98,51 @@ def test_after_it_was_read_the_next_change_starts_anew() -> None:
     assert quiet.due(NODE, 100.0) == 0
     quiet.changed(NODE, look(50), 100.0)
     assert quiet.due(NODE, 100.0) == pytest.approx(SHORT)
+
+
+def test_a_large_file_that_was_closed_is_read_soon() -> None:
+    """However long it has been growing."""
+    quiet = Quiet()
+    for step in range(30):
+        quiet.changed(NODE, look(SMALL + step + 1), 100 + step * 0.1)
+    quiet.let_go(NODE, 103.0)
+    assert quiet.due(NODE, 103.0) == pytest.approx(CLOSED)
+
+
+def test_closed_and_written_to_once_more() -> None:
+    quiet = Quiet()
+    quiet.changed(NODE, look(SMALL + 1), 100.0)
+    quiet.let_go(NODE, 100.0)
+    quiet.changed(NODE, look(SMALL + 2), 100.01)
+    assert quiet.due(NODE, 100.01) == pytest.approx(LONG)
+    quiet.let_go(NODE, 100.02)
+    assert quiet.due(NODE, 100.02) == pytest.approx(LONG - 0.01)
+
+
+def test_what_is_opened_and_closed_for_each_line_is_read_soon_once_in_a_while() -> None:
+    quiet, pauses = Quiet(), []
+    for step in range(1, 10):
+        quiet.changed(NODE, look(SMALL + step), 100.0 + step)
+        quiet.let_go(NODE, 100.0 + step)
+        pauses.append(quiet.due(NODE, 100.0 + step))
+        quiet.read(NODE)
+    assert pauses == pytest.approx([CLOSED, *[LONG] * 7, CLOSED])
+
+
+def test_closing_delays_nothing() -> None:
+    quiet = Quiet()
+    quiet.let_go(OTHER, 100.0)
+    assert quiet.due(OTHER, 100.0) == 0
+    quiet.changed(NODE, look(10), 100.0)
+    quiet.let_go(NODE, 100.01)
+    assert quiet.due(NODE, 100.01) == pytest.approx(SHORT - 0.01)
+
+
+def test_what_was_closed_is_told_to_one_look() -> None:
+    quiet = Quiet()
+    quiet.closed(("a",), "f")
+    quiet.closed(("a",), "g")
+    quiet.closed((), "h")
+    assert quiet.closed_in({("b",)}) == {}
+    assert quiet.closed_in({("a",), ("b",)}) == {("a",): {"f", "g"}}
+    assert quiet.closed_in({(), ("a",)}) == {(): {"h"}}

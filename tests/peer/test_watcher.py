@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from peer.ports import Changes
 from peer.root import Names
 from peer.watcher import REST, Watcher
 from tests.peer.folders import SyncFolder, sync_folder
@@ -20,7 +21,7 @@ class Told:
     """Events as they are told."""
 
     def __init__(self) -> None:
-        self.tell, self._changes = trio.open_memory_channel[set[str]](10)
+        self.tell, self._changes = trio.open_memory_channel[Changes](10)
 
     @asynccontextmanager
     async def watch(self, path: str) -> Any:
@@ -56,7 +57,7 @@ async def watching(folder: SyncFolder, nursery: trio.Nursery) -> tuple[Watcher, 
 
 
 async def tell(told: Told, *paths: str) -> None:
-    await told.tell.send(set(paths))
+    await told.tell.send(Changes(set(paths)))
     await trio.testing.wait_all_tasks_blocked()
 
 

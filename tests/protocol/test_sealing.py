@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.seeded import seeded_bytes
 from protocol import aead, chunks, manifests, names, runs
-from protocol.chunks import ChunkRef, put_body, reseal_in_place, seal_chunk
+from protocol.chunks import ChunkRef, body_room, reseal_in_place, seal_chunk
 from protocol.codec import encode
 from protocol.errors import BadSignature, CannotOpen, Malformed, ShoalError, TooLarge
 from protocol.grants import Grant, make_grant, open_grant, verify_grant
@@ -54,7 +54,7 @@ FOLDER = NodeId(draw(16))
 def resealed(ref: ChunkRef, body: bytes) -> bytes | None:
     """What `reseal_in_place` makes of a file's present bytes."""
     sealed = bytearray(len(body) + chunks.OVERHEAD)
-    put_body(memoryview(sealed), body)
+    body_room(memoryview(sealed))[:] = body
     return bytes(sealed) if reseal_in_place(ref, memoryview(sealed)) else None
 
 

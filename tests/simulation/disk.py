@@ -123,10 +123,13 @@ class SimulatedDisk:
 
     @_port_call
     def read_at(self, descriptor: Descriptor, length: int, offset: int) -> bytes:
-        inode = self._inode(descriptor)
-        if inode.kind is not EntryKind.FILE:
-            raise failure(errno.EISDIR if inode.is_directory else errno.ESPIPE)
-        return bytes(memoryview(inode.data)[offset : offset + length])
+        return bytes(self._content(descriptor)[offset : offset + length])
+
+    @_port_call
+    def read_into(self, descriptor: Descriptor, buffer: memoryview, offset: int) -> int:
+        data = self._content(descriptor)[offset : offset + len(buffer)]
+        buffer[: len(data)] = data
+        return len(data)
 
     @_port_call
     def write_at(self, descriptor: Descriptor, data: bytes | memoryview, offset: int) -> None:
@@ -231,6 +234,12 @@ class SimulatedDisk:
         if descriptor not in self._open:
             raise failure(errno.EBADF)
         return self._open[descriptor][0]
+
+    def _content(self, descriptor: Descriptor) -> memoryview:
+        inode = self._inode(descriptor)
+        if inode.kind is not EntryKind.FILE:
+            raise failure(errno.EISDIR if inode.is_directory else errno.ESPIPE)
+        return memoryview(inode.data)
 
     def _at(self, parent: Descriptor, name: str) -> Inode:
         """The directory that `name` is looked for in."""

@@ -12,6 +12,7 @@ from random import Random
 
 import trio
 
+from peer.ports import Changes
 from protocol.names import RESERVED
 from tests.simulation.disk import SimulatedDisk
 
@@ -40,7 +41,7 @@ class SimulatedEvents:
         disk.on_change = self._changed
 
     @asynccontextmanager
-    async def watch(self, folder: str) -> AsyncIterator[AsyncIterator[set[str]]]:
+    async def watch(self, folder: str) -> AsyncIterator[AsyncIterator[Changes]]:
         """See `peer.ports.FolderEvents`."""
         self._disk.user.find(folder)
         feed = _Feed(self._rng)
@@ -83,7 +84,7 @@ class _Feed:
     def __aiter__(self) -> "_Feed":
         return self
 
-    async def __anext__(self) -> set[str]:
+    async def __anext__(self) -> Changes:
         while not self.pending:
             self.news = trio.Event()
             with trio.move_on_after(0.5 if self.again else float("inf")):
@@ -92,4 +93,4 @@ class _Feed:
             self.again = set()
         await trio.sleep(self.rng.uniform(0.002, 0.06))
         taken, self.pending = self.pending, set()
-        return taken
+        return Changes(taken)
