@@ -6,13 +6,10 @@ it can't cost quota that nobody checked.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.engine import Row
 
 from protocol.deltas import Record
 from protocol.errors import Code, Refused
@@ -47,9 +44,11 @@ _NO_LONGER_AWAITED = Bulk(
     "at_chunk",
     "at_version",
 )
-_ANNOUNCED = select(
-    versions.c.version, versions.c.node, versions.c.missing, versions.c.revision, versions.c.position
-).where(versions.c.workspace == WORKSPACE, among(versions.c.version), IS_ANNOUNCED)
+_ANNOUNCED = (
+    select(versions.c.version, versions.c.node, versions.c.missing)
+    .where(versions.c.workspace == WORKSPACE, among(versions.c.version), IS_ANNOUNCED)
+    .order_by(versions.c.revision, versions.c.position)
+)
 _PROGRESS = Bulk(
     update(versions)
     .where(versions.c.workspace == bindparam("at_workspace"), versions.c.version == bindparam("at_version"))
@@ -165,9 +164,9 @@ def _satisfy(
     _NO_LONGER_AWAITED.run(connection, [(workspace, chunk, version) for chunk, version in waiting])
     arrived = Counter(version for _, version in waiting)
     whole = {}
-    for row in _announced_among(connection, workspace, arrived):
-        if row.missing == arrived[row.version]:
-            whole[VersionId(row.version)] = NodeId(row.node)
+    for version, node, missing in _announced_among(connection, workspace, arrived):
+        if missing == arrived[version]:
+            whole[version] = node
     lacking = [(version, count) for version, count in arrived.items() if version not in whole]
     _PROGRESS.run(connection, [(workspace, version, count, device, time_ms) for version, count in lacking])
     return whole
@@ -175,12 +174,11 @@ def _satisfy(
 
 def _announced_among(
     connection: Connection, workspace: WorkspaceId, ids: Iterable[VersionId]
-) -> list[Row[*tuple[Any, ...]]]:
-    """Those of these versions that are announced, in the order they were introduced in."""
-    found: list[Row[*tuple[Any, ...]]] = []
+) -> Iterator[tuple[VersionId, NodeId, int]]:
+    """Those of these versions that are announced, whose they are, and how many chunks they lack."""
     for batch in batches(ids):
-        found += connection.execute(_ANNOUNCED, {"workspace": workspace, "ids": batch})
-    return sorted(found, key=attrgetter("revision", "position"))
+        for version, node, missing in connection.execute(_ANNOUNCED, {"workspace": workspace, "ids": batch}):
+            yield VersionId(version), NodeId(node), missing
 
 
 def _turn_durable(
