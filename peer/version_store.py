@@ -2,6 +2,7 @@
 uploaded."""
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import cbor2
@@ -226,6 +227,7 @@ class VersionStore:
         sql = """SELECT position, version, chunk, key, offset, length FROM uploads
                  WHERE workspace = ? AND position > ? ORDER BY position LIMIT ?"""
         found: list[Upload] = []
+        waits = cache(waiting)
         after, rows = -1, list[Any]()
         while len(found) < limit:
             rows = self._database.rows(sql, self._workspace, after, limit)
@@ -235,7 +237,7 @@ class VersionStore:
             found += [
                 Upload(position, version, ChunkRef(chunk, key, length), offset)
                 for position, version, chunk, key, offset, length in rows
-                if not waiting(version)
+                if not waits(version)
             ]
         return found[:limit]
 

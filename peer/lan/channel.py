@@ -40,6 +40,8 @@ from protocol.lan_messages import LAN_HIGHEST, LAN_LOWEST, Bye, Control, Hello
 from protocol.ports import RandomBytes
 from protocol.signing import ExchangeKey
 
+READ_AHEAD = 1 << 14
+"""Bytes that are received at once if there are so many."""
 STALLED_SECONDS = 20.0
 """A frame that the other side doesn't take for so long will not be taken any more."""
 
@@ -58,25 +60,42 @@ class _Inlet:
     def __init__(self, stream: LanStream) -> None:
         self.heard_at = trio.current_time()
         self._stream = stream
+        self._ahead = memoryview(bytearray(READ_AHEAD))
+        self._read, self._taken = 0, 0  # bytes of it
 
     async def exactly(self, length: int) -> bytearray:
+        """The next so many bytes. Small frames that come together are received together."""
         buffer = bytearray(length)
-        view, filled = memoryview(buffer), 0
+        view, filled = memoryview(buffer), self._take(buffer)
         while filled < length:
-            count = await self._stream.receive_into(view[filled:])
-            if count == 0:
-                raise Unreachable("it has hung up")
-            filled += count
-            self.heard_at = trio.current_time()
+            if length - filled < len(self._ahead):
+                self._read, self._taken = await self._receive(self._ahead), 0
+                filled += self._take(view[filled:])
+            else:
+                filled += await self._receive(view[filled:])
         return buffer
+
+    def _take(self, room: bytearray | memoryview) -> int:
+        count = min(len(room), self._read - self._taken)
+        room[:count] = self._ahead[self._taken : self._taken + count]
+        self._taken += count
+        return count
+
+    async def _receive(self, room: memoryview) -> int:
+        count = await self._stream.receive_into(room)
+        if count == 0:
+            raise Unreachable("it has hung up")
+        self.heard_at = trio.current_time()
+        return count
 
 
 class Channel:
     """An established connection to a known device. Frames are sent whole, one after the other, from any task; one task
     receives. When it breaks every method raises `Unreachable`."""
 
-    def __init__(self, stream: LanStream, device: DeviceId, keys: Keys, *, dialled: bool) -> None:
-        """Made by `dial_channel` and `answer_channel`. `dialled` says that this side did."""
+    def __init__(self, stream: LanStream, inlet: _Inlet, device: DeviceId, keys: Keys, *, dialled: bool) -> None:
+        """Made by `dial_channel` and `answer_channel`; `inlet` may have read more than the handshake. `dialled` says
+        that this side did."""
         self.device = device
         self.address = stream.remote
         self.dialled = dialled
@@ -87,7 +106,7 @@ class Channel:
         self.name = ""
         """What the device calls itself, for people to read."""
         self._stream = stream
-        self._inlet = _Inlet(stream)
+        self._inlet = inlet
         self._control_out = ControlSender(keys.send)
         self._control_in = ControlReceiver(keys.receive)
         self._sending = trio.Lock()
@@ -160,7 +179,7 @@ async def dial_channel(
     dialler = Dialler(own, known[device], preface, random_bytes)
     await stream.send_all(dialler.first())
     keys = dialler.finish(bytes(await inlet.exactly(MESSAGE_2)))
-    return Channel(stream, device, keys, dialled=True)
+    return Channel(stream, inlet, device, keys, dialled=True)
 
 
 async def answer_channel(
@@ -173,9 +192,10 @@ async def answer_channel(
     preface = make_preface(own.public, random_bytes)
     await stream.send_all(preface)
     answerer = Answerer(own, preface, random_bytes)
-    device = whose(answerer.take(bytes(await _Inlet(stream).exactly(MESSAGE_1))))
+    inlet = _Inlet(stream)
+    device = whose(answerer.take(bytes(await inlet.exactly(MESSAGE_1))))
     if device is None:
         raise BadSignature("a stranger")
     message, keys = answerer.answer()
     await stream.send_all(message)
-    return Channel(stream, device, keys, dialled=False)
+    return Channel(stream, inlet, device, keys, dialled=False)

@@ -27,7 +27,7 @@ from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, 
 
 T = TypeVar("T")
 
-REQUESTS = 12
+REQUESTS = 16
 """Requests of ours under way at once on a link, about 1 MiB each."""
 MOST_REQUESTS = 16
 """Requests of the other side that may wait here; one more is a flood."""

@@ -1,7 +1,7 @@
 """A file that is put together from pieces, and hashed while they come.
 
-What counts is the file as it lies on the disk: each piece is read back once all before it are there, while it is still
-in the kernel's cache. So little is left to hash when the last one has come.
+A piece that comes before its turn is read back when all before it are there, while it is still in the kernel's cache.
+And what has been written is brought to the disk from time to time. So little is left to do when the last one has come.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,9 @@ from blake3 import blake3
 from peer.chunker import WINDOW
 from peer.ports import Descriptor, Disk
 from peer.synchronizer.pieces import Piece
+
+SYNC_BYTES = 128 << 20
+"""After so many an fsync: the disk works while more comes, and the last fsync waits for no more than these."""
 
 
 class Assembly:
@@ -24,24 +27,35 @@ class Assembly:
         self._hasher = blake3()
         self._hashed = 0  # pieces,
         self._offset = 0  # and bytes
-        self._lock = Lock()  # a file system lets one write at a time as well, and threads spin while they wait
+        self._unsynced = 0  # bytes
+        self._writing = Lock()  # a file system lets one write at a time as well, and threads spin while they wait
+        self._hashing = Lock()
 
     def write(self, disk: Disk, descriptor: Descriptor, piece: Piece, body: bytes | memoryview) -> None:
         """Write one piece. A piece may come twice."""
-        with self._lock:
+        with self._writing:
             disk.write_at(descriptor, body, piece.offset)
             self._written.add(piece.number)
+            self._unsynced = unsynced = self._unsynced + len(body)
+            if unsynced >= SYNC_BYTES:
+                self._unsynced = 0
+        with self._hashing:
+            if piece.number == self._hashed:
+                self._hash(body)
+                self._hashed += 1
             while self._hashed in self._written:
                 self._hash(disk.read_at(descriptor, self._pieces[self._hashed].ref.length, self._offset))
                 self._hashed += 1
+        if unsynced >= SYNC_BYTES:
+            disk.fsync(descriptor)
 
     def digest(self, disk: Disk, descriptor: Descriptor) -> bytes:
-        """BLAKE3 of the whole file; what hasn't been read back is read now."""
-        with self._lock:
+        """BLAKE3 of the whole file; what hasn't been hashed is read now."""
+        with self._hashing:
             while data := disk.read_at(descriptor, WINDOW, self._offset):
                 self._hash(data)
             return self._hasher.digest()
 
-    def _hash(self, data: bytes) -> None:
+    def _hash(self, data: bytes | memoryview) -> None:
         self._hasher.update(data)
         self._offset += len(data)

@@ -20,8 +20,9 @@ from protocol.lan_messages import MAX_GET_BYTES, Part
 from protocol.packs import read_index
 
 AT_ONCE = 4
-"""Requests that are made, answered and used in one go, of a device that answers so many in FAST seconds: one by one
-they take as much work again as what is in them. Of a slow one each answer is to be heard of when it comes."""
+"""Requests, of about 1 MiB, that are made, answered and used in one go, of a device that answers so many in FAST
+seconds: one by one they take as much work again as what is in them. Of a slow one each answer is to be heard of when it
+comes, and of several devices it would be too much to hold."""
 FAST = 0.25
 
 
@@ -62,10 +63,11 @@ class CloudSource:
 class LanSource:
     """A linked device."""
 
-    is_cloud, parallel = False, REQUESTS // AT_ONCE
+    is_cloud, parallel = False, REQUESTS // AT_ONCE + 3  # what came is used while the next are on their way
 
     def __init__(self, link: Link, neighbours: Neighbours) -> None:
         self.most = MAX_GET_BYTES
+        self._highest = MAX_GET_BYTES * max(1, AT_ONCE // len(neighbours.links))
         self._link = link
         self._neighbours = neighbours
 
@@ -78,7 +80,7 @@ class LanSource:
         requests, began = list(_requests(wanted)), trio.current_time()
         answers = await self._link.get([_parts(request) for request in requests])
         fast = trio.current_time() - began < FAST
-        self.most = min(2 * self.most, AT_ONCE * MAX_GET_BYTES) if fast else MAX_GET_BYTES
+        self.most = min(2 * self.most, self._highest) if fast else MAX_GET_BYTES
         return partial(self._open_all, [len(request) for request in requests], answers)
 
     def _open_all(self, counts: Sequence[int], answers: Sequence[tuple[int, Record]]) -> list[memoryview]:
