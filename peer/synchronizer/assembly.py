@@ -31,11 +31,14 @@ class Assembly:
         self._writing = Lock()  # a file system lets one write at a time as well, and threads spin while they wait
         self._hashing = Lock()
 
-    def write(self, disk: Disk, descriptor: Descriptor, piece: Piece, body: bytes | memoryview) -> None:
-        """Write one piece. A piece may come twice."""
+    def write(self, disk: Disk, descriptor: Descriptor, piece: Piece, body: bytes | memoryview) -> bool:
+        """Write one piece; whether it was the last that was missing. A piece that comes again is left."""
         with self._writing:
+            if piece.number in self._written:
+                return False
             disk.write_at(descriptor, body, piece.offset)
             self._written.add(piece.number)
+            last = self.complete
             self._unsynced = unsynced = self._unsynced + len(body)
             if unsynced >= SYNC_BYTES:
                 self._unsynced = 0
@@ -48,6 +51,12 @@ class Assembly:
                 self._hashed += 1
         if unsynced >= SYNC_BYTES:
             disk.fsync(descriptor)
+        return last
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pieces are written."""
+        return len(self._written) == len(self._pieces)
 
     def digest(self, disk: Disk, descriptor: Descriptor) -> bytes:
         """BLAKE3 of the whole file; what hasn't been hashed is read now."""

@@ -272,26 +272,44 @@ def _begin(folder: Folder, jobs: list[Job]) -> None:
             if (size := sum(piece.ref.length for piece in job.pieces)) > free:
                 raise OSError(errno.ENOSPC, "No space left on device")
             free -= size
-            _discard(folder, job.temp)
+            job.sync = len(jobs) <= ONE_BY_ONE
             if job.remote.kind == SYMLINK:
-                folder.disk.make_symlink(job.version.manifest.link or "", folder.temp, job.temp)
+                _begin_symlink(folder, job)
             else:
                 _begin_file(folder, job)
-        except OSError as error:
+        except (OSError, Malformed) as error:
             job.failure = error
         folder.trim()
 
 
+def _begin_symlink(folder: Folder, job: Job) -> None:
+    _discard(folder, job.temp)
+    folder.disk.make_symlink(job.version.manifest.link or "", folder.temp, job.temp)
+    folder.disk.set_link_times(folder.temp, job.temp, job.version.manifest.mtime_ns)
+    job.whole = True
+
+
 def _begin_file(folder: Folder, job: Job) -> None:
     disk = folder.disk
-    descriptor = disk.create_file(folder.temp, job.temp, 0o600)
+    descriptor = _create(folder, job.temp)
     try:
         if job.version.manifest.inline is not None:
             disk.write_at(descriptor, job.version.manifest.inline, 0)
         if job.base:
             job.here = _copy_from_base(folder, job, descriptor)
+        if job.assembly.complete:
+            _verify_and_dress(folder, job, descriptor)
     finally:
         disk.close(descriptor)
+
+
+def _create(folder: Folder, temp: str) -> Descriptor:
+    """A new file in place of what an earlier attempt may have left."""
+    try:
+        return folder.disk.create_file(folder.temp, temp, 0o600)
+    except FileExistsError:
+        _discard(folder, temp)
+        return folder.disk.create_file(folder.temp, temp, 0o600)
 
 
 def _copy_from_base(folder: Folder, job: Job, descriptor: Descriptor) -> int:
@@ -346,8 +364,10 @@ class _Writer:
         for job, piece in wanted.users:
             if job.failure is None:
                 try:
-                    job.assembly.write(self._folder.disk, self._open(job.temp), piece, body)
-                except OSError as error:
+                    descriptor = self._open(job.temp)
+                    if job.assembly.write(self._folder.disk, descriptor, piece, body):
+                        _verify_and_dress(self._folder, job, descriptor)
+                except (OSError, Malformed) as error:
                     job.failure = error
 
     def _open(self, temp: str) -> Descriptor:
@@ -364,35 +384,25 @@ class _Writer:
 
 
 def _finish(folder: Folder, jobs: list[Job]) -> None:
-    """Verify each file as it lies on the disk, give it its time and permissions, and make all of them durable."""
-    disk = folder.disk
-    whole = list(_each(jobs))
-    for job in whole:
-        try:
-            _verify_and_dress(folder, job, sync=len(whole) <= ONE_BY_ONE)
-        except (OSError, Malformed) as error:
-            job.failure = error
-    if len(whole) > ONE_BY_ONE:
-        disk.sync_file_system(folder.temp)
+    """Make those durable that haven't been, and take away what has failed."""
+    if any(not job.sync for job in _each(jobs)):
+        folder.disk.sync_file_system(folder.temp)
     for job in jobs:
+        if not job.whole:
+            job.failure = job.failure or Lacking("parts of it are missing")
         if job.failure is not None:
             _discard(folder, job.temp)
 
 
-def _verify_and_dress(folder: Folder, job: Job, *, sync: bool) -> None:
+def _verify_and_dress(folder: Folder, job: Job, descriptor: Descriptor) -> None:
+    """All of a file is there: hold it against its manifest, give it its time and permissions."""
     disk, content = folder.disk, content_of(job.version.manifest)
-    if job.remote.kind == SYMLINK:
-        disk.set_link_times(folder.temp, job.temp, content.mtime_ns)
-        return
-    descriptor = disk.open_file(folder.temp, job.temp)
-    try:
-        if job.assembly.digest(disk, descriptor) != content.digest:
-            raise Malformed("what was fetched is not what its manifest says")
-        dress(disk, descriptor, content, None if job.replaced is None else job.replaced.print)
-        if sync:
-            disk.fsync(descriptor)
-    finally:
-        disk.close(descriptor)
+    if job.assembly.digest(disk, descriptor) != content.digest:
+        raise Malformed("what was fetched is not what its manifest says")
+    dress(disk, descriptor, content, None if job.replaced is None else job.replaced.print)
+    if job.sync:
+        disk.fsync(descriptor)
+    job.whole = True
 
 
 def _put_in_place(folder: Folder, jobs: list[Job]) -> Iterator[tuple[Job, Placed]]:

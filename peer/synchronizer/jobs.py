@@ -28,6 +28,8 @@ class Job:
     conflict: str
     spare: VersionId | None  # what `replaced` holds, if the cloud doesn't have it
     failure: Exception | None = None
+    sync: bool = True  # to be fsynced by itself
+    whole: bool = False  # verified, and with its time and permissions
     placed: bool = False
     assembly: Assembly = field(init=False)
     to_come: int = 0  # bytes still to be fetched
