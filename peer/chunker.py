@@ -5,7 +5,6 @@ workspace's own. Chunk sizes follow the file's size, so that no file has many mo
 keeps its sizes until it has outgrown them, so growth doesn't cut it anew (design §4). Runs in a worker thread.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ MOST_CHUNKS = 2048
 """A file with more chunks than this on average is cut into larger ones."""
 OUTGROWN = 2
 """A file keeps its sizes until it has this many times MOST_CHUNKS."""
-WINDOW, WINDOWS = 8 << 20, 3
-"""How much of a file is looked at at once, in bytes, and how many times that is held."""
+WINDOW = 8 << 20
+"""How much of a file is held at once, in bytes."""
 
 Cut = tuple[int, int, int]
 """The chunker's three parameters: minimum, average and maximum, in bytes. As FastCDC skips the minimum before it
@@ -104,62 +103,60 @@ def stage_file(
 
 
 class _Sealer:
-    """Seals `aside`, in threads of its own, while the next windows are read, cut and hashed: all without the GIL, and
-    one takes longer than the other. WINDOWS are held at once. The threads touch neither disk nor clock, and what comes
-    out doesn't depend on them: the simulation loses nothing by not seeing them."""
+    """Seals `aside`, in a thread of its own, while the next window is read, cut and hashed: all without the GIL, and
+    one takes about as long as the other. Two windows are held at once. The thread touches neither disk nor clock, and
+    what comes out doesn't depend on it: the simulation loses nothing by not seeing it."""
 
     def __init__(self, convergence: bytes, *, aside: bool) -> None:
         self._convergence = convergence
-        self._threads = ThreadPoolExecutor(WINDOWS - 1) if aside else None
-        self._underway: deque[Future[list[ChunkRef]]] = deque()
+        self._thread = ThreadPoolExecutor(1) if aside else None
+        self._underway: Future[None] | None = None
         self._refs: list[ChunkRef] = []
 
     def __enter__(self) -> "_Sealer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._threads is not None:
-            self._threads.shutdown()
+        if self._thread is not None:
+            self._thread.shutdown()
 
     def take(self, bodies: Sequence[memoryview]) -> None:
-        """Seal the chunks of the next window; returns when one more may be asked for."""
-        if self._threads is None:
-            self._refs += self._seal(bodies)
+        """Seal these when those before are sealed; returns when they are."""
+        self._wait()
+        if self._thread is None:
+            self._seal(bodies)
         else:
-            self._underway.append(self._threads.submit(self._seal, bodies))
-            self._wait(WINDOWS - 1)
+            self._underway = self._thread.submit(self._seal, bodies)
 
     def refs(self) -> list[ChunkRef]:
         """All of them."""
-        self._wait(0)
+        self._wait()
         return self._refs
 
-    def _wait(self, most: int) -> None:
-        while len(self._underway) > most:
-            self._refs += self._underway.popleft().result()
+    def _wait(self) -> None:
+        if self._underway is not None:
+            self._underway.result()
 
-    def _seal(self, bodies: Sequence[memoryview]) -> list[ChunkRef]:
-        refs: list[ChunkRef] = []
+    def _seal(self, bodies: Sequence[memoryview]) -> None:
         buffer = memoryview(bytearray(max(map(len, bodies), default=0) + OVERHEAD))
         for body in bodies:
             sealed = buffer[: len(body) + OVERHEAD]
             body_room(sealed)[:] = body
-            refs.append(seal_in_place(self._convergence, sealed))
-        return refs
+            self._refs.append(seal_in_place(self._convergence, sealed))
 
 
 def cut_file(disk: Disk, descriptor: Descriptor, cut: Cut, seed: int, size: int) -> Iterator[list[memoryview]]:
     """The chunks in clear of a file of `size` bytes, or as many as it turns out to have; in order, those of one window
-    after the other. They are valid as long as WINDOWS are held."""
+    after the other. They are valid until the next window but one is asked for."""
     minimum, average, maximum = cut
     chunker = FastCDC(avg_size=average, min_size=minimum, max_size=maximum, seed=seed)
     span = min(WINDOW, size + 1)  # so that the end of a small file is seen in its first window
     offset, rest = 0, memoryview(b"")
     buffers: list[memoryview] = []
     for turn in count():
-        if turn < WINDOWS:
+        if turn < 2:
             buffers.append(memoryview(bytearray(maximum + span)))
-        buffer = buffers[turn % WINDOWS]
+        buffer = buffers[turn % 2]
         buffer[: len(rest)] = rest
         fresh = disk.read_into(descriptor, buffer[len(rest) : len(rest) + span], offset)
         offset += fresh

@@ -2,7 +2,7 @@
 
 Small files share requests, one fsync barrier and one database transaction; a large one is fetched in several
 requests at once and written as they arrive. Chunks that the replaced file already has are taken from it; devices on the
-LAN come before the cloud. The whole file is hashed as it lies on the disk before it may come into place.
+LAN come before the cloud. The whole file is hashed, in the order of its pieces, before it may come into place.
 """
 
 import errno

@@ -94,6 +94,29 @@ async def test_the_end_is_no_bytes(network: LocalNetwork) -> None:
         assert await other.receive_into(memoryview(bytearray(1))) == 0
 
 
+async def test_a_large_frame_may_come_in_small_pieces(network: LocalNetwork) -> None:
+    """Who waits for many bytes at a time gets the last few as well, also those before the end of the connection."""
+    async with connected(network) as (one, other):
+
+        async def trickle() -> None:
+            for _ in range(30):
+                await trio.testing.wait_all_tasks_blocked()
+                await one.send_all(b"x" * 10_001)
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trickle)
+                assert await receive(other, 300_030) == b"x" * 300_030
+            await one.send_all(b"y")
+            assert await receive(other, 1) == b"y"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trickle)
+                nursery.start_soon(receive, other, 300_029)
+            one.close()
+            assert await other.receive_into(memoryview(bytearray(1 << 20))) == 1
+            assert await other.receive_into(memoryview(bytearray(1 << 20))) == 0
+
+
 async def test_a_broken_connection(network: LocalNetwork) -> None:
     async with connected(network) as (one, other):
         reset(one)

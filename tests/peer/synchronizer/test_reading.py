@@ -1,11 +1,13 @@
 """Files are read as they were when they became quiet."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from trio.testing import MockClock
 
+import peer.synchronizer.reading
 from peer.quiet import LONG, SHORT
 from peer.synchronizer.reading import Reading
 from protocol.hashing import digest
@@ -38,3 +40,23 @@ async def test_a_file_that_changed_since_it_was_looked_at_is_looked_at_first(
     content = folder.row("f").content
     assert content is not None
     assert content.digest == digest(b"other")
+
+
+async def test_what_the_disk_could_not_keep_is_not_sent(
+    folder: SyncFolder, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file is fsynced while it is read, and an error of the disk is told to one fsync only."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(peer.synchronizer.reading, "WINDOW", 1000)
+    folder.hand.write("large", bytes(1001))
+    await folder.indexer.scan_everything()
+    mock_clock.jump(SHORT)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(folder.disk), "fsync", fails)
+        assert (await Reading(folder.context).read([folder.node("large")]))[0] is False
+    assert folder.row("large").content is None
+    assert folder.problems() == {"large": "it can't be read: input/output error"}
+    assert (await Reading(folder.context).read([folder.node("large")]))[0] is True
