@@ -11,7 +11,7 @@ from peer.version_store import Version
 from protocol.chunks import ChunkRef
 from protocol.identifiers import ChunkId, VersionId
 
-GROUP_FILES, GROUP_BYTES = 200, 4 << 20
+GROUP_FILES, GROUP_BYTES = 500, 4 << 20
 """Small files are fetched together up to this many files and bytes."""
 
 

@@ -53,8 +53,8 @@ from protocol.identifiers import NodeId
 
 log = logging.getLogger(__name__)
 E = TypeVar("E", bound=Exception)
-BATCH = 2000
-"""Dirty nodes planned together."""
+FIRST_BATCH, BATCH = 250, 2000
+"""Dirty nodes planned together: few at first, so that others have something to do soon, then twice as many."""
 GROUPS = 2
 """Groups of files fetched at once; groups of steps that are being sent, or wait for that."""
 DELETE_QUIET = 2.0
@@ -233,7 +233,9 @@ class Synchronizer:
         pause, position = float("inf"), 0
         if self._context.store.dirty_count() <= len(self.progress.fetching) + len(self.progress.sending):
             return pause  # whoever is done with a group wakes this
-        while batch := self._context.store.dirty_after(position, BATCH):
+        size = FIRST_BATCH
+        while batch := self._context.store.dirty_after(position, size):
+            size = min(2 * size, BATCH)
             moved, later = await self._plan([node for _, node in batch], nursery)
             # What has moved goes on before the next are begun: others can work on the first while these are read.
             position, pause = (0, float("inf")) if moved else (batch[-1][0], min(pause, later))
