@@ -227,14 +227,17 @@ class Database:
         with _told:
             self._connection.executemany(sql, parameters)
 
-    def rows_in(self, sql: str, workspace: bytes, keys: Iterable[bytes | int]) -> Iterator[Any]:
-        """A query with `workspace = ? AND ... IN (??)`, for any number of keys, a few hundred at a time."""
+    def rows_in(
+        self, sql: str, workspace: bytes, keys: Iterable[bytes | int | str], *more: bytes | int
+    ) -> Iterator[Any]:
+        """A query with `workspace = ? AND ... IN (??)`, for any number of keys, a few hundred at a time. `more` is for
+        further marks between the two."""
         pending = list(keys)
         for start in range(0, len(pending), 500):
             part = pending[start : start + 500]
             marks = ",".join("?" * len(part))
             with _told:
-                found = self._connection.execute(sql.replace("??", marks), (workspace, *part)).fetchall()
+                found = self._connection.execute(sql.replace("??", marks), (workspace, *more, *part)).fetchall()
             yield from found
 
     def run_in(self, sql: str, workspace: bytes, keys: Iterable[bytes]) -> None:

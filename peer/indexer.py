@@ -97,7 +97,10 @@ class Indexer:
 
     def _known(self, directory: Names, names: set[str]) -> dict[str, Local | None] | None:
         node = self._store.find(directory) if all(map(_speakable, [directory, names])) else None
-        return None if node is None else {name: self._store.local_at(node, name) for name in names}
+        if node is None:
+            return None
+        rows = self._store.locals_at(node, names)
+        return {name: rows.get(name) for name in names}
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()

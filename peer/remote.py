@@ -375,14 +375,14 @@ class RemoteTree:
         """The tracker took this commit, as `entry` of its order: what it says is agreed on, whatever has changed here
         or there since. Its `operations` are decoded, and the names in them opened, if they are not at hand. Returns it
         folded, for `show_own`."""
-        self._versions.put_runs((run_id(body), body) for body in commit.runs)
         fold, signed = (
             Fold(snapshot=False, names=names or {}),
             own_entry(commit, device, entry.revision, entry.time_ms).commit,
         )
         assert signed is not None
-        if operations is None:
+        if operations is None:  # a commit from before
             operations = [decode_operation(data) for data in commit.operations]
+            self._versions.put_runs((run_id(body), body) for body in commit.runs)
         self._take_operations(fold, entry, signed, operations, set(announced))
         self._versions.put_many(fold.versions.values())
         agreed = self._store.synceds(operation.node for operation in operations)

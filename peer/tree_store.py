@@ -82,6 +82,11 @@ class TreeStore:
         rows = self.database.rows(f"{_LOCAL} AND parent = ? AND NOT gone", self.workspace, parent)
         return {row[2]: _local(row) for row in rows}
 
+    def locals_at(self, parent: NodeId, names: Iterable[str]) -> dict[str, Local]:
+        """What is known to stand under these names in a directory."""
+        sql = f"{_LOCAL} AND parent = ? AND name IN (??) AND NOT gone"
+        return {row[2]: _local(row) for row in self.database.rows_in(sql, self.workspace, names, parent)}
+
     def local_at(self, parent: NodeId, name: str) -> Local | None:
         """What is known to stand under a name."""
         row = self.database.row(f"{_LOCAL} AND parent = ? AND name = ? AND NOT gone", self.workspace, parent, name)
@@ -101,8 +106,8 @@ class TreeStore:
 
     def folders_with(self, device: int, inodes: Iterable[int]) -> set[NodeId]:
         """The folders in which nodes were last seen, and are not known to be gone, that have these inodes."""
-        sql = f"SELECT parent FROM local WHERE workspace = ? AND inode IN (??) AND device = {device} AND NOT gone"
-        return {row[0] for row in self.database.rows_in(sql, self.workspace, inodes)}
+        sql = "SELECT parent FROM local WHERE workspace = ? AND device = ? AND inode IN (??) AND NOT gone"
+        return {row[0] for row in self.database.rows_in(sql, self.workspace, inodes, device)}
 
     def put_local(self, row: Local) -> None:
         """Insert or replace a node on the disk."""

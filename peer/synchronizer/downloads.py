@@ -7,6 +7,7 @@ LAN come before the cloud. The whole file is hashed, in the order of its pieces,
 
 import errno
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -30,7 +31,7 @@ from protocol.chunks import chunk_id, open_in_place
 from protocol.commits import SYMLINK
 from protocol.errors import CannotOpen, Malformed, ShoalError, WrongRoot
 from protocol.failpoints import failpoint
-from protocol.identifiers import ChunkId
+from protocol.identifiers import ChunkId, NodeId
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -209,12 +210,16 @@ class Downloads:
         store, nodes = self._context.store, [job.remote.node for job in jobs]
         there, here = store.remotes(nodes), store.locals(nodes)
         paths = {parent: store.path(parent) for parent in {job.remote.parent for job in jobs}}
+        names: defaultdict[NodeId, list[str]] = defaultdict(list)
+        for job in jobs:
+            names[job.remote.parent].append(job.remote.name)
+        holders = {parent: store.locals_at(parent, wanted) for parent, wanted in names.items()}
         for job in jobs:
             node, parent, name = job.remote.node, job.remote.parent, job.remote.name
             remote = there.get(node)
             same = remote is not None and (remote.parent, remote.name) == (parent, name)
             at_home = paths[parent] == job.target.parent and here.get(node) == job.replaced
-            holder = store.local_at(parent, name)  # LOCAL knows of one node at most under a name
+            holder = holders[parent].get(name)  # LOCAL knows of one node at most under a name
             if not same or not at_home or (holder is not None and holder.node != node):
                 job.failure = Changed("the trees have moved on")
         return [job for job in jobs if job.failure is None]

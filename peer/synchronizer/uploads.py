@@ -107,6 +107,9 @@ class Uploads:
         """Send packs until nothing is wanted but what goes to the LAN first. Raises `Unreachable` when the tracker
         is."""
         context = self._context
+        if self._lan_comes_first():
+            self.waiting = True
+            return
         self._to_go = context.versions.upload_bytes()
         context.transfer.expect(self._to_go)
         try:
