@@ -26,7 +26,7 @@ DIAL_SECONDS = 3.0
 """On a LAN an answer takes milliseconds; who takes longer is asleep or gone."""
 LOOK_SECONDS = 1.0
 """How old a look at the interfaces may be by which connections are judged: a flood of them costs one a second."""
-_LARGE, _AT_ONCE = 1 << 16, 1 << 18
+_LARGE, _AT_ONCE = 1 << 16, 1 << 17
 """Bytes: of what is larger than the one, at least so much as the other is received at a time, if so much is to come."""
 _BACKLOG = 64
 _REST_SECONDS = 0.1  # what trio's own servers wait when there are no descriptors left
