@@ -100,7 +100,7 @@ class Indexer:
         if node is None:
             return None
         rows = self._store.locals_at(node, names)
-        return {name: rows.get(name) for name in names}
+        return {name: rows.get(name) for name in sorted(names)}
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()

@@ -140,10 +140,12 @@ async def wait_for(peer: Peer, what: str) -> None:
     """Return once the peer is "synced" or "durable"; `Problem` when it isn't going to be by itself: it is paused, or in
     error, and for longer than GRACE where it tries again by itself.
 
-    Said of what was on the disk when asked: news of a change may still be on its way, so the folder is looked at first.
+    Said of what was on the disk and at the tracker when asked: news of a change may still be on its way, so the tracker
+    is asked and the folder looked at first.
     """
     if what not in ("synced", "durable"):
         raise Usage(f"there is no waiting for {what!r}")
+    await peer.subscription.catch_up()
     peer.synchronizer.look_at_everything()
     well = trio.current_time()
     while True:

@@ -17,7 +17,7 @@ from peer.synchronizer.pulling import Pulling
 from peer.synchronizer.synchronizer import Synchronizer
 from peer.tracker_client import Backoff, DeviceClient
 from protocol.deltas import decode_delta
-from protocol.errors import BadSignature, Code, Malformed, Problem, Refused, Unreachable, first_of
+from protocol.errors import BadSignature, Code, Malformed, Problem, Refused, ShoalError, Unreachable, first_of
 from protocol.notices import CatchUp, Changed, Members, Subscribe, decode_notice, encode_notice
 from protocol.ports import Machine
 
@@ -130,6 +130,14 @@ class Subscription:
             await self._synchronizer.behind.wait()
             self._synchronizer.behind = trio.Event()
             await self._pulling.pull()
+
+    async def catch_up(self) -> None:
+        """Ask for what the tracker has now, without waiting for a notice of it; nothing while there is no tracker."""
+        if self._synchronizer.progress.online:
+            try:
+                await self._pulling.pull()
+            except ShoalError as error:  # the connection will say so as well
+                log.debug("not caught up: %s", error)
 
     async def notice_sleep_and_moves(self) -> None:
         """Connect anew and look at everything when the machine slept, or is on another network."""

@@ -255,17 +255,10 @@ class Synchronizer:
                 announce(count)
 
     async def _plan(self, nodes: list[NodeId], nursery: trio.Nursery) -> tuple[bool, float]:
-        now = trio.current_time()
-        waiting = {node: due - now for node, due in self._context.postponed.items() if due > now}
-        self._context.postponed = {node: now + pause for node, pause in waiting.items()}
-        self._context.stuck &= waiting.keys()
-        busy = self.progress.fetching | self.progress.sending | waiting.keys() | self._sending.unanswered()
-        busy |= recover_placed(self._context.store, self.progress.fetching, waiting)
-        free = [node for node in nodes if node not in busy]
-        if not free:
-            return False, min(waiting.values(), default=float("inf"))
         store = self._context.store
-        read, later = await self._reading.read(store.unread_files(free))
+        read, later = await self._reading.read(store.unread_files(self._free(nodes)))
+        unsettled = recover_placed(store, self.progress.fetching, self._context.postponed)
+        free = [node for node in self._free(nodes) if node not in unsettled]
         with store.database.transaction():
             agreed = store.agreed(free)
             view = load_slice(store, [node for node in free if node not in agreed], self._context)
@@ -286,6 +279,15 @@ class Synchronizer:
             later = min(later, await self._send(view, steps, nursery))
         now = trio.current_time()
         return progressed or read, min([later, *(due - now for due in self._context.postponed.values())])
+
+    def _free(self, nodes: Iterable[NodeId]) -> list[NodeId]:
+        """Those that nothing is under way with, and that aren't postponed."""
+        now = trio.current_time()
+        self._context.postponed = {node: due for node, due in self._context.postponed.items() if due > now}
+        waiting = self._context.postponed.keys()
+        self._context.stuck &= waiting
+        busy = self.progress.fetching | self.progress.sending | waiting | self._sending.unanswered()
+        return [node for node in nodes if node not in busy]
 
     def _clear_problems(self, clean: Iterable[NodeId]) -> None:
         context = self._context
