@@ -85,7 +85,7 @@ class Indexer:
         """Those of these directories in which one of the names has something else than a file that is just as LOCAL
         says, or nothing where LOCAL has nothing."""
         async with self._turn:
-            known = {names: self._known(names, changed[names]) for names in changed}
+            known = {names: self._known(names, changed[names]) for names in sorted(changed)}
 
             def work() -> set[Names]:
                 with open_folder(self._disk, self._root) as folder:

@@ -22,7 +22,7 @@ AGAIN_SECONDS = 2.0
 be read until the rename is known."""
 WAITING_SECONDS = 2.0
 """A device that asks for nothing for so long is not waiting any more, whatever it has said."""
-BUSY_SECONDS = 1.0
+BUSY_SECONDS = 0.5
 """How long after its last request a device may still be about to ask for more."""
 
 

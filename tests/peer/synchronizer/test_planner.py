@@ -966,7 +966,7 @@ def test_a_slice_holds_all_that_the_plan_depends_on(
     assert loaded.synced.items() <= world.synced.items()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(base=BASE, here=edits(6), there=edits(6), seed=SEEDS, turns=st.integers(0, 3))
 def test_what_the_database_finds_agreed_is_what_the_planner_calls_clean(
     database: Database, base: Edits, here: Edits, there: Edits, seed: int, turns: int
