@@ -25,6 +25,5 @@ def collect_seldom() -> None:
 
     A batch of small files makes some hundred thousand objects that all live until it is done, and none in cycles:
     looking at them again and again was a twelfth of all work. What is in cycles waits for a few megabytes of others."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

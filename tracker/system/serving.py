@@ -38,5 +38,4 @@ def _freeze_what_stays() -> None:
 
     It stays until the end, and going through it again and again took a seventh of the CPU time of many small commits.
     """
-    gc.collect()
     gc.freeze()

@@ -938,7 +938,7 @@ def test_edits_between_steps(base: Edits, actions: Edits, seed: int, announced_o
 
 
 @pytest.mark.slow
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(base=edits(14, ("add file", "add directory", "add same")), actions=edits(30), seed=SEEDS)
 def test_many_edits_between_steps(base: Edits, actions: Edits, seed: int) -> None:
     world = synced_world(base)
