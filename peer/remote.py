@@ -375,10 +375,8 @@ class RemoteTree:
         """The tracker took this commit, as `entry` of its order: what it says is agreed on, whatever has changed here
         or there since. Its `operations` are decoded, and the names in them opened, if they are not at hand. Returns it
         folded, for `show_own`."""
-        fold, signed = (
-            Fold(snapshot=False, names=names or {}),
-            own_entry(commit, device, entry.revision, entry.time_ms).commit,
-        )
+        fold = Fold(snapshot=False, names=names or {})
+        signed = own_entry(commit, device, entry.revision, entry.time_ms).commit
         assert signed is not None
         if operations is None:  # a commit from before
             operations = [decode_operation(data) for data in commit.operations]

@@ -21,7 +21,7 @@ from bench.lan.works import MIB, Prepared, Sizes, Work, prepare, warm_up
 from bench.programs import Programs, programs
 
 _CHECK_SECONDS = 0.5
-LARGE = 16 * MIB
+LARGE = MIB
 """Bytes of a file from which on it isn't kept after a turn."""
 
 

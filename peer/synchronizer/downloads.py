@@ -191,9 +191,8 @@ class Downloads:
         placed: list[tuple[Job, Placed]] = []
         store = self._context.store
         with store.database.transaction():
-            self._context.versions.put_missing(
-                [job.version for job in wanted]
-            )  # REMOTE may have forgotten it meanwhile
+            # REMOTE may have forgotten them meanwhile.
+            self._context.versions.put_missing([job.version for job in wanted])
             store.put_placing(_agreed(job) for job in wanted)
         try:
             await self._in_thread(lambda folder: placed.extend(_put_in_place(folder, wanted)))

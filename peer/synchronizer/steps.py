@@ -42,7 +42,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read, cut and hash a file whose content isn't known."""
+    """A file whose content isn't known is to be read first; files are, as soon as they are quiet, before each plan."""
 
     node: NodeId
 
