@@ -6,12 +6,13 @@ hash is kept. A request that is repeated because its answer was lost is answered
 """
 
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import trio
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Column, Connection, insert, select
 from sqlalchemy.engine import Row
-from sqlalchemy.exc import IntegrityError
 
 from protocol.api import (
     OWNER,
@@ -89,13 +90,23 @@ def _sign_up(connection: Connection, signup: _Signup, token: str, now: int) -> S
     if known is not None:
         _refuse_another(connection, known, signup)
         return open_session(connection, signup.device.device, token, now)
-    try:
-        _insert_user(connection, signup, now)
-        _insert_device(connection, request.user, signup.device, request.device, now)
-        _insert_home(connection, request)
-    except IntegrityError:
-        raise Refused(Code.FORBIDDEN, "an id in this request belongs to somebody else") from None
+    if any(_is_taken(connection, *id) for id in _ids_of(signup)):
+        raise Refused(Code.FORBIDDEN, "an id in this request belongs to somebody else")
+    _insert_user(connection, signup, now)
+    _insert_device(connection, request.user, signup.device, request.device, now)
+    _insert_home(connection, request)
     return open_session(connection, signup.device.device, token, now)
+
+
+def _ids_of(signup: _Signup) -> Iterator[tuple[Column[Any], bytes]]:
+    yield users.c.id, signup.request.user
+    yield devices.c.id, signup.device.device
+    yield workspaces.c.id, signup.request.home.workspace
+
+
+def _is_taken(connection: Connection, column: Column[Any], id: bytes) -> bool:
+    """Whether a row has this id. If one gets it right after, the database refuses ours, and all is tried again."""
+    return connection.execute(select(column).where(column == id)).first() is not None
 
 
 def _insert_user(connection: Connection, signup: _Signup, now: int) -> None:
@@ -208,16 +219,16 @@ def _log_in(connection: Connection, email: str, auth: bytes) -> LoginReply:
 
 def _register(connection: Connection, email: str, request: RegisterRequest, token: str, now: int) -> Session:
     user = _prove(connection, email, request.auth)
+    connection.execute(select(users.c.id).where(users.c.id == user.id).with_for_update())  # its devices are counted
     try:
         statement = open_device_certificate(user.identity_key, user.id, request.device.certificate)
     except BadSignature as error:
         raise Refused(Code.BAD_SIGNATURE, str(error)) from None
     if not _is_known(connection, statement.device, request.device):
         _refuse_too_many(connection, user.id)
-        try:
-            _insert_device(connection, user.id, statement, request.device, now)
-        except IntegrityError:
-            raise Refused(Code.FORBIDDEN, "this device id is taken; make a new one") from None
+        if _is_taken(connection, devices.c.id, statement.device):
+            raise Refused(Code.FORBIDDEN, "this device id is taken; make a new one")
+        _insert_device(connection, user.id, statement, request.device, now)
     return open_session(connection, statement.device, token, now)
 
 

@@ -1,34 +1,28 @@
-"""The database: plain synchronous functions, each in one transaction, in a worker thread.
+"""The database: plain synchronous functions, each in one transaction.
 
 Every metadata operation is `def f(connection, ...)`. `transact` runs one that may write, `read` one that doesn't; both
-are the only places where retries and the database's own errors live. SQLite has one writer at a time anyway, so writers
-queue at a limiter of 1 instead of colliding in the file. PostgreSQL will be a second class with these same methods.
+are the only places where retries and the database's own errors live: in `tracker/sqlite.py` for the embedded default,
+in `tracker/system/postgresql.py` for PostgreSQL. What holds in either: whoever changes a workspace locks its row first
+(`metadata/order.py`), and whoever changes what an owner uses locks that row after it.
 """
 
-import logging
-import sqlite3
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-import trio
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection
 
-from protocol.errors import Code, Refused, Usage
-from protocol.ports import Machine
+from protocol.errors import Code, Refused
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-IN_MEMORY = "sqlite://"
-READERS = 8
-ATTEMPTS = 5
-"""How often a transaction is tried that another process's writer kept out."""
-BUSY_TIMEOUT_MS = 5000
-_WRITER = "shoal_writer"
 
-_log = logging.getLogger("shoal.tracker.database")
+class Unavailable(Refused):
+    """The database can't at the moment. `reason` is its own word, for who keeps it and not for devices."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(Code.UNAVAILABLE, message)
+        self.reason = reason
 
 
 class Database(Protocol):
@@ -37,8 +31,9 @@ class Database(Protocol):
     async def transact(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(connection, ...)` in one transaction that may write; what it raises rolls back.
 
-        It may run several times, so it must have no other effects. Cancellation waits for its end. `Refused`
-        (UNAVAILABLE) when the database can't.
+        It may run several times, so it must have no other effects. It sees all that was committed before each of its
+        statements. Cancelled, it has happened or has not; what has happened is returned. `Unavailable` when the
+        database can't, or when it isn't known whether it did.
         """
         ...
 
@@ -49,90 +44,3 @@ class Database(Protocol):
     async def close(self) -> None:
         """Close every connection."""
         ...
-
-
-class SqliteDatabase:
-    """SQLite, in a file (WAL, every commit fsynced) or in memory."""
-
-    def __init__(self, machine: Machine, engine: Engine) -> None:
-        self._machine = machine
-        self.engine = engine
-        self._writer = trio.CapacityLimiter(1)
-        in_memory = isinstance(engine.pool, StaticPool)  # one connection, so one user of it at a time
-        self._readers = self._writer if in_memory else trio.CapacityLimiter(READERS)
-        self._begin_write = engine.execution_options(**{_WRITER: True})
-
-    async def transact(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(
-            self._writer, self._begin_write, lambda connection: function(connection, *args, **kwargs)
-        )
-
-    async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(self._readers, self.engine, lambda connection: function(connection, *args, **kwargs))
-
-    async def close(self) -> None:
-        await self._machine.offload(self.engine.dispose, self._writer)
-
-    async def _run(self, limiter: trio.CapacityLimiter, engine: Engine, function: Callable[[Connection], T]) -> T:
-        attempt = 1
-        while True:
-            try:
-                return await self._machine.offload(partial(_in_transaction, engine, function), limiter)
-            except OperationalError as error:
-                if attempt == ATTEMPTS or not _is_busy(error):
-                    raise _refusal(error) from error
-                attempt += 1
-
-
-def _in_transaction(engine: Engine, function: Callable[[Connection], T]) -> T:
-    with engine.begin() as connection:
-        return function(connection)
-
-
-def _is_busy(error: OperationalError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def _refusal(error: OperationalError) -> Refused:
-    """What a device is told; the log gets the database's own word, without the statement's parameters."""
-    _log.error("the database failed: %s", error.orig)
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-        return Refused(Code.UNAVAILABLE, "the tracker's disk is full")
-    return Refused(Code.UNAVAILABLE, "the tracker's database is not available at the moment")
-
-
-def _on_connect(connection: Any, _: object) -> None:
-    """Settings of one connection. Transactions are begun by `_on_begin`, not by Python's sqlite3."""
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",  # a commit that was answered survives power loss
-        "foreign_keys = ON",
-        f"busy_timeout = {BUSY_TIMEOUT_MS}",
-        "cache_size = -16384",
-        "temp_store = MEMORY",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _on_begin(connection: Connection) -> None:
-    writer = connection.get_execution_options().get(_WRITER)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
-
-
-def make_engine(url: str) -> Engine:
-    """An engine for `sqlite:///FILE` or, kept in memory for as long as it lives, `sqlite://`.
-
-    `Usage` for any other database.
-    """
-    if make_url(url).get_backend_name() != "sqlite":
-        raise Usage("only sqlite:///FILE databases are supported so far")
-    if make_url(url).database in (None, "", ":memory:"):
-        engine = create_engine(IN_MEMORY, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    else:
-        engine = create_engine(url, pool_size=READERS + 1, max_overflow=0, hide_parameters=True)
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
-    return engine

@@ -6,9 +6,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from protocol.errors import DatabaseTooNew, Usage
+
+MIGRATING = 0x53686F616C
+"""The advisory lock of whoever migrates: "Shoal"."""
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -49,6 +52,10 @@ def require_newest(connection: Connection) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations a database lacks, all in the transaction at hand."""
+    """Run the migrations a database lacks, all in the transaction at hand. Of several processes one does it."""
+    if connection.dialect.name == "postgresql":
+        for setting in ("statement_timeout", "lock_timeout"):
+            connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
     refuse_newer(connection)
     command.upgrade(_config(connection), "head")

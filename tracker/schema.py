@@ -242,7 +242,8 @@ versions = _growing(
 ANNOUNCED, DURABLE, WITHDRAWN = 1, 2, 3
 """States of a version."""
 IS_ANNOUNCED = versions.c.state == literal(ANNOUNCED, literal_execute=True)
-"""Written out in the statement, so that any database sees, also in a plan it keeps, that their own index will do."""
+"""For who looks for them all: written out in the statement, so that any database sees, also in a plan it keeps, that
+their own index will do. Who looks some up by their ids compares with ANNOUNCED, lest that index seem the better one."""
 NO_UPLOAD = {"uploader": None, "leased_ms": None, "progress_ms": None}
 """What the columns about its upload are in a version that is announced no longer."""
 

@@ -18,8 +18,8 @@ from storage.memory import MemoryStorage
 from tests.simulation.machine import seeded_bytes
 from tests.support.tracker import credentials_of, new_account, offload_inline
 from tracker.assembly import build
-from tracker.database import SqliteDatabase, make_engine
 from tracker.migrating import migrate
+from tracker.sqlite import SqliteDatabase, make_engine
 
 DEVICES = ("laptop", "desktop", "phone")
 

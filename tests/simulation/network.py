@@ -25,8 +25,8 @@ from storage.memory import MemoryStorage
 from tests.simulation.log import ACTOR, EventLog, brief
 from tracker.assembly import build
 from tracker.checking import check_tracker
-from tracker.database import SqliteDatabase
 from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions
+from tracker.sqlite import SqliteDatabase
 
 HEARTBEAT = 30.0
 """Seconds after which a dead connection that looks alive is noticed, as `peer/system/websocket.py` does."""

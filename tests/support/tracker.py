@@ -71,8 +71,8 @@ from protocol.signing import ExchangeKey, SigningKey
 from storage.interface import Storage
 from storage.memory import MemoryStorage
 from tracker.assembly import Tracker, build
-from tracker.database import SqliteDatabase, make_engine
 from tracker.migrating import migrate
+from tracker.sqlite import SqliteDatabase, make_engine
 
 Q = TypeVar("Q")
 A = TypeVar("A")

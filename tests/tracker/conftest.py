@@ -1,23 +1,47 @@
 """Fixtures of the tracker's tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.databases import Databases, PostgresDatabases, SqliteDatabases, postgres_databases
 from tests.tracker.served import Served, open_served
 from tests.tracker.workshop import Workshop, open_workshop
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresDatabases]:
+    """A PostgreSQL server of this session."""
+    with postgres_databases() as databases:
+        yield databases
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
+    """Each kind of database in turn."""
+    if request.param == "sqlite":
+        return SqliteDatabases(tmp_path)
+    databases: PostgresDatabases = request.getfixturevalue("postgres")
+    return databases
+
+
 @pytest.fixture
-async def shop() -> AsyncIterator[Workshop]:
-    """A workspace in memory."""
-    async with open_workshop() as workshop:
+async def shop(databases: Databases) -> AsyncIterator[Workshop]:
+    """A workspace on each kind of database."""
+    async with open_workshop(databases) as workshop:
         yield workshop
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """A real tracker in a process of its own."""
-    async with open_served(tmp_path / "data") as made:
+async def sqlite_shop(tmp_path: Path) -> AsyncIterator[Workshop]:
+    """A workspace in memory, where nothing waits for anything."""
+    async with open_workshop(SqliteDatabases(tmp_path)) as workshop:
+        yield workshop
+
+
+@pytest.fixture
+async def served(databases: Databases, tmp_path: Path) -> AsyncIterator[Served]:
+    """A tracker on a real socket."""
+    async with open_served(tmp_path / "data", await databases.migrated_url()) as made:
         yield made

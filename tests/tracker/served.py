@@ -54,10 +54,10 @@ class Served:
 
 
 @asynccontextmanager
-async def open_served(data: Path) -> AsyncIterator[Served]:
+async def open_served(data: Path, database_url: str) -> AsyncIterator[Served]:
     account, machine, stop = new_account(), real_machine(), trio.Event()
     data.mkdir()
-    async with open_database(Locations(data), make=True) as database:
+    async with open_database(Locations(data, database_url), make=True) as database:
         tracker = await build(machine, database, FilesystemStorage(machine, data / "objects"))
         async with trio.open_nursery() as nursery:
             url: str = await nursery.start(run_server, tracker, Listen("127.0.0.1", 0), stop)

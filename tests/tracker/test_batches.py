@@ -1,14 +1,33 @@
 """Lists of ids as one parameter: what they find, that an index finds it, and how PostgreSQL is asked."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from sqlalchemy import ClauseElement, Connection, Dialect, Engine, Executable, create_engine, event, insert, select
+from sqlalchemy import (
+    Boolean,
+    ClauseElement,
+    Column,
+    Connection,
+    Dialect,
+    Engine,
+    Executable,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.sql import visitors
 
+from tests.support.databases import PostgresDatabases
+from tests.support.tracker import seeded_machine
 from tracker.metadata import durable, loading, runs, weighing, writing
 from tracker.metadata.batches import BATCH, WORKSPACE, among
-from tracker.schema import awaiting, metadata
+from tracker.schema import Bytes, awaiting, metadata
 
 HERE, ELSEWHERE = b"h" * 16, b"e" * 16
 CHUNKS = [at.to_bytes(32, "big") for at in range(BATCH)]
@@ -64,4 +83,48 @@ def test_there_are_hot_statements() -> None:
 def test_postgresql_takes_an_array() -> None:
     dialect: Dialect = asyncpg.dialect()  # type: ignore[no-untyped-call]
     text = str(_FIND.compile(dialect=dialect))
-    assert "awaiting.chunk IN (SELECT unnest(CAST($2 AS BYTEA[])))" in text
+    assert "awaiting.chunk = ANY (CAST($2 AS BYTEA[]))" in text
+
+
+async def test_an_index_of_postgresql_finds_the_rows(postgres: PostgresDatabases) -> None:
+    """The one plan that it keeps for all workspaces and lists, of tables large enough for it to matter."""
+    async with postgres.migrated(seeded_machine()) as database:
+        await database.transact(_fill)
+        for statement in _HOT:
+            plan = await database.read(_kept_plan, statement)
+            assert "Index Cond: ((workspace = " in plan, plan
+            assert "Seq Scan" not in plan, plan
+
+
+def _fill(connection: Connection) -> None:
+    """Many rows of few workspaces in each table that these statements read, without what they refer to."""
+    connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+    for table in {table for statement in _HOT for table in _tables(statement)}:
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        values = ", ".join(_made(column) for column in table.columns)
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({columns}) SELECT {values} FROM generate_series(1, 5000) n"
+        )
+        connection.exec_driver_sql(f"ANALYZE {table.name}")
+
+
+def _tables(statement: ClauseElement) -> list[Table]:
+    return [each for each in visitors.iterate(statement) if isinstance(each, Table)]
+
+
+def _made(column: Column[Any]) -> str:
+    if column.name == "workspace":
+        return "substring(sha256((n % 5)::text::bytea) FOR 16)"
+    if isinstance(column.type, Bytes):
+        return f"substring(sha256(n::text::bytea) FOR {column.type.length or 8})"
+    return {Boolean: "false", String: "n::text"}.get(type(column.type), "n")
+
+
+def _kept_plan(connection: Connection, statement: ClauseElement) -> str:
+    text = str(statement.compile(dialect=connection.dialect))
+    connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+    connection.exec_driver_sql(f"PREPARE hot AS {text}")
+    given = ", ".join(["NULL"] * len(set(re.findall(r"\$\d+", text))))
+    plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN EXECUTE hot({given})").scalars())
+    connection.exec_driver_sql("DEALLOCATE hot")
+    return plan

@@ -1,6 +1,6 @@
 """The database: transactions, its own errors as ours, and the schema that migrations make."""
 
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -12,23 +12,27 @@ from sqlalchemy import Connection, MetaData, Table, insert, select, text, update
 from protocol.api import CommitRefusal, WithdrawRequest
 from protocol.codec import decode
 from protocol.commits import Commit
-from protocol.errors import Code, DatabaseTooNew, Refused, Usage
+from protocol.errors import DatabaseTooNew, Refused, Usage
 from protocol.identifiers import GIB, NodeId
 from protocol.system import real_machine
 from storage.memory import MemoryStorage
+from tests.support.databases import Databases
 from tests.support.tracker import Sealed, author_of, new_account
 from tests.tracker.workshop import Workshop, open_workshop
 from tracker.assembly import build
 from tracker.checking import check_tracker
-from tracker.database import SqliteDatabase, make_engine
+from tracker.database import Database
 from tracker.metadata.commit import commit, prepare
 from tracker.metadata.withdraw import withdraw
 from tracker.migrating import _config, migrate, require_newest
 from tracker.schema import meta, metadata, nodes, users, versions
 
 
-def open_file(path: Path) -> SqliteDatabase:
-    return SqliteDatabase(real_machine(), make_engine(f"sqlite:///{path / 'database'}"))
+@pytest.fixture
+async def database(databases: Databases) -> AsyncIterator[Database]:
+    """One that was never used."""
+    async with databases.opened(real_machine(), databases.new_url()) as opened:
+        yield opened
 
 
 def _put(connection: Connection, name: str) -> None:
@@ -39,8 +43,7 @@ def _names(connection: Connection) -> list[str]:
     return sorted(connection.scalars(select(meta.c.name)))
 
 
-async def test_migrations_make_the_schema(tmp_path: Path) -> None:
-    database = open_file(tmp_path)
+async def test_migrations_make_the_schema(database: Database, databases: Databases) -> None:
     await database.transact(migrate)
     await database.transact(migrate)
     await database.read(require_newest)
@@ -48,22 +51,30 @@ async def test_migrations_make_the_schema(tmp_path: Path) -> None:
         lambda connection: compare_metadata(MigrationContext.configure(connection), metadata)
     )
     assert difference == []
-    made, declared = await database.read(_described), SqliteDatabase(real_machine(), make_engine("sqlite://"))
-    await declared.transact(metadata.create_all)
-    assert made == await declared.read(_described)
-    await declared.close()
-    await database.close()
+    made = await database.read(_described)
+    async with databases.opened(real_machine(), databases.new_url()) as declared:
+        await declared.transact(metadata.create_all)
+        assert made == await declared.read(_described)
 
 
 def _described(connection: Connection) -> list[str]:
-    """Every table and index as SQL, but for Alembic's own."""
-    rows = connection.execute(text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")).scalars()
+    """Every table and index, but for Alembic's own, as the database describes it."""
+    if connection.dialect.name == "sqlite":
+        query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
+    else:
+        query = """
+            SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, character_maximum_length)
+            FROM information_schema.columns WHERE table_schema = 'public'
+            UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+            UNION SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+            FROM pg_constraint WHERE connamespace = 'public'::regnamespace"""
+    rows = connection.execute(text(query)).scalars()
     return sorted(" ".join(sql.split()) for sql in rows if "alembic_version" not in sql)
 
 
-async def test_a_database_of_schema_1_is_brought_up_to_date(tmp_path: Path) -> None:
+async def test_a_database_of_schema_1_is_brought_up_to_date(database: Database, databases: Databases) -> None:
     """Announced versions are their authors' to upload, as of their commits; a file without any content is deleted."""
-    async with open_workshop() as shop:
+    async with open_workshop(databases) as shop:
         durable, announced, lost = [await _announce(shop, name) for name in ("durable", "announced", "lost")]
         await shop.store(durable)
         overtaken, committed = await _announce(shop, "overtaken"), shop.now_ms
@@ -74,7 +85,6 @@ async def test_a_database_of_schema_1_is_brought_up_to_date(tmp_path: Path) -> N
         await shop.database.transact(withdraw, shop.account.user, shop.author.device.id, request, shop.now_ms)
         rows = await shop.database.read(_all_rows)
         author, machine, storage = shop.author.device.id, shop.tracker.services.machine, shop.blocks.storage
-    database = open_file(tmp_path)
     await database.transact(_make_schema_1, rows)
     with pytest.raises(Usage):
         await database.read(require_newest)
@@ -88,7 +98,6 @@ async def test_a_database_of_schema_1_is_brought_up_to_date(tmp_path: Path) -> N
     assert found[durable.content.version] == found[lost.content.version] == (None, None, None)
     migrated = await database.read(_all_rows)
     assert {name: len(some) for name, some in migrated.items()} == {name: len(some) for name, some in rows.items()}
-    await database.close()
 
 
 async def _announce(shop: Workshop, name: str) -> Sealed:
@@ -122,8 +131,7 @@ def _make_schema_1(connection: Connection, rows: dict[str, list[dict[str, object
     assert changed.rowcount == 1
 
 
-async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
-    database = open_file(tmp_path)
+async def test_a_newer_database_is_refused(database: Database) -> None:
     await database.transact(migrate)
     newer = text("UPDATE alembic_version SET version_num = '9999'")
     await database.transact(lambda connection: connection.execute(newer))
@@ -131,83 +139,38 @@ async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
         await database.transact(migrate)
     with pytest.raises(DatabaseTooNew):
         await database.read(require_newest)
-    await database.close()
 
 
-async def test_an_empty_database_is_no_trackers(tmp_path: Path) -> None:
-    database = open_file(tmp_path)
+async def test_an_empty_database_is_no_trackers(database: Database) -> None:
     with pytest.raises(Usage):
         await database.read(require_newest)
-    await database.close()
 
 
-def test_other_databases_come_later() -> None:
-    with pytest.raises(Usage):
-        make_engine("postgresql+asyncpg://localhost/shoal")
-
-
-async def test_what_raises_leaves_nothing(tmp_path: Path) -> None:
+async def test_what_raises_leaves_nothing(database: Database) -> None:
     def fail(connection: Connection) -> None:
         _put(connection, "lost")
         raise KeyError
 
-    database = open_file(tmp_path)
     await database.transact(migrate)
     with pytest.raises(KeyError):
         await database.transact(fail)
     await database.transact(_put, "kept")
     assert await database.read(_names) == ["kept"]
-    await database.close()
 
 
-async def test_durability_settings_hold_on_every_connection(tmp_path: Path) -> None:
-    database = open_file(tmp_path)
-
-    def settings(connection: Connection) -> tuple[object, ...]:
-        names = ("journal_mode", "synchronous", "foreign_keys")
-        return tuple(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names)
-
-    for run in (database.transact, database.read):
-        assert await run(settings) == ("wal", 2, 1)
-    await database.close()
-
-
-async def test_a_full_disk_is_named_and_over_when_there_is_room(tmp_path: Path) -> None:
-    database = open_file(tmp_path)
-    await database.transact(migrate)
-
-    def limit(connection: Connection, extra: int) -> None:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + extra}")
-
-    def fill(connection: Connection) -> None:
-        limit(connection, 2)
-        connection.execute(insert(meta), [{"name": "big", "value": bytes(100_000)}])
-
-    with pytest.raises(Refused, match="disk is full") as caught:
-        await database.transact(fill)
-    assert caught.value.code is Code.UNAVAILABLE
-    await database.transact(limit, 1000)
-    await database.transact(_put, "small")
-    assert await database.read(_names) == ["small"]
-    await database.close()
+async def test_two_processes_write_at_once(databases: Databases) -> None:
+    machine, url = real_machine(), databases.new_url()
+    async with databases.opened(machine, url) as database, databases.opened(machine, url) as other:
+        await database.transact(migrate)
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(database.transact, _put, f"a{number}")
+                nursery.start_soon(other.transact, _put, f"b{number}")
+        assert len(await database.read(_names)) == 20
 
 
-async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None:
-    database, other = open_file(tmp_path), open_file(tmp_path)
-    await database.transact(migrate)
-    async with trio.open_nursery() as nursery:
-        for number in range(10):
-            nursery.start_soon(database.transact, _put, f"a{number}")
-            nursery.start_soon(other.transact, _put, f"b{number}")
-    assert len(await database.read(_names)) == 20
-    await database.close()
-    await other.close()
-
-
-async def test_quota_is_exact_under_concurrent_commits(tmp_path: Path) -> None:
-    """Ten commits want what there is room for three of; in threads, against one file."""
-    database = open_file(tmp_path)
+async def test_quota_is_exact_under_concurrent_commits(database: Database) -> None:
+    """Ten commits want what there is room for three of; at once."""
     await database.transact(migrate)
     tracker = await build(real_machine(), database, MemoryStorage())
     account = new_account()
@@ -233,4 +196,3 @@ async def test_quota_is_exact_under_concurrent_commits(tmp_path: Path) -> None:
     assert refusals == ["quota"] * 7
     used = await database.read(lambda connection: connection.execute(select(users.c.used_bytes)).scalar_one())
     assert used == GIB - cost // 2
-    await tracker.close()

@@ -16,6 +16,7 @@ from protocol.commits import DIRECTORY, Operation, chain, decode_operation, firs
 from protocol.deltas import PAGE_BYTES, Delta, entry_digest
 from protocol.errors import Code, Refused
 from protocol.identifiers import HASH_LENGTH, ROOT, CommitHash, NodeId, TrackerEpoch
+from tests.support.databases import Databases
 from tests.support.tracker import Sealed, author_of, version_of
 from tests.tracker.folding import Follower, Known
 from tests.tracker.reading import Reader
@@ -25,6 +26,9 @@ from tracker.metadata.loading import node_of
 from tracker.metadata.rules import Node
 from tracker.metadata.withdraw import withdraw, withdraw_stalled
 from tracker.schema import nodes
+
+HISTORIES = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+"""Suppressed: what the fixture `databases` makes, each example makes anew."""
 
 
 async def truth(shop: Workshop) -> dict[NodeId, Node]:
@@ -166,10 +170,12 @@ class History:
         await self.shop.database.transact(withdraw_stalled, self.shop.now_ms, at_once=self.random.randint(1, 3))
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=HISTORIES)
 @given(seed=st.integers(0, 1 << 32), steps=st.integers(1, 30))
-async def test_folding_deltas_from_any_cursor_gives_the_trackers_nodes(seed: int, steps: int) -> None:
-    async with open_workshop() as shop:
+async def test_folding_deltas_from_any_cursor_gives_the_trackers_nodes(
+    databases: Databases, seed: int, steps: int
+) -> None:
+    async with open_workshop(databases) as shop:
         history = History(shop, seed)
         followers = [new_follower(shop)]
         for _ in range(steps):
@@ -184,11 +190,13 @@ async def test_folding_deltas_from_any_cursor_gives_the_trackers_nodes(seed: int
         await shop.check()
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=HISTORIES)
 @given(seed=st.integers(0, 1 << 32), steps=st.integers(1, 30))
-async def test_a_device_reads_any_history_from_any_cursor_without_a_snapshot(seed: int, steps: int) -> None:
+async def test_a_device_reads_any_history_from_any_cursor_without_a_snapshot(
+    databases: Databases, seed: int, steps: int
+) -> None:
     """Restores aside, which no device can read yet without one."""
-    async with open_workshop() as shop:
+    async with open_workshop(databases) as shop:
         history = History(shop, seed, restores=False)
         readers = [Reader(shop)]
         for _ in range(steps):

@@ -1,7 +1,6 @@
 """Leases: one device uploads what a version lacks, until it goes quiet for a minute; a pack is taken from anybody."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import trio
@@ -13,10 +12,11 @@ from protocol.errors import Code, Refused
 from protocol.identifiers import DeviceId, UserId, VersionId
 from protocol.system import real_machine
 from storage.memory import MemoryStorage
+from tests.support.databases import Databases
 from tests.support.tracker import Author, Device, Sealed, author_of, client_in, new_account, version_of
 from tests.tracker.workshop import Workshop
 from tracker.assembly import build
-from tracker.database import SqliteDatabase, make_engine
+from tracker.database import Database
 from tracker.metadata.commit import commit, prepare
 from tracker.metadata.lease import LEASE_MS, lease
 from tracker.metadata.withdraw import withdraw
@@ -185,11 +185,15 @@ def _renewal(services: Services, device: Device) -> api.RenewRequest:
     return api.RenewRequest(device=device.id, nonce=nonce, signature=device.signing.sign("session", nonce))
 
 
-async def test_of_many_that_ask_at_once_exactly_one_gets_it(tmp_path: Path) -> None:
-    """In threads, against one file, on connections of their own."""
-    database = SqliteDatabase(real_machine(), make_engine(f"sqlite:///{tmp_path / 'database'}"))
-    other = SqliteDatabase(real_machine(), make_engine(f"sqlite:///{tmp_path / 'database'}"))
-    await database.transact(migrate)
+async def test_of_many_that_ask_at_once_exactly_one_gets_it(databases: Databases) -> None:
+    """On connections of their own, as from two processes."""
+    machine, url = real_machine(), databases.new_url()
+    async with databases.opened(machine, url) as database, databases.opened(machine, url) as other:
+        await database.transact(migrate)
+        await _ask_at_once(database, other)
+
+
+async def _ask_at_once(database: Database, other: Database) -> None:
     tracker = await build(real_machine(), database, MemoryStorage())
     account = new_account()
     await tracker.services.accounts.sign_up(account.signup())
@@ -198,7 +202,7 @@ async def test_of_many_that_ask_at_once_exactly_one_gets_it(tmp_path: Path) -> N
     request = LeaseRequest(workspace=author.workspace, versions=tuple(each.content.version for each in sealed))
     granted: dict[DeviceId, tuple[VersionId, ...]] = {}
 
-    async def want(database: SqliteDatabase, user: UserId, device: DeviceId) -> None:
+    async def want(database: Database, user: UserId, device: DeviceId) -> None:
         granted[device] = (await database.transact(lease, user, device, request, LEASE_MS)).granted
 
     async with trio.open_nursery() as nursery:
@@ -206,11 +210,9 @@ async def test_of_many_that_ask_at_once_exactly_one_gets_it(tmp_path: Path) -> N
             device = DeviceId(bytes([number]) * 16)
             nursery.start_soon(want, (database, other)[number % 2], account.user, device)
     assert sorted(map(len, granted.values())) == [0] * 9 + [5]
-    await other.close()
-    await tracker.close()
 
 
-async def _announced(database: SqliteDatabase, author: Author, name: str) -> Sealed:
+async def _announced(database: Database, author: Author, name: str) -> Sealed:
     node = author.new_node()
     sealed = author.seal(node, author.random_bytes(3000), 1000)
     sent = author.commit(author.create(name, content=sealed, node=node), runs=sealed.runs)

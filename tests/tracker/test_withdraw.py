@@ -186,7 +186,7 @@ async def test_one_transaction_takes_only_so_many_chunks(shop: Workshop, monkeyp
     assert taken == [2, 2, 1]
 
 
-async def test_the_search_reads_the_announced_versions_only(shop: Workshop) -> None:
+async def test_the_search_reads_the_announced_versions_only(sqlite_shop: Workshop) -> None:
     def plans(connection: Connection) -> list[str]:
         searches: list[tuple[str, Any]] = []
 
@@ -200,6 +200,7 @@ async def test_the_search_reads_the_announced_versions_only(shop: Workshop) -> N
         explain = [(f"EXPLAIN QUERY PLAN {statement}", parameters) for statement, parameters in searches]
         return [connection.exec_driver_sql(*each).all()[0].detail for each in explain]
 
+    shop = sqlite_shop
     await announce(shop, "a")
     shop.clock.advance(WEEK)
     found = await shop.database.transact(plans)
@@ -407,7 +408,8 @@ async def test_subscribers_are_told_of_what_was_withdrawn(shop: Workshop) -> Non
     assert remote.version == version(create) != sealed.content.version
 
 
-async def test_a_round_at_once_and_one_every_ten_minutes(shop: Workshop, autojump_clock: MockClock) -> None:
+async def test_a_round_at_once_and_one_every_ten_minutes(sqlite_shop: Workshop, autojump_clock: MockClock) -> None:
+    shop = sqlite_shop  # such a clock doesn't wait for a thread
     begin, hub = trio.current_time(), shop.tracker.services.hub
     first, _ = await announce(shop, "a")
     shop.clock.advance(WEEK)

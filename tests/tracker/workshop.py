@@ -13,6 +13,8 @@ from protocol.commits import Commit, Operation
 from protocol.deltas import Delta, decode_delta
 from protocol.errors import Code, Refused
 from protocol.identifiers import NodeId, UserId
+from storage.memory import MemoryStorage
+from tests.support.databases import Databases
 from tests.support.tracker import (
     Account,
     Author,
@@ -20,14 +22,13 @@ from tests.support.tracker import (
     Device,
     Sealed,
     author_of,
-    memory_tracker,
     new_account,
     seeded_machine,
 )
-from tracker.assembly import Tracker
+from tracker.assembly import Tracker, build
 from tracker.blocks import Blocks
 from tracker.checking import check_tracker
-from tracker.database import SqliteDatabase
+from tracker.database import Database
 from tracker.metadata.commit import commit, prepare
 from tracker.metadata.deltas import read_delta
 from tracker.metadata.durable import Recorded
@@ -53,10 +54,8 @@ class Workshop:
         return self.clock.ns // 1_000_000
 
     @property
-    def database(self) -> SqliteDatabase:
-        database = self.tracker.services.database
-        assert isinstance(database, SqliteDatabase)
-        return database
+    def database(self) -> Database:
+        return self.tracker.services.database
 
     @property
     def blocks(self) -> Blocks:
@@ -142,9 +141,11 @@ class Workshop:
 
 
 @asynccontextmanager
-async def open_workshop() -> AsyncIterator[Workshop]:
+async def open_workshop(databases: Databases) -> AsyncIterator[Workshop]:
     clock = Clock()
-    async with memory_tracker(seeded_machine(clock=clock)) as tracker:
+    machine = seeded_machine(clock=clock)
+    async with databases.migrated(machine) as database:
+        tracker = await build(machine, database, MemoryStorage())
         account = new_account()
         await tracker.services.accounts.sign_up(account.signup())
         yield Workshop(tracker, account, author_of(account.first), clock, [account.first])

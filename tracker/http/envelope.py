@@ -33,6 +33,9 @@ MAX_BUFFERED = 2 * MAX_PACK_BYTES
 DRAIN_S, DRAIN_BYTES = 5.0, 4 * MAX_PACK_BYTES
 """What is still read of a request that is refused: a device that is cut off while sending never sees why."""
 
+RETRY_S = 5
+"""When a device that was told UNAVAILABLE is to ask again."""
+
 _BEARER = "Bearer "
 _log = logging.getLogger("shoal.tracker.http")
 
@@ -56,7 +59,10 @@ async def answer(services: Services, respond: Callable[[], Awaitable[bytes]]) ->
     except Exception:  # noqa: BLE001 a task boundary: a defect in one request must not end the server
         refusal = internal(services)
     await _drain(request)
-    return _response(HTTP_STATUS[refusal.code], refusal_of(refusal))
+    response = _response(HTTP_STATUS[refusal.code], refusal_of(refusal))
+    if refusal.code is Code.UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_S)
+    return response
 
 
 async def _drain(incoming: Request) -> None:

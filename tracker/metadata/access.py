@@ -29,9 +29,14 @@ def require(connection: Connection, workspace: WorkspaceId, user: UserId, roles:
     """The user's role there; `Refused` unless it is one of these."""
     role = role_of(connection, workspace, user)
     if role is None:
-        raise Refused(Code.NOT_FOUND, "there is no such workspace among yours")
+        raise no_such_workspace()
     check_role(role, roles)
     return role
+
+
+def no_such_workspace() -> Refused:
+    """What is said of one that isn't there, or isn't the user's."""
+    return Refused(Code.NOT_FOUND, "there is no such workspace among yours")
 
 
 def check_role(role: int, roles: tuple[int, ...]) -> None:

@@ -6,9 +6,9 @@ than SQLite takes to run it. So does a parameter for each id, which is what `col
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import BindParameter, Column, ColumnElement, Dialect, bindparam
+from sqlalchemy import BindParameter, Boolean, Column, ColumnElement, Dialect, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -35,31 +35,38 @@ class _Ids(UserDefinedType[list[bytes]]):
         return b"".join if dialect.name == "sqlite" else list
 
 
-class _Each(FunctionElement[bytes]):
-    """A subquery with a row for each id of a list."""
+class _Among(FunctionElement[bool]):
+    """Whether a column is one of a list of ids."""
 
     inherit_cache = True
+    type = Boolean()
+
+    def self_group(self, against: object = None) -> Self:
+        """As it is: SQLAlchemy would make `… = 1` of it for SQLite, which then looks in no index."""
+        return self
 
 
-@compiles(_Each, "postgresql")
-def _unnested(element: _Each, compiler: SQLCompiler, **options: Any) -> str:
-    return f"(SELECT unnest(CAST({compiler.process(element.clauses, **options)} AS BYTEA[])))"
+@compiles(_Among, "postgresql")
+def _any(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, ids = (compiler.process(each, **options) for each in element.clauses)
+    return f"{column} = ANY (CAST({ids} AS BYTEA[]))"
 
 
-@compiles(_Each, "sqlite")
-def _cut(element: _Each, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_Among, "sqlite")
+def _cut(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     """Cut from the joined ids. None at all are cut as one empty blob, which no id is."""
-    (ids,) = element.clauses
+    column, ids = element.clauses
     length, joined = ids.type.length, compiler.process(ids, **options)  # type: ignore[attr-defined]
     more = f"SELECT at + {length} FROM cuts WHERE at + {length} <= length({joined})"
-    return f"(WITH RECURSIVE cuts(at) AS (VALUES (1) UNION ALL {more}) SELECT substr({joined}, at, {length}) FROM cuts)"
+    cuts = f"WITH RECURSIVE cuts(at) AS (VALUES (1) UNION ALL {more}) SELECT substr({joined}, at, {length}) FROM cuts"
+    return f"{compiler.process(column, **options)} IN ({cuts})"
 
 
 def among(column: Column[Any], name: str = "ids") -> ColumnElement[bool]:
     """Whether a column of ids is one of a list, which is given by this name when the statement runs."""
     assert isinstance(column.type, Bytes)
     assert column.type.length is not None, "ids of one length"
-    return column.op("IN", is_comparison=True)(_Each(bindparam(name, type_=_Ids(column.type.length))))
+    return _Among(column, bindparam(name, type_=_Ids(column.type.length)))
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:

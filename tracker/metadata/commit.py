@@ -31,11 +31,11 @@ from protocol.identifiers import (
     WorkspaceId,
 )
 from protocol.runs import run_id
-from tracker.metadata.access import WRITERS, check_role, require
+from tracker.metadata.access import WRITERS, check_role
 from tracker.metadata.bulk import Bulk
 from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, read_before
-from tracker.metadata.order import Head, NewRecord, add_used, append_entry, lock_head
+from tracker.metadata.order import Head, NewRecord, add_used, append_entry, lock_with_role
 from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
 from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
 from tracker.metadata.withdraw import stalled_among, take_back
@@ -100,8 +100,7 @@ def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committe
     and a `CommitRefusal` when it can't be; nothing is recorded then.
     """
     workspace = prepared.commit.workspace
-    role = require(connection, workspace, prepared.user)
-    head = lock_head(connection, workspace)
+    head, role = lock_with_role(connection, workspace, prepared.user)
     known = _find_entry(connection, prepared)
     if known is not None:
         return Committed(_answer_again(connection, workspace, prepared, known), fresh=False)

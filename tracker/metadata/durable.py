@@ -22,7 +22,7 @@ from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
 from tracker.metadata.rules import as_durable
 from tracker.metadata.writing import turn_heads_durable
-from tracker.schema import DURABLE, IS_ANNOUNCED, NO_UPLOAD, awaiting, chunks, objects, versions
+from tracker.schema import ANNOUNCED, DURABLE, NO_UPLOAD, awaiting, chunks, objects, versions
 
 RECORD_ROWS = 10_000
 """Versions in one record; more are told in several revisions."""
@@ -46,7 +46,7 @@ _NO_LONGER_AWAITED = Bulk(
 )
 _ANNOUNCED = (
     select(versions.c.version, versions.c.node, versions.c.missing)
-    .where(versions.c.workspace == WORKSPACE, among(versions.c.version), IS_ANNOUNCED)
+    .where(versions.c.workspace == WORKSPACE, among(versions.c.version), versions.c.state == ANNOUNCED)
     .order_by(versions.c.revision, versions.c.position)
 )
 _PROGRESS = Bulk(

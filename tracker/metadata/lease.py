@@ -11,10 +11,10 @@ from sqlalchemy.engine import Row
 
 from protocol.api import LeaseReply, LeaseRequest
 from protocol.identifiers import ChunkId, DeviceId, UserId, VersionId, WorkspaceId
-from tracker.metadata.access import WRITERS, require
+from tracker.metadata.access import WRITERS
 from tracker.metadata.batches import batches
-from tracker.metadata.order import lock_head
-from tracker.schema import IS_ANNOUNCED, awaiting, versions
+from tracker.metadata.order import lock_for
+from tracker.schema import ANNOUNCED, awaiting, versions
 
 LEASE_MS = 60 * 1000
 MAX_CHUNKS = 100_000
@@ -24,8 +24,8 @@ MAX_CHUNKS = 100_000
 def lease(connection: Connection, user: UserId, device: DeviceId, request: LeaseRequest, time_ms: int) -> LeaseReply:
     """Lease to the device those of the versions that no other device is uploading. `Refused` for who may not write."""
     workspace = request.workspace
-    require(connection, workspace, user, WRITERS)
-    lock_head(connection, workspace)  # of two devices that ask at once the second sees what the first was granted
+    # Of two devices that ask at once the second sees what the first was granted.
+    lock_for(connection, workspace, user, WRITERS)
     named = list(dict.fromkeys(request.versions))
     announced = _announced_among(connection, workspace, named)
     granted = [version for version in named if version in announced and _is_free(announced[version], device, time_ms)]
@@ -71,7 +71,7 @@ def _announced_among(
     for batch in batches(named):
         rows = connection.execute(
             select(versions.c.version, versions.c.uploader, versions.c.leased_ms).where(
-                versions.c.workspace == workspace, versions.c.version.in_(batch), IS_ANNOUNCED
+                versions.c.workspace == workspace, versions.c.version.in_(batch), versions.c.state == ANNOUNCED
             )
         )
         found.update((VersionId(row.version), row) for row in rows)

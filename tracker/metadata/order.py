@@ -4,15 +4,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.engine import Row
 
 from protocol.codec import encode
 from protocol.commits import chain
 from protocol.deltas import Record, record_digest
-from protocol.errors import Code, Refused
 from protocol.identifiers import CommitHash, UserId, WorkspaceId
-from tracker.schema import RECORD, WITHDRAWAL, entries, users, workspaces
+from tracker.metadata.access import check_role, no_such_workspace
+from tracker.schema import RECORD, WITHDRAWAL, entries, members, users, workspaces
 
 _HEAD = select(workspaces).where(workspaces.c.id == bindparam("workspace")).with_for_update()
+# Both rows are locked: what PostgreSQL shows of one that isn't may be from before it waited for the other.
+_HEAD_AND_ROLE = (
+    select(workspaces, members.c.role)
+    .join_from(workspaces, members, members.c.workspace == workspaces.c.id)
+    .where(workspaces.c.id == bindparam("workspace"), members.c.user == bindparam("who"))
+    .with_for_update(of=[workspaces, members])
+)
 _APPEND = insert(entries)
 _MOVE_HEAD = (
     update(workspaces)
@@ -37,8 +45,27 @@ def lock_head(connection: Connection, workspace: WorkspaceId) -> Head:
     """Lock the workspace: whoever changes anything in it comes through here first."""
     row = connection.execute(_HEAD, {"workspace": workspace}).one_or_none()
     if row is None:
-        raise Refused(Code.NOT_FOUND, "there is no such workspace among yours")
-    return Head(workspace, UserId(row.owner), row.epoch, row.revision, CommitHash(row.hash))
+        raise no_such_workspace()
+    return _head_of(row)
+
+
+def lock_with_role(connection: Connection, workspace: WorkspaceId, user: UserId) -> tuple[Head, int]:
+    """Lock the workspace for a member, whose role stays until the end; `Refused` for anybody else."""
+    row = connection.execute(_HEAD_AND_ROLE, {"workspace": workspace, "who": user}).one_or_none()
+    if row is None:
+        raise no_such_workspace()
+    return _head_of(row), row.role
+
+
+def lock_for(connection: Connection, workspace: WorkspaceId, user: UserId, roles: tuple[int, ...]) -> Head:
+    """Lock the workspace for a member with one of these roles; `Refused` for anybody else."""
+    head, role = lock_with_role(connection, workspace, user)
+    check_role(role, roles)
+    return head
+
+
+def _head_of(row: Row[*tuple[Any, ...]]) -> Head:
+    return Head(WorkspaceId(row.id), UserId(row.owner), row.epoch, row.revision, CommitHash(row.hash))
 
 
 def append_entry(

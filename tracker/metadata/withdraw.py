@@ -17,13 +17,13 @@ from protocol.api import WithdrawRequest
 from protocol.deltas import Record
 from protocol.errors import Code, Refused
 from protocol.identifiers import DeviceId, NodeId, UserId, VersionId, WorkspaceId
-from tracker.metadata.access import WRITERS, require
+from tracker.metadata.access import WRITERS
 from tracker.metadata.batches import batches
 from tracker.metadata.loading import find_nodes
-from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
+from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_for, lock_head
 from tracker.metadata.rules import without_head
 from tracker.metadata.writing import update_contents
-from tracker.schema import IS_ANNOUNCED, NO_UPLOAD, WITHDRAWN, awaiting, versions
+from tracker.schema import ANNOUNCED, IS_ANNOUNCED, NO_UPLOAD, WITHDRAWN, awaiting, versions
 
 STALLED_MS = 24 * 3600 * 1000
 """Writes may pass over a head that made no progress for so long."""
@@ -52,8 +52,7 @@ def withdraw(
     `Refused` (FORBIDDEN) when another device is the author of one.
     """
     workspace = request.workspace
-    require(connection, workspace, user, WRITERS)
-    head = lock_head(connection, workspace)
+    head = lock_for(connection, workspace, user, WRITERS)
     return take_back(connection, head, _announced_by(connection, workspace, device, request.versions), time_ms)
 
 
@@ -64,7 +63,7 @@ def _announced_by(
     for batch in batches(dict.fromkeys(named)):
         rows = connection.execute(
             select(versions.c.node, versions.c.version, versions.c.device)
-            .where(versions.c.workspace == workspace, versions.c.version.in_(batch), IS_ANNOUNCED)
+            .where(versions.c.workspace == workspace, versions.c.version.in_(batch), versions.c.state == ANNOUNCED)
             .order_by(versions.c.revision, versions.c.position)
         )
         for row in rows:
@@ -114,7 +113,7 @@ def stalled_among(
             select(versions.c.version).where(
                 versions.c.workspace == workspace,
                 versions.c.version.in_(batch),
-                IS_ANNOUNCED,
+                versions.c.state == ANNOUNCED,
                 versions.c.progress_ms <= time_ms - STALLED_MS,
             )
         )

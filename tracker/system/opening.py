@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from protocol.errors import Problem, Usage
 from protocol.ports import Machine
 from protocol.system import real_machine
 from storage.filesystem import FilesystemStorage
-from tracker.database import SqliteDatabase, make_engine
+from tracker.database import Database, Unavailable
 from tracker.migrating import migrate, require_newest
+from tracker.sqlite import SqliteDatabase, make_engine
 
 DATABASE, OBJECTS, LOCK = "tracker.sqlite", "objects", "lock"
+POSTGRESQL = "postgresql+asyncpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +78,78 @@ def open_storage(machine: Machine, url: str) -> FilesystemStorage:
 
 def check_database(locations: Locations) -> None:
     """`Usage` unless the database's address is one of ours. Touches nothing."""
-    _engine(locations.database_url, make=True).dispose()
+    _url(locations)
 
 
-def _engine(url: str, *, make: bool) -> Engine:
+def serves_many(locations: Locations) -> bool:
+    """Whether several processes may serve from this database."""
+    return _url(locations).drivername == POSTGRESQL
+
+
+def _url(locations: Locations) -> URL:
+    text = locations.database_url
     try:
-        engine = make_engine(url)
+        url = make_url(text)
     except ArgumentError:
-        raise Usage(f"{url!r} is no database address") from None
-    file = engine.url.database
-    if not make and file is not None and not Path(file).exists():
-        raise Usage(f"there is no tracker's database at {file}: `shoal-tracker serve` makes one")
-    return engine
+        raise Usage(f"{text!r} is no database address: sqlite:///FILE or {POSTGRESQL}://USER@HOST/NAME") from None
+    if url.drivername == POSTGRESQL:
+        if not url.database:
+            raise Usage(f"{url!r} names no database: {POSTGRESQL}://USER@HOST/NAME")
+    elif url.drivername != "sqlite":
+        raise Usage(f"{url.drivername} databases are not supported: sqlite:///FILE or {POSTGRESQL}://USER@HOST/NAME")
+    return url
 
 
 @asynccontextmanager
-async def open_database(locations: Locations, *, make: bool) -> AsyncIterator[SqliteDatabase]:
+async def open_database(locations: Locations, *, make: bool) -> AsyncIterator[Database]:
     """The database, with its schema brought up to date (`make`) or required to be (otherwise).
 
     `Usage` for an address that isn't supported or, without `make`, when there is no database; `DatabaseTooNew`;
     `Problem` when it can't be opened.
     """
-    database = SqliteDatabase(real_machine(), _engine(locations.database_url, make=make))
-    try:
-        await database.transact(migrate if make else require_newest)
+    url = _url(locations)
+    async with _connected(url, make=make, patience=None) as database:
+        try:
+            await database.transact(migrate if make else require_newest)
+        except Unavailable as error:
+            raise Problem(f"the database {url!r} can't be used: {error.reason}") from None
+        except DBAPIError as error:
+            raise Problem(f"the database {url!r} can't be used: {error.orig}") from None
+    async with _connected(url, make=make) as database:
         yield database
-    except OperationalError as error:
-        raise Problem(f"the database can't be opened: {error.orig}") from None
+
+
+@asynccontextmanager
+async def _connected(url: URL, *, make: bool, **patience: float | None) -> AsyncIterator[Database]:
+    if url.drivername == POSTGRESQL:
+        async with _postgresql(url, **patience) as database:
+            yield database
+        return
+    if not make:
+        _require_file(url)
+    sqlite = SqliteDatabase(real_machine(), make_engine(url))
+    try:
+        yield sqlite
     finally:
-        await database.close()
+        await sqlite.close()
+
+
+def _require_file(url: URL) -> None:
+    if url.database is not None and not Path(url.database).exists():
+        raise Usage(f"there is no tracker's database at {url.database}: `shoal-tracker serve` makes one")
+
+
+@asynccontextmanager
+async def _postgresql(url: URL, **patience: float | None) -> AsyncIterator[Database]:
+    try:
+        from tracker.system.postgresql import PostgresqlDatabase  # asyncpg is in an extra
+    except ModuleNotFoundError as error:
+        raise Usage(f"PostgreSQL needs {error.name}: pip install 'shoal[postgresql]'") from None
+    from tracker.system.loop import open_loop
+
+    with open_loop() as loop:
+        database = PostgresqlDatabase(real_machine(), loop, url, **patience)
+        try:
+            yield database
+        finally:
+            await database.close()
