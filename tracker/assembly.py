@@ -24,7 +24,10 @@ DECODERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
-    """A tracker ready to be served. `app` is an ASGI application that may be served once."""
+    """A tracker ready to be served. `app` is an ASGI application that may be served once.
+
+    Whoever serves it starts `services.hub.listen` before, and runs `look_after` beside it.
+    """
 
     app: QuartTrio
     services: Services
@@ -51,7 +54,7 @@ async def build(machine: Machine, database: Database, storage: Storage) -> Track
         sessions=sessions,
         accounts=Accounts(machine, database, identity, sessions),
         blocks=Blocks(machine, database, storage),
-        hub=Hub(),
+        hub=Hub(database.channel()),
         decoding=trio.CapacityLimiter(DECODERS),
     )
     return Tracker(make_app(services), services)

@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from protocol.errors import Code, Refused
+from tracker.fanout import Channel
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +40,10 @@ class Database(Protocol):
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(connection, ...)` on one consistent snapshot; it must not write."""
+        ...
+
+    def channel(self) -> Channel | None:
+        """What leads to the other processes that use this database; None where there can be no others."""
         ...
 
     async def close(self) -> None:

@@ -1,9 +1,11 @@
 """Telling subscribed devices what changed, without ever buffering for a slow one without bound.
 
-The hub serves one process. Publishing never waits: each subscriber has a mailbox of bounded size, and one that
-overflows is emptied and told to catch up by delta instead.
+The hub serves the subscribers of one process, and through a channel tells the others of the same tracker. Publishing
+never waits: each subscriber has a mailbox of bounded size, and one that overflows is emptied and told to catch up by
+delta instead.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,8 +14,21 @@ import trio
 
 from protocol.codec import encode
 from protocol.deltas import INLINE_DELTA_BYTES, Delta
+from protocol.errors import Malformed
 from protocol.identifiers import DeviceId, WorkspaceId
-from protocol.notices import CatchUp, Changed, Members, Notice
+from protocol.notices import CatchUp, Changed, Members, Notice, decode_notice, encode_notice
+from tracker.fanout import (
+    MAX_MESSAGE,
+    Channel,
+    LoggedOut,
+    Message,
+    Missed,
+    Told,
+    decode_message,
+    encode_message,
+)
+
+_log = logging.getLogger("shoal.tracker.notifications")
 
 MAX_NOTICES = 256
 MAX_BYTES = 1 << 20
@@ -65,10 +80,19 @@ def _weight(notice: Notice) -> int:
 class Hub:
     """The notification service of one process. Everything in it is synchronous, so it needs no lock under trio."""
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel | None = None) -> None:
+        """`channel` leads to the other processes, if there can be others."""
+        self._channel = channel
         self._subscribers: dict[WorkspaceId, dict[Mailbox, None]] = {}
         self._mailboxes: dict[Mailbox, None] = {}
         self._closed = False
+
+    async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hear the other processes, if there can be any, until cancelled; started once nothing can be missed."""
+        if self._channel is None:
+            task_status.started()
+        else:
+            await self._channel.run(self, task_status=task_status)
 
     @contextmanager
     def subscribed(self, device: DeviceId, workspaces: Iterable[WorkspaceId]) -> Iterator[Mailbox]:
@@ -100,28 +124,75 @@ class Hub:
         through: int,
         author: DeviceId | None,
         delta: Callable[[], Delta | None],
+        *,
+        brief: bool = False,
     ) -> None:
         """Tell subscribers of a change. Never waits.
 
         Not its `author`: the answer to its commit tells it more, but comes later, and so it would ask for a delta each
-        time. `delta` is called only if somebody else listens.
+        time. `delta` is called only if somebody else listens here, or may elsewhere and it is `brief`.
         """
-        others = [mailbox for mailbox in self._subscribers.get(workspace, {}) if mailbox.device != author]
-        if others:
-            notice = _with_delta(Changed(workspace=workspace, since=since, through=through), delta)
-            for mailbox in others:
-                mailbox.put(notice)
+        notice = Changed(workspace=workspace, since=since, through=through)
+        others = self._others(workspace, author)
+        carried = notice
+        if others or (brief and self._channel is not None):
+            carried = _with_delta(notice, delta)
+        for mailbox in others:
+            mailbox.put(carried)
+        self._tell(Told(workspace=workspace, notice=encode_notice(each), author=author) for each in (carried, notice))
 
     def publish_members(self, workspace: WorkspaceId) -> None:
         """Tell subscribers that the workspace's list of members or of their devices has changed. Never waits."""
-        for mailbox in self._subscribers.get(workspace, {}):
-            mailbox.put(Members(workspace=workspace))
+        notice = Members(workspace=workspace)
+        for mailbox in self._others(workspace, None):
+            mailbox.put(notice)
+        self._tell([Told(workspace=workspace, notice=encode_notice(notice))])
 
     def disconnect(self, device: DeviceId) -> None:
         """End the subscriptions of a device that was logged out."""
+        self._disconnect(device)
+        self._tell([LoggedOut(device=device)])
+
+    def warn(self) -> None:
+        """Tell all others that they may have missed something."""
+        self._tell([Missed()])
+
+    def receive(self, message: bytes) -> None:
+        """What another process tells its subscribers and ours."""
+        try:
+            told = decode_message(message)
+        except Malformed as error:  # of another release of Shoal, perhaps
+            _log.warning("a message of another process was not understood: %s", error)
+            told = Missed()
+        match told:
+            case Told(workspace=workspace, notice=frame, author=author):
+                notice = decode_notice(frame)
+                for mailbox in self._others(workspace, author):
+                    mailbox.put(notice)
+            case LoggedOut(device=device):
+                self._disconnect(device)
+            case Missed():
+                self.missed()
+
+    def missed(self) -> None:
+        """Have every subscriber catch up: something may not have come."""
+        for mailbox in self._mailboxes:
+            mailbox.put(CatchUp())
+
+    def _others(self, workspace: WorkspaceId, author: DeviceId | None) -> list[Mailbox]:
+        return [mailbox for mailbox in self._subscribers.get(workspace, {}) if mailbox.device != author]
+
+    def _disconnect(self, device: DeviceId) -> None:
         for mailbox in self._mailboxes:
             if mailbox.device == device:
                 mailbox.close()
+
+    def _tell(self, messages: Iterable[Message]) -> None:
+        """Send the others the first of these that is short enough."""
+        if self._channel is None:
+            return
+        encoded = map(encode_message, messages)
+        self._channel.send(next(each for each in encoded if len(each) <= MAX_MESSAGE))
 
     def close(self) -> None:
         """End all subscriptions, those to come included; the tracker stops."""

@@ -6,22 +6,34 @@ from protocol.api import CommitReply
 from protocol.codec import encode
 from protocol.deltas import INLINE_DELTA_BYTES, Delta, Entry
 from protocol.identifiers import WorkspaceId
+from tracker.fanout import MAX_MESSAGE
 from tracker.metadata.commit import Committed, Prepared, delta_of
 from tracker.metadata.deltas import record_delta
 from tracker.metadata.order import NewRecord
 from tracker.services import Services
 
+BRIEF_ROWS = 100
+"""A record of no more is short enough for any message."""
+
 
 def publish_commit(services: Services, prepared: Prepared, done: Committed) -> None:
-    """Tell subscribers of a new commit, and before it of the record that it was put behind."""
+    """Tell subscribers of a commit, and before it of the record that it was put behind.
+
+    Of one that is answered again, too: the process that made it may have ended before it could tell.
+    """
     if done.before is not None:
         publish_record(services, done.before)
     reply = done.reply
+    if not done.fresh:
+        services.hub.publish(prepared.commit.workspace, reply.since, reply.revision, prepared.device, lambda: None)
+        return
 
     def delta() -> Delta:
         return _delta_of(services, prepared, reply)
 
-    services.hub.publish(prepared.commit.workspace, reply.since, reply.revision, prepared.device, delta)
+    commit = prepared.commit
+    brief = sum(map(len, (*commit.operations, *commit.runs))) < MAX_MESSAGE
+    services.hub.publish(commit.workspace, reply.since, reply.revision, prepared.device, delta, brief=brief)
 
 
 def _delta_of(services: Services, prepared: Prepared, reply: CommitReply) -> Delta:
@@ -42,7 +54,8 @@ def publish_record(services: Services, new: NewRecord) -> None:
             workspace, services.identity.epoch, new.since.revision, new.head.revision, new.head.hash, entry
         )
 
-    services.hub.publish(workspace, new.since.revision, new.head.revision, None, delta)
+    brief = len(new.record.durable) + len(new.record.withdrawn) <= BRIEF_ROWS
+    services.hub.publish(workspace, new.since.revision, new.head.revision, None, delta, brief=brief)
 
 
 def publish_members(services: Services, workspaces: Iterable[WorkspaceId]) -> None:

@@ -54,15 +54,17 @@ class Served:
 
 
 @asynccontextmanager
-async def open_served(data: Path, database_url: str) -> AsyncIterator[Served]:
-    account, machine, stop = new_account(), real_machine(), trio.Event()
+async def open_served(data: Path, database_url: str, email: str = "ann@example.org") -> AsyncIterator[Served]:
+    account, machine, stop = new_account(email), real_machine(), trio.Event()
     data.mkdir()
     async with open_database(Locations(data, database_url), make=True) as database:
         tracker = await build(machine, database, FilesystemStorage(machine, data / "objects"))
         async with trio.open_nursery() as nursery:
+            await nursery.start(tracker.services.hub.listen)
             url: str = await nursery.start(run_server, tracker, Listen("127.0.0.1", 0), stop)
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(client_of(url))
                 await client.sign_up(account)
                 yield Served(tracker, url, account, author_of(account.first), client, stack, stop)
             stop.set()
+            nursery.cancel_scope.cancel()

@@ -85,8 +85,7 @@ async def _commit(services: Services, who: Principal, request: Commit) -> api.Co
         prepared = await services.machine.offload(taken_apart, services.decoding)
     failpoint(COMMIT_BEFORE)
     done = await services.database.transact(commit, prepared, now_ms(services.machine))
-    if done.fresh:
-        publish_commit(services, prepared, done)
+    publish_commit(services, prepared, done)
     failpoint(COMMIT_AFTER)
     return done.reply
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Concatenate
+from typing import Concatenate
 
 import trio
 from sqlalchemy import URL, Connection
@@ -18,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from protocol.ports import Machine
 from tracker.database import P, T, Unavailable
+from tracker.system.channel import PostgresqlChannel
 from tracker.system.loop import Job, LoopThread
+from tracker.system.sqlstates import COLLIDED, DEFECTS, FULL, LOST, Failure, may_pass, reason_of, state_of
 
 WRITERS, READERS = 8, 8
 """Transactions at a time, and so connections, of each kind. More only make one Python process switch more often."""
@@ -31,15 +33,7 @@ ATTEMPTS = 6
 PAUSE_S = 0.02
 """Before the second attempt, at most; twice that before each further one."""
 
-LOST, COLLIDED, DEFECTS = ("08", "57P0", "53300", "25006"), ("40001", "40P01", "23505"), ("22", "23", "42")
-"""How the SQLSTATEs begin that say: this connection or this server is no use any more (25006: it takes no writes since
-another took over); another transaction was in the way; our own statement is wrong. A unique violation may be such a
-collision: the next attempt sees the other's row, and says what it means."""
-FULL = "53100"
-
 _log = logging.getLogger("shoal.tracker.database")
-
-Failure = DBAPIError | OSError | TimeoutError
 
 
 class Unsure(Exception):
@@ -53,6 +47,7 @@ class PostgresqlDatabase:
         """`patience` is how many seconds a whole transaction may take; None for one that migrates."""
         self._machine = machine
         self._loop = loop
+        self._url = url
         self._patience = patience
         self._engine = _make_engine(url)
         self._read_engine = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -65,6 +60,10 @@ class PostgresqlDatabase:
         return await self._run(
             self._readers, self._read_engine, lambda connection: function(connection, *args, **kwargs)
         )
+
+    def channel(self) -> PostgresqlChannel:
+        """See `Database`."""
+        return PostgresqlChannel(self._machine, self._loop, self._url)
 
     async def close(self) -> None:
         await self._loop.run(lambda _: self._engine.dispose())
@@ -123,25 +122,6 @@ async def _in_transaction(
         if job.must_finish and not state_of(error).startswith(COLLIDED):
             raise Unsure(reason_of(error)) from error
         raise
-
-
-def state_of(error: BaseException) -> str:
-    """The SQLSTATE, or one of class 08 for a connection that went without a word; empty for anything else."""
-    if not isinstance(error, DBAPIError):
-        return "08000" if isinstance(error, OSError) and not isinstance(error, TimeoutError) else ""
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    return state or ("08000" if error.connection_invalidated else "")
-
-
-def may_pass(error: Failure) -> bool:
-    """Whether the same transaction may succeed right after."""
-    return state_of(error).startswith((*LOST, *COLLIDED))
-
-
-def reason_of(error: BaseException) -> str:
-    """The database's own word, without the statement and its parameters."""
-    original: Any = error.orig if isinstance(error, DBAPIError) else error
-    return str(original).partition("\n")[0] or type(original).__name__
 
 
 def _refusal(error: Failure) -> Exception:
