@@ -104,7 +104,8 @@ class PostgresqlChannel:
     async def _send_on(self, connection: "asyncpg.Connection[Any]") -> None:
         """Send what waits, or see after a while that the connection is still there."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), PING_S)
+            async with asyncio.timeout(PING_S):  # `wait_for` can swallow a cancellation
+                await self._news.wait()
         self._news.clear()
         sent = [self._waiting.popleft() for _ in range(min(len(self._waiting), AT_ONCE))]
         try:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from protocol.errors import Usage
 
+INHERITED, RELIEVES = "SHOAL_INHERITED_SOCKET", "SHOAL_RELIEVES"
+"""A worker's own environment: its listening socket, and whether it takes the place of one that serves until then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listen:
@@ -16,6 +19,7 @@ class Listen:
     certificate: Path | None = None
     key: Path | None = None
     insecure: bool = False  # plain http beyond loopback was asked for
+    inherited: int | None = None  # the descriptor of a socket that listens there already
 
 
 def parse_listen(text: str) -> tuple[str, int]:

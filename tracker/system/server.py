@@ -1,7 +1,7 @@
 """Serving the tracker's app with anycorn. The only file that knows the server.
 
 Anycorn instead of hypercorn because one unauthenticated request kills hypercorn 0.18 (its issue #225). It is always
-stopped through its shutdown trigger: cancelling it would cut answers off and skip clean-up.
+stopped through its shutdown trigger, by which it takes no more connections and finishes what it has begun.
 """
 
 import logging
@@ -22,8 +22,10 @@ PING_S = 30.0
 KEEP_ALIVE_S = 75.0
 GRACE_S = 5.0
 """For requests in flight once the tracker is asked to stop."""
-CLOSING_S = 0.5
-"""For anycorn to close what is idle then; it also waits for the ping timers of WebSockets that are gone."""
+CLOSING_S = 0.2
+"""For anycorn to close what is idle then."""
+BACKLOG = 1024
+"""Connections that wait to be taken."""
 MAX_SUBSCRIBE_BYTES = 1 << 20
 """The longest WebSocket message taken: 10,000 cursors take some 300 kB."""
 
@@ -34,7 +36,8 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 def _config(listen: Listen) -> Config:
     config = Config()
     host = f"[{listen.host}]" if ":" in listen.host else listen.host
-    config.bind = [f"{host}:{listen.port}"]
+    config.bind = [f"{host}:{listen.port}" if listen.inherited is None else f"fd://{listen.inherited}"]
+    config.backlog = BACKLOG
     config.alpn_protocols = ["http/1.1"]
     config.accesslog = None
     config.errorlog = logging.getLogger("shoal.tracker.server")
@@ -45,7 +48,7 @@ def _config(listen: Listen) -> Config:
     config.read_timeout = READ_TIMEOUT_S
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = 1_000_000
-    config.graceful_timeout = CLOSING_S
+    config.graceful_timeout = GRACE_S
     config.shutdown_timeout = GRACE_S
     if listen.certificate is not None and listen.key is not None:
         config.certfile, config.keyfile = str(listen.certificate), str(listen.key)
@@ -117,14 +120,21 @@ async def run_server(
     async def stopping() -> None:
         await stop.wait()
         tracker.services.hub.close()  # or open WebSockets would last for the whole grace
+
+    async def cut_off(serving: trio.CancelScope) -> None:
+        """End what anycorn would still wait for once no request is left: timers of WebSockets that are gone."""
+        await stop.wait()
         with trio.move_on_after(GRACE_S):
             await app.idle()
+            await trio.sleep(CLOSING_S)
+            serving.cancel()
 
     try:
         async with trio.open_nursery() as nursery:
             addresses: list[str] = await nursery.start(
                 lambda task_status: serve(app, config, shutdown_trigger=stopping, task_status=task_status, mode="asgi")
             )
+            nursery.start_soon(cut_off, nursery.cancel_scope)
             task_status.started(addresses[0])
     except* OSError as group:
         raise Problem(f"can't listen on {listen.host}:{listen.port}: {_first(group)}") from None

@@ -1,36 +1,100 @@
 """Everything `shoal-tracker serve` runs, from opening the database to the last clean-up."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import trio
 
+from protocol.errors import Usage
 from protocol.system import real_machine
 from tracker.assembly import build
+from tracker.database import Database
 from tracker.system.listening import Listen, check_listen
-from tracker.system.opening import Locations, check_database, make_data, open_database, open_storage, sole_server
-from tracker.system.server import run_server, stop_on_signals
+from tracker.system.opening import (
+    Locations,
+    check_database,
+    make_data,
+    open_database,
+    open_storage,
+    serves_many,
+    sole_server,
+)
+from tracker.system.server import BACKLOG, run_server, stop_on_signals
+from tracker.system.workers import Workers, bind, launch, stop_with_parent
+
+Ready = Callable[[str], None]
+"""Told the address once requests are taken."""
 
 
-async def serve_until_signalled(locations: Locations, listen: Listen, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told the address once requests are taken."""
+async def serve_alone(locations: Locations, listen: Listen, ready: Ready) -> None:
+    """Serve from this process until SIGTERM or SIGINT."""
     check_listen(listen)
     check_database(locations)
-    machine = real_machine()
-    storage = open_storage(machine, locations.storage_url)
+    storage = open_storage(real_machine(), locations.storage_url)
     make_data(locations.data)
     with sole_server(locations.data):
         await storage.sweep()
         async with open_database(locations, make=True) as database:
-            tracker = await build(machine, database, storage)
-            stop = trio.Event()
-            async with trio.open_nursery() as beside:
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(stop_on_signals, stop)
-                    _freeze_what_stays()
-                    ready(await nursery.start(run_server, tracker, listen, stop))
-                    beside.start_soon(tracker.look_after)
-                beside.cancel_scope.cancel()
+            await _serve(database, locations, listen, ready, trio.Event())
+
+
+async def serve_with_workers(
+    locations: Locations, listen: Listen, count: int, environment: Mapping[str, str], ready: Ready
+) -> None:
+    """Have `count` workers serve until SIGTERM or SIGINT, their options given by `environment`."""
+    check_listen(listen)
+    if not serves_many(locations):
+        raise Usage("SQLite has one writer: more than one worker needs a PostgreSQL database")
+    storage = open_storage(real_machine(), locations.storage_url)
+    make_data(locations.data)
+    with sole_server(locations.data):
+        await storage.sweep()
+        async with open_database(locations, make=True):
+            pass
+        stopping = trio.Event()
+        with bind(listen.host, listen.port, BACKLOG) as listening:
+            workers = Workers(partial(launch, listening, environment), count)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(stop_on_signals, stopping)
+                await nursery.start(workers.run, stopping)
+                ready(_address(listen, listening.getsockname()))
+
+
+def _address(listen: Listen, name: tuple[str, int]) -> str:
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{'http' if listen.certificate is None else 'https'}://{host}:{name[1]}"
+
+
+async def serve_as_worker(locations: Locations, listen: Listen, ready: Ready, *, relieves: bool) -> None:
+    """Serve from the socket that was inherited, until SIGTERM or the end of the process that looks after this one."""
+    async with open_database(locations, make=False) as database:
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop_with_parent, stop)
+            await _serve(database, locations, listen, ready, stop, warn=not relieves)
+            nursery.cancel_scope.cancel()
+
+
+async def _serve(
+    database: Database, locations: Locations, listen: Listen, ready: Ready, stop: trio.Event, *, warn: bool = True
+) -> None:
+    """Serve until SIGTERM, SIGINT or `stop`. With `warn` the other processes are told that they may have missed
+    something: whoever served in this one's place may have ended before it could tell what it had done."""
+    machine = real_machine()
+    tracker = await build(machine, database, open_storage(machine, locations.storage_url))
+    hub = tracker.services.hub
+    async with trio.open_nursery() as beside:
+        await beside.start(hub.listen)
+        await beside.start(stop_on_signals, stop)
+        async with trio.open_nursery() as nursery:
+            _freeze_what_stays()
+            address = await nursery.start(run_server, tracker, listen, stop)
+            if warn:
+                hub.warn()
+            ready(address)
+            beside.start_soon(tracker.look_after)
+        beside.cancel_scope.cancel()
 
 
 def _freeze_what_stays() -> None:
