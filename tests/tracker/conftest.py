@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.support.databases import Databases, PostgresDatabases, SqliteDatabases, postgres_databases
 from tests.tracker.served import Served, open_served
@@ -31,6 +32,14 @@ async def shop(databases: Databases) -> AsyncIterator[Workshop]:
     """A workspace on each kind of database."""
     async with open_workshop(databases) as workshop:
         yield workshop
+
+
+@pytest.fixture
+def any_database(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have programs use each kind of database; its address."""
+    url = trio.run(databases.migrated_url)
+    monkeypatch.setenv("SHOAL_DATABASE", url)
+    return url
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def document(*arguments: str, data: Path) -> dict[str, object]:
     return made
 
 
+@pytest.mark.usefixtures("any_database")
 @pytest.mark.slow
 async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -80,6 +81,7 @@ async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
     assert running.log.read_text() == ""
 
 
+@pytest.mark.usefixtures("any_database")
 @pytest.mark.slow
 async def test_check_tells_damage_by_its_exit_code(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -191,6 +193,7 @@ async def _all(running: Running) -> None:
     assert version_of(create) == sealed.content.version
 
 
+@pytest.mark.usefixtures("any_database")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [SIGNUP_RECORDED, COMMIT_BEFORE, COMMIT_AFTER, PACK_STORED, PACK_RECORDED])
 async def test_a_crash_at_each_failpoint_is_healed_by_asking_again(tmp_path: Path, name: str) -> None:

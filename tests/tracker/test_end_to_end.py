@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from protocol import api
 from protocol.chunks import chunk_id
 from protocol.codec import encode
@@ -9,6 +11,7 @@ from protocol.packs import read_index
 from tests.support.tracker import author_of, client_of, new_account, running_tracker, version_of
 
 
+@pytest.mark.usefixtures("any_database")
 async def test_a_file_travels_from_sign_up_to_durable(tmp_path: Path) -> None:
     account = new_account()
     author = author_of(account.first)

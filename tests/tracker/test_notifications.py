@@ -242,6 +242,7 @@ async def test_logging_out_ends_the_subscription(served: Served) -> None:
         assert await closed_with(websocket) == GOING_AWAY
 
 
+@pytest.mark.usefixtures("any_database")
 async def test_the_tracker_stops_at_once_with_open_subscriptions(tmp_path: Path) -> None:
     account = new_account()
     with running_tracker(tmp_path / "data") as running:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from sqlalchemy import Connection, create_engine, event, select, update
+from sqlalchemy import Connection, event, select, update
 from trio.testing import MockClock
 
 from protocol import api
@@ -17,6 +17,8 @@ from protocol.deltas import decode_delta
 from protocol.errors import Code, Refused
 from protocol.identifiers import DeviceId, NodeId, VersionId
 from protocol.notices import Changed
+from protocol.system import real_machine
+from tests.support.databases import Databases
 from tests.support.tracker import Author, Sealed, author_of, client_in, client_of, new_account, running_tracker
 from tests.support.tracker import version_of as version
 from tests.tracker.folding import Follower
@@ -478,7 +480,7 @@ async def test_withdrawing_over_the_app_is_told_as_it_was_recorded(shop: Worksho
 
 
 @pytest.mark.slow
-async def test_a_real_tracker_withdraws_at_its_start(tmp_path: Path) -> None:
+async def test_a_real_tracker_withdraws_at_its_start(databases: Databases, any_database: str, tmp_path: Path) -> None:
     account, data = new_account(), tmp_path / "data"
     author = author_of(account.first)
     node = author.new_node()
@@ -489,10 +491,9 @@ async def test_a_real_tracker_withdraws_at_its_start(tmp_path: Path) -> None:
             create = author.create("a", content=sealed, node=node)
             await client.call(api.COMMIT, author.commit(create, runs=sealed.runs))
             token = client.token
-    engine = create_engine(f"sqlite:///{data / 'tracker.sqlite'}")
-    with engine.begin() as connection:
-        connection.execute(update(versions).values(progress_ms=versions.c.progress_ms - FORSAKEN_MS))
-    engine.dispose()
+    a_week_passes = update(versions).values(progress_ms=versions.c.progress_ms - FORSAKEN_MS)
+    async with databases.opened(real_machine(), any_database) as database:
+        await database.transact(lambda connection: connection.execute(a_week_passes))
     with running_tracker(data) as running:
         async with client_of(running.url) as client:
             client.token = token
