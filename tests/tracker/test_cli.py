@@ -111,7 +111,8 @@ BAD_USAGE = {
     "no address": ("serve", "--listen", "nonsense"),
     "a database of the next issue": ("serve", "--database", "postgresql+asyncpg://x/y"),
     "no database": ("serve", "--database", "nonsense"),
-    "a storage of a later issue": ("serve", "--storage", "s3://bucket"),
+    "a storage of another kind": ("serve", "--storage", "gs://bucket"),
+    "a bucket that can't be": ("serve", "--storage", "s3://b"),
     "an unknown plan": ("user", "set-plan", "a@b.c", "gold"),
     "a tracker that never was": ("check",),
 }
