@@ -8,6 +8,7 @@ that was sent along. Whether to ask again is a decorator's business (`storage/re
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from botocore.exceptions import ClientError
 from protocol.ports import Machine
 from storage.errors import AlreadyThere, Missing, StorageDown, TryAgain
 from storage.interface import PAGE, Stored, check_key, check_range, is_key
-from storage.s3_errors import FOREIGN, from_foreign, status_of
+from storage.s3_errors import FOREIGN, from_foreign, is_missing, status_of
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ class S3Storage:
         try:
             same = self._whole(key, 0) == data
         except ClientError as error:
-            if status_of(error) != 404:
+            if not is_missing(error):
                 raise
             raise TryAgain(f"object {key} was deleted while it was put") from None
         if not same:
@@ -164,7 +165,7 @@ class S3Storage:
 
     def _body(self, answer: dict[str, Any], offset: int, length: int | None) -> bytes:
         """Exactly the bytes asked for. A body that ends too soon is an error of botocore's, if it says its length."""
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:  # its own context gives what it wraps, which checks less
             promised = answer.get("ContentLength")
             ranged = offset > 0 or length is not None
             if ranged and not str(answer.get("ContentRange", "")).startswith(f"bytes {offset}-"):
@@ -189,7 +190,7 @@ class S3Storage:
         try:
             size: int = self._client.head_object(**self._object(key))["ContentLength"]
         except ClientError as error:
-            if status_of(error) == 404:
+            if is_missing(error):
                 self._list("", None, 1)  # an answer without a body doesn't tell a missing bucket from a missing object
             raise
         return size

@@ -73,7 +73,7 @@ def _from_answer(error: ClientError, where: str) -> StorageError:
     code, status = code_of(error), status_of(error)
     if code in _REFUSALS:
         return StorageDown(f"{where}: {_REFUSALS[code]}")
-    if status == 404:
+    if is_missing(error):
         return Missing("there is no such object")
     if code in _FULL or status == 507:
         return Full(f"{where} is full")
@@ -84,6 +84,12 @@ def _from_answer(error: ClientError, where: str) -> StorageError:
     if code in _PASSING or status >= 500 or status == 409:
         return TryAgain(f"{where} failed ({code})")
     return StorageDown(f"{where} refuses it ({code}, HTTP status {status})")
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether an answer says that there is no such object. HEAD has no body to say so in; any other 404 without S3's
+    own word is not from S3, and an object isn't lost because a proxy is."""
+    return code_of(error) == "NoSuchKey" or (status_of(error) == 404 and error.operation_name == "HeadObject")
 
 
 def status_of(error: ClientError) -> int:
