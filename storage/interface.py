@@ -59,14 +59,20 @@ class Storage(Protocol):
     async def page(self, prefix: str = "", after: str = "", limit: int = PAGE) -> list[Stored]:
         """At most `limit` objects whose keys start with `prefix` and sort after `after`, in key order.
 
+        `prefix` is any beginning of a key, `after` a whole key, which need not be there, or empty.
         Fewer than `limit` means that these were the last. What is put or deleted meanwhile may or may not show.
         """
         ...
 
 
+def is_key(text: str) -> bool:
+    """Whether an object of ours can have this key."""
+    return _KEY.fullmatch(text) is not None
+
+
 def check_key(key: str) -> None:
     """Raise `ValueError` for what can't be a key."""
-    if not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"{key!r} can't be an object's key")
 
 

@@ -1,8 +1,14 @@
-"""Which tests `make quick` leaves out: those that start programs, and the long searches. `make test` runs them all."""
+"""Which tests `make quick` leaves out: those that start programs, and the long searches. `make test` runs them all.
 
+And the one S3 server of a session.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.seaweed import SeaweedServer, seaweed_server
 
 TESTS = Path(__file__).parent
 SLOW = (
@@ -28,3 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(place) for place in places):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[SeaweedServer]:
+    """An S3 server. Who uses it takes a prefix of its own; who kills it starts another."""
+    with seaweed_server() as server:
+        yield server

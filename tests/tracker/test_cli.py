@@ -114,7 +114,8 @@ BAD_USAGE = {
     "a database of another kind": ("serve", "--database", "mysql://x/y"),
     "a database without a name": ("serve", "--database", "postgresql+asyncpg://x"),
     "no database": ("serve", "--database", "nonsense"),
-    "a storage of a later issue": ("serve", "--storage", "s3://bucket"),
+    "a storage of another kind": ("serve", "--storage", "gs://bucket"),
+    "a bucket that can't be": ("serve", "--storage", "s3://b"),
     "an unknown plan": ("user", "set-plan", "a@b.c", "gold"),
     "a tracker that never was": ("check",),
 }

@@ -90,6 +90,8 @@ async def test_a_commit_through_any_worker_reaches_the_devices_at_all_of_them(ru
                 assert told.delta is not None
 
 
+# httpx leaves the iterator of a request's body behind when the connection ends while it is written.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream")
 async def test_a_rolling_restart_fails_no_commit(running: Running) -> None:
     """Devices commit all the while, one after the other. A connection may end; no commit may be refused or lost."""
     before, accounts = workers_of(running), [new_account(f"{number}@example.org") for number in range(4)]

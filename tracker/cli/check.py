@@ -10,13 +10,14 @@ from protocol.system import real_machine
 from tracker.checking import Report, check_tracker
 from tracker.cli.options import as_json, located, locations
 from tracker.cli.output import print_json
-from tracker.system.opening import Locations, open_database, open_storage
+from tracker.system.opening import Locations, open_database
+from tracker.system.stores import open_storage, parse_storage
 
 
 async def _check(where: Locations, quick: bool) -> Report:
     machine = real_machine()
-    storage = open_storage(machine, where.storage_url)
-    async with open_database(where, make=False) as database:
+    place = parse_storage(where.storage_url)
+    async with open_database(where, make=False) as database, open_storage(machine, place) as storage:
         return await check_tracker(machine, database, storage, quick=quick)
 
 

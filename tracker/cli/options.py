@@ -37,7 +37,12 @@ def located(function: F) -> F:
             help="The tracker's folder.",
         ),
         click.option("--database", envvar="SHOAL_DATABASE", metavar="URL", help="sqlite:///FILE [in the data folder]"),
-        click.option("--storage", envvar="SHOAL_STORAGE", metavar="URL", help="file:///DIR [in the data folder]"),
+        click.option(
+            "--storage",
+            envvar="SHOAL_STORAGE",
+            metavar="URL",
+            help="file:///DIR or s3://BUCKET[/PREFIX][?endpoint=URL] [in the data folder]",
+        ),
         click.option(
             "--config",
             type=click.Path(dir_okay=False, path_type=Path),

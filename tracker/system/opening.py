@@ -6,15 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from protocol.errors import Problem, Usage
-from protocol.ports import Machine
 from protocol.system import real_machine
-from storage.filesystem import FilesystemStorage
 from tracker.database import Database, Unavailable
 from tracker.migrating import migrate, require_newest
 from tracker.sqlite import SqliteDatabase, make_engine
@@ -66,14 +63,6 @@ def sole_server(data: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Problem(f"another tracker serves from {data}") from None
         yield
-
-
-def open_storage(machine: Machine, url: str) -> FilesystemStorage:
-    """The storage at `file:///DIRECTORY`; `Usage` for any other address."""
-    parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
-        raise Usage(f"{url!r} is no storage: only file:///DIRECTORY is supported so far")
-    return FilesystemStorage(machine, Path(unquote(parts.path)))
 
 
 def check_database(locations: Locations) -> None:

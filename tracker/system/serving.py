@@ -8,19 +8,13 @@ import trio
 
 from protocol.errors import Usage
 from protocol.system import real_machine
+from storage.interface import Storage
 from tracker.assembly import build
 from tracker.database import Database
 from tracker.system.listening import Listen, check_listen
-from tracker.system.opening import (
-    Locations,
-    check_database,
-    make_data,
-    open_database,
-    open_storage,
-    serves_many,
-    sole_server,
-)
+from tracker.system.opening import Locations, check_database, make_data, open_database, serves_many, sole_server
 from tracker.system.server import BACKLOG, run_server, stop_on_signals
+from tracker.system.stores import open_storage, parse_storage
 from tracker.system.workers import Workers, bind, launch, stop_with_parent
 
 Ready = Callable[[str], None]
@@ -31,12 +25,14 @@ async def serve_alone(locations: Locations, listen: Listen, ready: Ready) -> Non
     """Serve from this process until SIGTERM or SIGINT."""
     check_listen(listen)
     check_database(locations)
-    storage = open_storage(real_machine(), locations.storage_url)
+    place, machine = parse_storage(locations.storage_url), real_machine()
     make_data(locations.data)
     with sole_server(locations.data):
-        await storage.sweep()
-        async with open_database(locations, make=True) as database:
-            await _serve(database, locations, listen, ready, trio.Event())
+        async with (
+            open_storage(machine, place, serving=True) as storage,
+            open_database(locations, make=True) as database,
+        ):
+            await _serve(database, storage, listen, ready, trio.Event())
 
 
 async def serve_with_workers(
@@ -46,12 +42,11 @@ async def serve_with_workers(
     check_listen(listen)
     if not serves_many(locations):
         raise Usage("SQLite has one writer: more than one worker needs a PostgreSQL database")
-    storage = open_storage(real_machine(), locations.storage_url)
+    place = parse_storage(locations.storage_url)
     make_data(locations.data)
     with sole_server(locations.data):
-        await storage.sweep()
-        async with open_database(locations, make=True):
-            pass
+        async with open_storage(real_machine(), place, serving=True), open_database(locations, make=True):
+            pass  # both can be used, and are as they must be before the first worker
         stopping = trio.Event()
         with bind(listen.host, listen.port, BACKLOG) as listening:
             workers = Workers(partial(launch, listening, environment), count)
@@ -68,21 +63,23 @@ def _address(listen: Listen, name: tuple[str, int]) -> str:
 
 async def serve_as_worker(locations: Locations, listen: Listen, ready: Ready, *, relieves: bool) -> None:
     """Serve from the socket that was inherited, until SIGTERM or the end of the process that looks after this one."""
-    async with open_database(locations, make=False) as database:
+    async with (
+        open_storage(real_machine(), parse_storage(locations.storage_url)) as storage,
+        open_database(locations, make=False) as database,
+        trio.open_nursery() as nursery,
+    ):
         stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stop_with_parent, stop)
-            await _serve(database, locations, listen, ready, stop, warn=not relieves)
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(stop_with_parent, stop)
+        await _serve(database, storage, listen, ready, stop, warn=not relieves)
+        nursery.cancel_scope.cancel()
 
 
 async def _serve(
-    database: Database, locations: Locations, listen: Listen, ready: Ready, stop: trio.Event, *, warn: bool = True
+    database: Database, storage: Storage, listen: Listen, ready: Ready, stop: trio.Event, *, warn: bool = True
 ) -> None:
     """Serve until SIGTERM, SIGINT or `stop`. With `warn` the other processes are told that they may have missed
     something: whoever served in this one's place may have ended before it could tell what it had done."""
-    machine = real_machine()
-    tracker = await build(machine, database, open_storage(machine, locations.storage_url))
+    tracker = await build(real_machine(), database, storage)
     hub = tracker.services.hub
     async with trio.open_nursery() as beside:
         await beside.start(hub.listen)
