@@ -183,6 +183,8 @@ class TrackerProgram(Program):
         self.data = place / f"{name}.data"
         self.listen = f"{machine.address if machine else '127.0.0.1'}:0"
         self.certificate = certificate
+        self.engines: Sequence[str] = ()
+        """Options that name another database and storage than those in its data folder."""
 
     @property
     def url(self) -> str:
@@ -195,7 +197,7 @@ class TrackerProgram(Program):
 
     async def start(self, *arguments: str, failpoint: str | None = None) -> None:
         """Serve. A failpoint that start-up passes may already have killed it when this returns."""
-        serve = ["serve", "--data", str(self.data), "--listen", self.listen]
+        serve = ["serve", "--data", str(self.data), *self.engines, "--listen", self.listen]
         if self.certificate is not None:
             serve += ["--tls-cert", str(self.certificate.file), "--tls-key", str(self.certificate.key)]
         line = await self.launch(*serve, *arguments, ready="listening on ", failpoint=failpoint)
@@ -204,7 +206,7 @@ class TrackerProgram(Program):
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `shoal-tracker` over its data folder."""
         return subprocess.run(
-            [*self.words, *arguments, "--data", str(self.data)],
+            [*self.words, *arguments, "--data", str(self.data), *self.engines],
             capture_output=True,
             env=environment(),
             cwd=CHECKOUT,
