@@ -6,13 +6,15 @@ from functools import partial
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from protocol.system import real_machine
 from storage import s3
 from storage.errors import AlreadyThere, Full, Missing, SlowDown, StorageDown, StorageError, TryAgain
-from storage.interface import Storage, Stored
+from storage.interface import Storage, Stored, listing
 from storage.retrying import RetryingStorage
-from storage.s3 import S3Storage, connect
+from storage.s3 import MOST_KEYS, S3Storage, connect
 from tests.storage.buckets import new_bucket
 from tests.support.relay import free_port
 from tests.support.s3_relay import (
@@ -123,6 +125,27 @@ async def test_a_server_that_says_nothing(relay: Relay, bucket: S3Storage, name:
     relay.faults = [relay.stall]
     with pytest.raises(TryAgain, match="not answer in time"):
         await CALLS[name](bucket)
+
+
+async def test_who_is_cancelled_does_not_wait_for_s3(relay: Relay, bucket: S3Storage) -> None:
+    for name in ("get", "part", "size", "page", "put"):
+        relay.faults = [relay.stall]
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(CALLS[name], bucket)
+                assert await trio.to_thread.run_sync(relay.stalled.acquire, True, 10)
+                scope.cancel()
+        assert scope.cancelled_caught  # a call that waits would raise that S3 doesn't answer in time
+
+
+async def test_a_cancelled_delete_is_over(relay: Relay, bucket: S3Storage) -> None:
+    await bucket.put(KEY, DATA)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bucket.delete, KEY)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    with pytest.raises(Missing):
+        await bucket.size(KEY)
 
 
 async def test_a_body_that_takes_too_long(relay: Relay, bucket: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +328,22 @@ async def test_what_can_not_be_ours_is_passed_over(s3_client: Any) -> None:
     assert await bucket.page(limit=1) == ours[:1]
     assert await bucket.page(after="0/aaab", limit=1) == ours[1:]
     assert await bucket.page(limit=2) == ours
+
+
+async def test_more_objects_than_s3_lists_at_once(s3_client: Any) -> None:
+    bucket = new_bucket(s3_client)
+    keys = [f"many/{number:04x}" for number in range(MOST_KEYS + 5)]
+    numbers = iter(keys)
+
+    async def put_some() -> None:
+        for key in numbers:
+            await bucket.put(key, b"")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(put_some)
+    assert [stored.key async for stored in listing(bucket)] == keys
+    assert [stored.key for stored in await bucket.page(limit=MOST_KEYS + 2)] == keys[:-3]
 
 
 async def test_prefixes_keep_stores_apart(s3_client: Any) -> None:
