@@ -28,7 +28,8 @@ class Storage(Protocol):
     """One place for objects.
 
     Every method raises `ValueError` for a key that can't be one (a defect of the caller), `StorageDown` when the
-    store doesn't work, and may be cancelled at any time: a cancelled `put` or `delete` has happened or has not.
+    store doesn't work, and may be cancelled at any time: a cancelled `delete` has happened or has not; a cancelled
+    `put` may also happen a little later.
     """
 
     async def put(self, key: str, data: bytes) -> None:

@@ -17,7 +17,7 @@ from storage.interface import PAGE, Storage, Stored
 
 T = TypeVar("T")
 
-ATTEMPTS = 6
+ATTEMPTS = 8
 FIRST_S, LONGEST_S = 0.1, 5.0
 """The n-th pause is uniform between 0 and FIRST_S * 2ⁿ, at most LONGEST_S: full jitter (Brooker, "Exponential Backoff
 And Jitter", AWS 2015)."""

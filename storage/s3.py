@@ -18,7 +18,7 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from protocol.ports import Machine
+from protocol.ports import Machine, Offload
 from storage.errors import AlreadyThere, Missing, StorageDown, TryAgain
 from storage.interface import PAGE, Stored, check_key, check_range, is_key
 from storage.s3_errors import FOREIGN, from_foreign, is_missing, status_of
@@ -66,13 +66,20 @@ def connect(endpoint: str | None = None, *, read_s: float = READ_S) -> Any:
 class S3Storage:
     """A `Storage` in one bucket, or below one prefix of it. Keys there that can't be ours are passed over."""
 
-    def __init__(self, machine: Machine, client: Any, bucket: str, prefix: str = "") -> None:
-        """`client` is one of `connect`, and closed by whoever made it. `prefix` has no slash at its ends."""
+    def __init__(
+        self, machine: Machine, client: Any, bucket: str, prefix: str = "", *, leave: Offload | None = None
+    ) -> None:
+        """`client` is one of `connect`, and closed by whoever made it. `prefix` has no slash at its ends.
+
+        `leave` runs everything but `delete` in a thread, and need not wait for its end when cancelled: S3 may say
+        nothing for long. A `delete` that came later could take away what was put meanwhile.
+        """
         self._machine = machine
         self._client = client
         self._bucket = bucket
         self._base = f"{prefix}/" if prefix else ""
         self._where = f"the bucket {bucket} at {client.meta.endpoint_url}"
+        self._leave = leave or machine.offload
         self._limiter = trio.CapacityLimiter(CALLS)
 
     async def verify(self) -> None:
@@ -94,7 +101,8 @@ class S3Storage:
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        await self._run(partial(self._client.delete_object, **self._object(key)))
+        call = partial(self._client.delete_object, **self._object(key))
+        await self._machine.offload(partial(self._translated, call), self._limiter)
 
     async def page(self, prefix: str = "", after: str = "", limit: int = PAGE) -> list[Stored]:
         return await self._run(partial(self._page, prefix, after, limit))
@@ -102,7 +110,7 @@ class S3Storage:
     # Everything below runs in threads --------------------
 
     async def _run(self, function: Callable[[], T]) -> T:
-        return await self._machine.offload(partial(self._translated, function), self._limiter)
+        return await self._leave(partial(self._translated, function), self._limiter)
 
     def _translated(self, function: Callable[[], T]) -> T:
         try:

@@ -37,8 +37,8 @@ _REFUSALS = {
     "ExpiredToken": "the session token has expired",
     "InvalidToken": "the session token is wrong",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
-    "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
-    "AuthorizationHeaderMalformed": "the bucket is in another region: set AWS_REGION",
+    "PermanentRedirect": "the bucket is in another region: set AWS_DEFAULT_REGION",
+    "AuthorizationHeaderMalformed": "the bucket is in another region: set AWS_DEFAULT_REGION",
     "403": "the credentials are not accepted",
 }
 """What a code means to the tracker's keeper, where asking again is of no use."""

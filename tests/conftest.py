@@ -21,6 +21,7 @@ SLOW = (
     "peer/test_cli.py",
     "peer/test_disk.py",
     "simulation/test_smoke.py",
+    "storage/test_s3.py",
     "tracker/test_app.py",
     "tracker/test_cli.py",
     "tracker/test_end_to_end.py",

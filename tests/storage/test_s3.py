@@ -1,23 +1,28 @@
 """What only a store in S3 can get wrong: what happens on the way, what the service says, and what it may not show."""
 
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from protocol.system import real_machine
 from storage import s3
 from storage.errors import AlreadyThere, Full, Missing, SlowDown, StorageDown, StorageError, TryAgain
-from storage.interface import Storage, Stored
+from storage.interface import Storage, Stored, listing
 from storage.retrying import RetryingStorage
-from storage.s3 import S3Storage, connect
+from storage.s3 import MOST_KEYS, S3Storage, connect
 from tests.storage.buckets import new_bucket
 from tests.support.relay import free_port
 from tests.support.s3_relay import (
     Answer,
     Fault,
+    Passing,
     Relay,
     cut_body,
     damage_down,
@@ -101,6 +106,20 @@ async def test_bytes_damaged_on_the_way_up_are_refused(relay: Relay, bucket: S3S
     assert await bucket.page() == []
 
 
+async def test_a_put_gives_checksum_and_condition(relay: Relay, bucket: S3Storage) -> None:
+    given: dict[str, str] = {}
+
+    def note(request: Passing) -> Answer:
+        given.update({name.lower(): value for name, value in request.headers.items()})
+        return request.forward()
+
+    relay.faults = [note]
+    await bucket.put(KEY, DATA)
+    # Without TLS the signature covers the body as well; with it, only this does.
+    assert b64decode(given["x-amz-checksum-sha256"]) == sha256(DATA).digest()
+    assert given["if-none-match"] == "*"
+
+
 async def test_bytes_damaged_on_the_way_down_are_noticed(relay: Relay, bucket: S3Storage) -> None:
     await bucket.put(KEY, DATA)
     relay.faults = [damage_down]
@@ -123,6 +142,27 @@ async def test_a_server_that_says_nothing(relay: Relay, bucket: S3Storage, name:
     relay.faults = [relay.stall]
     with pytest.raises(TryAgain, match="not answer in time"):
         await CALLS[name](bucket)
+
+
+async def test_who_is_cancelled_does_not_wait_for_s3(relay: Relay, bucket: S3Storage) -> None:
+    for name in ("get", "part", "size", "page", "put"):
+        relay.faults = [relay.stall]
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(CALLS[name], bucket)
+                assert await trio.to_thread.run_sync(relay.stalled.acquire, True, 10)
+                scope.cancel()
+        assert scope.cancelled_caught  # a call that waits would raise that S3 doesn't answer in time
+
+
+async def test_a_cancelled_delete_is_over(relay: Relay, bucket: S3Storage) -> None:
+    await bucket.put(KEY, DATA)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bucket.delete, KEY)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    with pytest.raises(Missing):
+        await bucket.size(KEY)
 
 
 async def test_a_body_that_takes_too_long(relay: Relay, bucket: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +345,22 @@ async def test_what_can_not_be_ours_is_passed_over(s3_client: Any) -> None:
     assert await bucket.page(limit=1) == ours[:1]
     assert await bucket.page(after="0/aaab", limit=1) == ours[1:]
     assert await bucket.page(limit=2) == ours
+
+
+async def test_more_objects_than_s3_lists_at_once(s3_client: Any) -> None:
+    bucket = new_bucket(s3_client)
+    keys = [f"many/{number:04x}" for number in range(MOST_KEYS + 5)]
+    numbers = iter(keys)
+
+    async def put_some() -> None:
+        for key in numbers:
+            await bucket.put(key, b"")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(put_some)
+    assert [stored.key async for stored in listing(bucket)] == keys
+    assert [stored.key for stored in await bucket.page(limit=MOST_KEYS + 2)] == keys[:-3]
 
 
 async def test_prefixes_keep_stores_apart(s3_client: Any) -> None:

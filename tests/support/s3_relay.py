@@ -114,6 +114,8 @@ class Relay:
         """The methods of all requests."""
         self.released = threading.Event()
         """Set at the end, for what stalls."""
+        self.stalled = threading.Semaphore(0)
+        """How many requests have stalled and nobody has waited for."""
         self.port = 0
 
     @property
@@ -122,6 +124,7 @@ class Relay:
 
     def stall(self, _: Passing) -> None:
         """Nothing comes back, until the relay ends."""
+        self.stalled.release()
         self.released.wait(QUIET_S)
 
     def next_fault(self, command: str) -> Fault:
@@ -154,7 +157,7 @@ def _handler(relay: Relay) -> type[BaseHTTPRequestHandler]:
         def _carry(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             fault = relay.next_fault(self.command)
-            answer = fault(Passing(self.command, self.path, self.headers, body, relay.target))
+            answer = fault(Passing(self.command, self.path, dict(self.headers.items()), body, relay.target))
             if answer is None:
                 self.close_connection = True
             else:

@@ -179,7 +179,7 @@ class SeaweedServer:
         self._until_it_stores()
 
     def _until_it_stores(self) -> None:
-        """The first put waits until its parts have found each other."""
+        """The first put waits until its parts have found each other, now and then for 5 s more."""
         client = self.client()
         latest = time.monotonic() + START_S
         try:

@@ -12,6 +12,7 @@ import pytest
 from protocol import api
 from protocol.errors import Code, Refused
 from protocol.failpoints import VARIABLE
+from tests.support.seaweed import BUCKET, SeaweedServer
 from tests.support.tracker import Running, author_of, client_of, new_account, running_tracker, start_tracker, version_of
 from tracker.cli import main
 from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, PACK_RECORDED, PACK_STORED, SIGNUP_RECORDED
@@ -147,6 +148,38 @@ def test_failures_are_one_line_and_exit_1(tmp_path: Path) -> None:
         assert taken.stderr.startswith(f"shoal-tracker: can't listen on 127.0.0.1:{running.port}")
         unknown = shoal_tracker("user", "suspend", "nobody@example.org", "--data", str(data))
         assert (unknown.returncode, unknown.stderr) == (1, "shoal-tracker: there is no user nobody@example.org\n")
+
+
+@pytest.mark.slow
+async def test_a_tracker_with_its_objects_in_s3(tmp_path: Path, seaweed: SeaweedServer) -> None:
+    data, url, inside = tmp_path / "data", seaweed.url("cli"), seaweed.environment
+    where = ("--data", str(data), "--storage", url)
+    account = new_account()
+    author = author_of(account.first)
+    node = author.new_node()
+    sealed = author.seal(node, bytes(range(250)) * 20)
+    with running_tracker(data, "--storage", url, "--log-level", "info", environment=inside) as running:
+        async with client_of(running.url) as client:
+            await client.sign_up(account)
+            create = author.create("a", content=sealed, node=node)
+            await client.call(api.COMMIT, author.commit(create, runs=sealed.runs))
+            await client.send_pack(author.pack(sealed))
+        assert shoal_tracker("check", *where, **inside).returncode == 0
+        lost = shoal_tracker("check", "--data", str(data), "--storage", seaweed.url("elsewhere"), **inside)
+        assert (lost.returncode, lost.stdout.partition(": ")[2][:13]) == (1, "it is missing")
+        assert running.stop() == 0
+    assert "the storage was asked: put: 1 calls, 0 errors" in running.log.read_text()
+    assert not (data / "objects").exists()
+
+    unused = ("--data", str(tmp_path / "other"), "--listen", "127.0.0.1:0", "--storage")
+    refused = shoal_tracker("serve", *unused, url, **{**inside, "AWS_SECRET_ACCESS_KEY": "not-the-secret"})
+    what = f"the storage can't be used: the bucket {BUCKET} at {seaweed.endpoint}"
+    assert (refused.returncode, refused.stderr) == (1, f"shoal-tracker: {what}: the secret access key is wrong\n")
+    refused = shoal_tracker("check", "--data", str(data), "--storage", url.replace(BUCKET, "nowhere", 1), **inside)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"shoal-tracker: {what.replace(BUCKET, 'nowhere', 1)}: there is no such bucket\n",
+    )
 
 
 def test_version_help_and_completion() -> None:

@@ -96,6 +96,7 @@ def s3_environment(seaweed: SeaweedServer, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("s3_environment")
 async def test_a_bucket_that_works(seaweed: SeaweedServer) -> None:
     async with open_storage(real_machine(), parse_storage(seaweed.url("opened")), serving=True) as storage:
@@ -103,6 +104,7 @@ async def test_a_bucket_that_works(seaweed: SeaweedServer) -> None:
         assert await storage.get("abc/0123") == b"bytes"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("s3_environment")
 @pytest.mark.parametrize(
     ("place", "environment", "said"),

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from protocol.errors import Problem, Usage
 from protocol.ports import Machine
+from protocol.system import offload_and_leave
 from storage.errors import StorageError
 from storage.filesystem import FilesystemStorage
 from storage.interface import Storage
@@ -110,12 +111,14 @@ async def open_storage(machine: Machine, place: Folder | Bucket, *, serving: boo
 async def _open_bucket(machine: Machine, place: Bucket) -> AsyncIterator[Storage]:
     from storage.s3 import CALLS, S3Storage, connect
 
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # it would log headers, session tokens among them
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
     try:
         client = connect(place.endpoint)
     except StorageError as error:
         raise Problem(str(error)) from None
     try:
-        bucket = S3Storage(machine, client, place.name, place.prefix)
+        bucket = S3Storage(machine, client, place.name, place.prefix, leave=offload_and_leave)
         try:
             await bucket.verify()
         except StorageError as error:
