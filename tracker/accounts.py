@@ -86,11 +86,13 @@ def _check_signup(request: SignupRequest) -> _Signup:
 
 def _sign_up(connection: Connection, signup: _Signup, token: str, now: int) -> Session:
     request = signup.request
+    # The ids before the address: this very sign-up, sent twice at once, may get in between, and is no stranger's then.
+    taken = any(_is_taken(connection, *id) for id in _ids_of(signup))
     known = connection.execute(select(users).where(users.c.email == signup.email)).one_or_none()
     if known is not None:
         _refuse_another(connection, known, signup)
         return open_session(connection, signup.device.device, token, now)
-    if any(_is_taken(connection, *id) for id in _ids_of(signup)):
+    if taken:
         raise Refused(Code.FORBIDDEN, "an id in this request belongs to somebody else")
     _insert_user(connection, signup, now)
     _insert_device(connection, request.user, signup.device, request.device, now)

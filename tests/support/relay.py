@@ -41,6 +41,10 @@ class Relay:
         """What sends this towards the target loses its connection."""
         self.cuts = 0
         """How many have."""
+        self.cut_behind = False
+        """Whether what is cut still arrives, so that only the answer is lost."""
+        self.stall: bytes | None = None
+        """What sends this towards the target is carried no further from there on, without a word."""
         self.streams: list[bytearray] = []
         """All that was carried, a stream for each direction of each connection."""
         self.target = target
@@ -69,13 +73,20 @@ class Relay:
             while data := await source.receive_some(_PIECE if self.rate is not None else _AT_ONCE):
                 before = len(carried)
                 carried += data
-                if self.cut is not None and carried.find(self.cut, max(0, before - len(self.cut))) >= 0:
+                if self._has_come(self.cut, carried, before):
                     self.cuts += 1
+                    if self.cut_behind:
+                        await sink.send_all(data)
                     break
+                if self._has_come(self.stall, carried, before):
+                    await trio.sleep_forever()
                 if self.rate is not None:
                     await trio.sleep(len(data) / self.rate)
                 await sink.send_all(data)
         whole.cancel()
+
+    def _has_come(self, wanted: bytes | None, carried: bytearray, before: int) -> bool:
+        return wanted is not None and carried.find(wanted, max(0, before - len(wanted))) >= 0
 
     async def _back(self, source: trio.SocketStream, sink: trio.SocketStream, whole: trio.CancelScope) -> None:
         carried = self._stream()

@@ -146,6 +146,12 @@ def test_failures_are_one_line_and_exit_1(tmp_path: Path) -> None:
         taken = shoal_tracker("serve", "--data", str(tmp_path / "other"), "--listen", f"127.0.0.1:{running.port}")
         assert taken.returncode == 1
         assert taken.stderr.startswith(f"shoal-tracker: can't listen on 127.0.0.1:{running.port}")
+        nowhere = shoal_tracker(
+            "serve", "--data", str(tmp_path / "other"), "--database", f"sqlite:///{data}/no/database"
+        )
+        assert nowhere.returncode == 1
+        assert nowhere.stderr.endswith("can't be used: unable to open database file\n")
+        assert nowhere.stderr.count("\n") == 1
         unknown = shoal_tracker("user", "suspend", "nobody@example.org", "--data", str(data))
         assert (unknown.returncode, unknown.stderr) == (1, "shoal-tracker: there is no user nobody@example.org\n")
 

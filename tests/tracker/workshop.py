@@ -13,6 +13,7 @@ from protocol.commits import Commit, Operation
 from protocol.deltas import Delta, decode_delta
 from protocol.errors import Code, Refused
 from protocol.identifiers import NodeId, UserId
+from protocol.ports import Machine
 from storage.memory import MemoryStorage
 from tests.support.databases import Databases
 from tests.support.tracker import (
@@ -34,6 +35,7 @@ from tracker.metadata.deltas import read_delta
 from tracker.metadata.durable import Recorded
 from tracker.metadata.loading import find_nodes
 from tracker.metadata.rules import Node
+from tracker.migrating import migrate
 from tracker.schema import members, users
 
 
@@ -145,7 +147,21 @@ async def open_workshop(databases: Databases) -> AsyncIterator[Workshop]:
     clock = Clock()
     machine = seeded_machine(clock=clock)
     async with databases.migrated(machine) as database:
-        tracker = await build(machine, database, MemoryStorage())
-        account = new_account()
-        await tracker.services.accounts.sign_up(account.signup())
-        yield Workshop(tracker, account, author_of(account.first), clock, [account.first])
+        yield await _furnish(machine, database, clock)
+
+
+@asynccontextmanager
+async def open_workshop_at(databases: Databases, url: str) -> AsyncIterator[Workshop]:
+    """In the database there, which others may open, too."""
+    clock = Clock()
+    machine = seeded_machine(clock=clock)
+    async with databases.opened(machine, url) as database:
+        await database.transact(migrate)
+        yield await _furnish(machine, database, clock)
+
+
+async def _furnish(machine: Machine, database: Database, clock: Clock) -> Workshop:
+    tracker = await build(machine, database, MemoryStorage())
+    account = new_account()
+    await tracker.services.accounts.sign_up(account.signup())
+    return Workshop(tracker, account, author_of(account.first), clock, [account.first])

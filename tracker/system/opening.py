@@ -1,6 +1,7 @@
 """From the command line's addresses to an open database and storage."""
 
 import fcntl
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -99,13 +100,25 @@ async def open_database(locations: Locations, *, make: bool) -> AsyncIterator[Da
     url = _url(locations)
     async with _connected(url, make=make, patience=None) as database:
         try:
-            await database.transact(migrate if make else require_newest)
+            with _told_once():
+                await database.transact(migrate if make else require_newest)
         except Unavailable as error:
             raise Problem(f"the database {url!r} can't be used: {error.reason}") from None
         except DBAPIError as error:
             raise Problem(f"the database {url!r} can't be used: {error.orig}") from None
     async with _connected(url, make=make) as database:
         yield database
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Why the database can't be used is what the command ends with: not a line of the log as well."""
+    log = logging.getLogger("shoal.tracker.database")
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
 
 
 @asynccontextmanager
