@@ -1,8 +1,15 @@
-"""Which tests `make quick` leaves out: those that start programs, and the long searches. `make test` runs them all."""
+"""Which tests `make quick` leaves out: those that start programs, and the long searches. `make test` runs them all.
+
+Hypothesis looks for wrong answers only: how long one takes says how busy the machine is, with tests beside each other.
+"""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("shoal", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shoal")
 
 TESTS = Path(__file__).parent
 SLOW = (
