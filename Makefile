@@ -6,6 +6,10 @@
 
 RUN := .venv/bin/python -m
 PYTEST := $(RUN) pytest
+# Tests often wait for programs that they started, so three tests at a time suit two cores.
+# loadgroup hands them out one by one: the first few hundred take longer than all the others.
+JOBS ?= 3
+PARALLEL := -n $(JOBS) --dist loadgroup
 
 environment:
 	@sh scripts/bootstrap.sh
@@ -14,7 +18,7 @@ demo: environment ## watch a real tree travel sealed between two devices (KEEP=1
 	@$(RUN) bench.demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: environment ## every test that needs no root
-	$(PYTEST) -m "not privileged and not soak"
+	$(PYTEST) $(PARALLEL) -m "not privileged and not soak"
 
 quick: environment ## the tests to run while working, within a minute
 	$(PYTEST) -m "not slow and not privileged and not soak"

@@ -112,4 +112,4 @@ async def test_sigterm_in_the_middle_of_work(lab: Lab, tracker: TrackerProgram) 
     for device in (one, two):
         await device.start()
     await settled(one, two)
-    tracker.check()
+    await tracker.check()

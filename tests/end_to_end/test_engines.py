@@ -39,7 +39,7 @@ def seaweed(monkeypatch: pytest.MonkeyPatch) -> Iterator[SeaweedServer]:
 async def tracker(lab: Lab, postgres: PostgresServer, seaweed: SeaweedServer) -> TrackerProgram:
     """Two workers on both."""
     made = lab.tracker()
-    made.engines = ("--database", postgres.url(), "--storage", seaweed.url("tracker"))
+    made.database, made.storage = postgres.url(), seaweed.url("tracker")
     await made.start("--workers", "2")
     return made
 
@@ -113,7 +113,7 @@ async def test_every_part_may_be_killed_in_the_middle(
     await tracker.start("--workers", "2")
     await scene.settle()
 
-    await trio.to_thread.run_sync(tracker.check)
+    await tracker.check()
     for device in (one, two):
         assert await device.state() == "synced"
         device.kill()

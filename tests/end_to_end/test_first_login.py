@@ -1,6 +1,5 @@
 """First login with files on both sides: merged by path, nothing deleted, nothing sent twice (design §7)."""
 
-import json
 import re
 from pathlib import Path
 
@@ -24,10 +23,9 @@ def fill(folder: Path) -> None:
         write(folder / path_of(number), content(number))
 
 
-def chunks(tracker: TrackerProgram) -> int:
+async def chunks(tracker: TrackerProgram) -> int:
     """How many chunks the tracker holds."""
-    found: int = json.loads(tracker.command("stats", "--json").stdout)["chunks"]
-    return found
+    return (await tracker.stats())["chunks"]
 
 
 async def test_a_thousand_files_on_both_sides_ten_of_them_different(lab: Lab, tracker: TrackerProgram) -> None:
@@ -42,7 +40,7 @@ async def test_a_thousand_files_on_both_sides_ten_of_them_different(lab: Lab, tr
     await one.start()
     await one.wait()
     first = snapshot(one.folder)
-    held = chunks(tracker)
+    held = await chunks(tracker)
 
     await two.start()
     assert await settled(one, two) != first
@@ -64,10 +62,10 @@ async def test_a_thousand_files_on_both_sides_ten_of_them_different(lab: Lab, tr
         "only there": b"only there",
         "only here": b"only here",
     }
-    assert chunks(tracker) == held + DIFFERENT
+    assert await chunks(tracker) == held + DIFFERENT
     sent = (await two.status())["bytes"]["cloud_out"]
     assert sent < sum(len(data) + 200 for data in copies.values())
-    tracker.check()
+    await tracker.check()
 
 
 async def test_the_count_is_printed_only_when_there_is_something_to_merge(

@@ -166,7 +166,7 @@ async def test_on_the_lan_is_not_in_the_cloud(lab: Lab, tracker: TrackerProgram,
         lines = await device.explain("slow")
         assert "in the cloud: not yet: keep the device that has it on" in lines
         assert f"on your LAN: {holders}" in lines
-    assert tracker.stats()["versions_not_durable"] == 1
+    assert (await tracker.stats())["versions_not_durable"] == 1
     await one.stop()
     refused = one.command("logout")
     assert refused.returncode != 0
@@ -180,4 +180,4 @@ async def test_on_the_lan_is_not_in_the_cloud(lab: Lab, tracker: TrackerProgram,
         assert not [line for line in lines if line.startswith("on your LAN")]
         assert "synced, in the cloud" in device.command("status").stdout
     assert (await two.moved())["cloud_in"] == 0
-    assert tracker.stats()["versions_not_durable"] == 0
+    assert (await tracker.stats())["versions_not_durable"] == 0

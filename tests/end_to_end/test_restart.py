@@ -118,7 +118,7 @@ class Trio:
         """Both folders hold exactly what they should, and the tracker's books are in order."""
         await settled(self.one, self.two)
         assert contents(self.two.folder) == self.expected
-        self.tracker.check()
+        await self.tracker.check()
         for device in (self.one, self.two):
             assert os.listdir(device.folder / ".shoal/temp") == []
 
@@ -209,7 +209,7 @@ async def test_the_tracker_dies_while_somebody_signs_up(team: Trio) -> None:
         await device.start()
     await settled(first, second)
     assert contents(second.folder) == {"file": b"from the first device"}
-    team.tracker.check()
+    await team.tracker.check()
     for device in (first, second):
         device.kill()
 
@@ -299,4 +299,4 @@ async def test_random_moments_under_load(lab: Lab, tracker: TrackerProgram) -> N
         nursery.cancel_scope.cancel()
     await settled(one, two, seconds=60)
     assert not (wrong := unlike(contents(two.folder), people)), wrong
-    tracker.check()
+    await tracker.check()

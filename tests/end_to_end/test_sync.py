@@ -28,7 +28,7 @@ MIB = 1 << 20
 COPY = r"^{} \(conflicted copy, {}, \d{{4}}-\d\d-\d\d\){}$"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def together(shared_lab: Lab, shared_tracker: TrackerProgram) -> Pair:
     """Two running devices that tests share which stop neither: each test works in a folder of its own."""
 

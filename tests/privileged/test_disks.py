@@ -47,7 +47,7 @@ async def test_a_full_tracker_says_so_and_goes_on_once_it_has_room(lab: Lab, mou
     assert tracker.running
     resize(str(tracker.data), "128m")
     await settled(one, two)
-    tracker.check()
+    await tracker.check()
 
 
 async def test_a_mount_inside_the_folder_is_left_alone(lab: Lab, mount: Mount) -> None:

@@ -90,7 +90,7 @@ async def spread(office: Office, aside: Path) -> None:
         now = await counted(device)
         assert now["lan_in"] - then["lan_in"] >= SIZE
         assert now["cloud_in"] - then["cloud_in"] < MB
-    office.tracker.check()
+    await office.tracker.check()
 
 
 async def test_a_large_file_is_on_both_peers_while_it_goes_up(office: Office, tmp_path: Path) -> None:

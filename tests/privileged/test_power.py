@@ -50,7 +50,7 @@ async def test_the_tracker_loses_nothing_that_it_called_durable(lab: Lab, mount:
     subprocess.run(["umount", str(tracker.data)], check=True)
     subprocess.run(["mount", "-o", "loop", str(image), str(tracker.data)], check=True)
     await tracker.start()
-    tracker.check()
+    await tracker.check()
     await two.start()
     await two.wait("durable")
     assert snapshot(two.folder) == before

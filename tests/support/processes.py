@@ -5,12 +5,12 @@ TrackerProgram, DeviceProgram    one program each: start, stop, kill -9, start a
 snapshot     all of a folder that Shoal carries, comparable
 until        wait for something to become true, no longer than a deadline
 
-Accounts are made in this process, which saves two interpreters each; the commands themselves have tests of their own.
+Accounts are made in this process, and a tracker's books are looked through in it, which saves an interpreter each time;
+the commands themselves have tests of their own.
 Where a program runs on a machine of a `tests.support.lan_lab` network, so do its commands, also that which makes the
 account. Control sockets are files, and are asked from here all the same.
 """
 
-import json
 import os
 import signal
 import stat
@@ -38,6 +38,10 @@ from protocol.names import RESERVED
 from protocol.system import real_machine
 from tests.support.certificates import Certificate
 from tests.support.lan_lab import Machine
+from tracker.administration import statistics
+from tracker.checking import check_tracker
+from tracker.system.opening import Locations, open_database
+from tracker.system.stores import open_storage, parse_storage
 
 CHECKOUT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery staple"
@@ -183,8 +187,14 @@ class TrackerProgram(Program):
         self.data = place / f"{name}.data"
         self.listen = f"{machine.address if machine else '127.0.0.1'}:0"
         self.certificate = certificate
-        self.engines: Sequence[str] = ()
-        """Options that name another database and storage than those in its data folder."""
+        self.database: str | None = None
+        self.storage: str | None = None
+        """Addresses of others than those in its data folder."""
+
+    @property
+    def locations(self) -> Locations:
+        """Where it keeps things."""
+        return Locations(self.data, self.database, self.storage)
 
     @property
     def url(self) -> str:
@@ -197,34 +207,37 @@ class TrackerProgram(Program):
 
     async def start(self, *arguments: str, failpoint: str | None = None) -> None:
         """Serve. A failpoint that start-up passes may already have killed it when this returns."""
-        serve = ["serve", "--data", str(self.data), *self.engines, "--listen", self.listen]
+        serve = ["serve", "--data", str(self.data), "--listen", self.listen]
+        for name, url in (("--database", self.database), ("--storage", self.storage)):
+            serve += [] if url is None else [name, url]
         if self.certificate is not None:
             serve += ["--tls-cert", str(self.certificate.file), "--tls-key", str(self.certificate.key)]
         line = await self.launch(*serve, *arguments, ready="listening on ", failpoint=failpoint)
         self.listen = urlsplit(line).netloc or self.listen
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of `shoal-tracker` over its data folder."""
-        return subprocess.run(
-            [*self.words, *arguments, "--data", str(self.data), *self.engines],
-            capture_output=True,
-            env=environment(),
-            cwd=CHECKOUT,
-            text=True,
-            timeout=PATIENCE,
-        )
+    async def check(self) -> None:
+        """What `shoal-tracker check` looks for, of which there must be nothing."""
+        machine, where = real_machine(), self.locations
+        async with (
+            open_storage(machine, parse_storage(where.storage_url)) as storage,
+            open_database(where, make=False) as database,
+        ):
+            report = await check_tracker(machine, database, storage, quick=False)
+        assert report.clean, report.problems
 
-    def check(self) -> None:
-        """`shoal-tracker check`, which has to find nothing wrong."""
-        done = self.command("check")
-        assert done.returncode == 0, done.stdout + done.stderr
+    async def stats(self) -> dict[str, int]:
+        """What `shoal-tracker stats` prints."""
+        async with open_database(self.locations, make=False) as database:
+            return await database.read(statistics)
 
-    def stats(self) -> dict[str, int]:
-        """What `shoal-tracker stats --json` prints."""
-        done = self.command("stats", "--json")
-        assert done.returncode == 0, done.stderr
-        found: dict[str, int] = json.loads(done.stdout)
-        return found
+    async def until_all_durable(self) -> None:
+        """Wait until nothing that was announced has yet to come."""
+        with trio.move_on_after(PATIENCE):
+            while True:
+                if (await self.stats())["versions_not_durable"] == 0:
+                    return
+                await trio.sleep(LOOK)
+        raise AssertionError(f"{self.name} does not get all that was announced: {await self.stats()}")
 
     def objects(self) -> list[Path]:
         """The stored objects, each one pack."""
