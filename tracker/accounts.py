@@ -6,11 +6,11 @@ hash is kept. A request that is repeated because its answer was lost is answered
 """
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import trio
 from sqlalchemy import Column, Connection, insert, select
 from sqlalchemy.engine import Row
 
@@ -37,7 +37,7 @@ from protocol.hashing import hash_for, keyed
 from protocol.identifiers import DeviceId, UserId
 from protocol.login import FLOOR_MEMORY, FLOOR_PASSES, SALT_PART_LENGTH, KdfParameters, normalise_email
 from protocol.ports import Machine
-from tracker.attempts import Attempts
+from tracker.attempts import forget, note_failure, pause
 from tracker.clock import now_ms
 from tracker.database import Database
 from tracker.failpoints import SIGNUP_RECORDED
@@ -274,7 +274,6 @@ class Accounts:
         self._sessions = sessions
         self._salt_key = identity.key_for("login salt part")
         self._attempts_key = identity.key_for("failed logins")
-        self._attempts = Attempts()
 
     async def salt(self, email: str) -> SaltReply:
         """An address's part of the salt: a keyed hash, so the known and the unknown can't be told apart."""
@@ -297,36 +296,31 @@ class Accounts:
     async def log_in(self, request: LoginRequest) -> LoginReply:
         """The account's sealed keys, for who knows the password."""
         email = _normalise(request.email)
-        self._hold_back(email)
-        try:
+        async with self._guarded(email):
             reply = await self._database.read(_log_in, email, request.auth)
-        except Refused as error:
-            self._note_failure(email, error)
-            raise
-        self._attempts.succeeded(self._key(email))
+        await self._database.transact(forget, self._key(email))
         return reply
 
     async def register(self, request: RegisterRequest) -> Session:
         """A further device of an account, with its first token."""
-        email = _normalise(request.email)
-        self._hold_back(email)
+        email, token = _normalise(request.email), self._sessions.new_token()
+        async with self._guarded(email):
+            return await self._database.transact(_register, email, request, token, now_ms(self._machine))
+
+    @asynccontextmanager
+    async def _guarded(self, email: str) -> AsyncIterator[None]:
+        """Refuse who has failed too often; count a wrong password."""
+        key = self._key(email)
+        left = await self._database.read(pause, key, now_ms(self._machine))
+        if left > 0:
+            raise Refused(Code.UNAVAILABLE, f"too many failed logins; try again in {left / 1000:.0f} s")
         try:
-            return await self._database.transact(
-                _register, email, request, self._sessions.new_token(), now_ms(self._machine)
-            )
+            yield
         except Refused as error:
-            self._note_failure(email, error)
+            if error.code is Code.WRONG_PASSWORD:
+                await self._database.transact(note_failure, key, now_ms(self._machine))
             raise
 
     def _key(self, email: str) -> bytes:
         """Failures are counted under a keyed hash: what people type into a login is not kept in clear."""
         return keyed(self._attempts_key, email.encode())
-
-    def _hold_back(self, email: str) -> None:
-        pause = self._attempts.pause(self._key(email), trio.current_time())
-        if pause > 0:
-            raise Refused(Code.UNAVAILABLE, f"too many failed logins; try again in {pause:.0f} s")
-
-    def _note_failure(self, email: str, error: Refused) -> None:
-        if error.code is Code.WRONG_PASSWORD:
-            self._attempts.failed(self._key(email), trio.current_time())

@@ -115,6 +115,15 @@ sessions = Table(
     Column("expires_ms", BigInteger, nullable=False),
 )
 
+# Failed logins, by a keyed hash of the address.
+failures = Table(
+    "failures",
+    metadata,
+    Column("key", Bytes(32), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("last_ms", BigInteger, nullable=False, index=True),
+)
+
 workspaces = Table(
     "workspaces",
     metadata,

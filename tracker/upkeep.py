@@ -1,10 +1,12 @@
-"""What a serving tracker does by itself: it withdraws versions that nobody uploads any more (design §6, rule d)."""
+"""What a serving tracker does by itself: it withdraws versions that nobody uploads any more (design §6, rule d), and
+forgets the oldest failed logins."""
 
 import logging
 
 import trio
 
 from protocol.errors import Refused
+from tracker.attempts import forget_oldest
 from tracker.clock import now_ms
 from tracker.metadata.withdraw import withdraw_stalled
 from tracker.publishing import publish_record
@@ -21,6 +23,7 @@ async def look_after(services: Services) -> None:
     while True:
         try:
             await withdraw_forsaken(services)
+            await services.database.transact(forget_oldest)
         except Refused as error:
             _log.warning("the upkeep has to wait: %s", error)
         except Exception:  # noqa: BLE001 a task boundary: a defect in the upkeep must not end the server

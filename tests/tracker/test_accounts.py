@@ -4,20 +4,23 @@ import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
+import trio
 from sqlalchemy import select
-from trio.testing import MockClock
 
 from protocol import api
 from protocol.errors import Code, Refused
 from protocol.identifiers import DeviceId
 from protocol.login import KdfParameters
+from protocol.system import real_machine
 from storage.memory import MemoryStorage
-from tests.support.tracker import Account, Clock, Device, memory_database, new_account, seeded_machine
+from tests.support.databases import Databases
+from tests.support.tracker import Account, Clock, Device, new_account, seeded_machine
 from tracker.accounts import Accounts
 from tracker.administration import set_suspended
 from tracker.assembly import Tracker, build
-from tracker.attempts import PAUSE_S, REMEMBERED, TRIES, Attempts
+from tracker.attempts import PAUSE_MS, TRIES, forget_oldest, note_failure, pause
 from tracker.metadata.workspaces import workspaces_of
+from tracker.migrating import migrate
 from tracker.schema import metadata
 from tracker.sessions import CHALLENGE_MS, SESSION_MS, Sessions
 
@@ -56,12 +59,11 @@ class Office:
 
 
 @pytest.fixture
-async def office() -> AsyncIterator[Office]:
+async def office(databases: Databases) -> AsyncIterator[Office]:
     clock = Clock()
     machine = seeded_machine(clock=clock)
-    tracker = await build(machine, await memory_database(machine), MemoryStorage())
-    yield Office(tracker, clock, new_account())
-    await tracker.close()
+    async with databases.migrated(machine) as database:
+        yield Office(await build(machine, database, MemoryStorage()), clock, new_account())
 
 
 # Sign-up -------------------------------------------------------------------------------------------------------------
@@ -164,26 +166,48 @@ async def test_a_device_is_registered_with_the_password(office: Office) -> None:
     assert await office.refused(office.accounts.register(foreign)) is Code.BAD_SIGNATURE
 
 
-async def test_guessing_is_slowed_down_for_that_address_only(office: Office, autojump_clock: MockClock) -> None:
+async def test_guessing_is_slowed_down_for_that_address_only(office: Office) -> None:
     await office.accounts.sign_up(office.account.signup())
     for _ in range(TRIES):
         assert await office.refused(office.accounts.log_in(office.login(bytes(32)))) is Code.WRONG_PASSWORD
     assert await office.refused(office.accounts.log_in(office.login())) is Code.UNAVAILABLE
     other = office.login(email="other@example.org")
     assert await office.refused(office.accounts.log_in(other)) is Code.WRONG_PASSWORD
-    autojump_clock.jump(PAUSE_S + 1)
+    office.clock.advance(PAUSE_MS / 1000 + 1)
     await office.accounts.log_in(office.login())
     assert await office.refused(office.accounts.log_in(office.login(bytes(32)))) is Code.WRONG_PASSWORD
 
 
-def test_the_memory_of_failures_is_bounded() -> None:
-    attempts = Attempts()
-    for number in range(REMEMBERED + 100):
-        for _ in range(TRIES):
-            attempts.failed(number.to_bytes(4, "big"), 0.0)
-    assert len(attempts._failures) == REMEMBERED
-    assert attempts.pause((50).to_bytes(4, "big"), 1.0) == 0.0
-    assert attempts.pause((REMEMBERED + 50).to_bytes(4, "big"), 1.0) == PAUSE_S - 1
+async def test_a_clock_that_was_set_back_makes_nobody_wait_longer(office: Office) -> None:
+    for _ in range(TRIES):
+        await office.refused(office.accounts.log_in(office.login(bytes(32))))
+    office.clock.advance(-1_000_000)
+    with pytest.raises(Refused, match="try again in 60 s"):
+        await office.accounts.log_in(office.login())
+
+
+async def test_the_memory_of_failures_is_bounded(databases: Databases) -> None:
+    keys = [number.to_bytes(32, "big") for number in range(20)]
+    async with databases.migrated(seeded_machine()) as database:
+        for now, key in enumerate(keys):
+            for _ in range(TRIES):
+                await database.transact(note_failure, key, now)
+        await database.transact(forget_oldest, 20)
+        assert await database.read(pause, keys[0], 19) > 0
+        await database.transact(forget_oldest, 5)
+        assert [await database.read(pause, key, 19) > 0 for key in keys] == [False] * 15 + [True] * 5
+        await database.transact(forget_oldest, 5)
+        assert await database.read(pause, keys[-1], 19) > 0
+
+
+async def test_failures_at_once_are_all_counted(databases: Databases) -> None:
+    machine, url, key = real_machine(), await databases.migrated_url(), bytes(32)
+    async with databases.opened(machine, url) as one, databases.opened(machine, url) as two:
+        await one.transact(migrate)
+        async with trio.open_nursery() as nursery:
+            for database in (one, two) * (TRIES // 2):
+                nursery.start_soon(database.transact, note_failure, key, 5)
+        assert await one.read(pause, key, 5) == PAUSE_MS
 
 
 # Sessions ------------------------------------------------------------------------------------------------------------

@@ -124,8 +124,8 @@ def _make_schema_1(connection: Connection, rows: dict[str, list[dict[str, object
     """A database as the first schema's program left it: a file whose only version was withdrawn lived on."""
     command.upgrade(_config(connection), "0001")
     for name, some in rows.items():
-        table = Table(name, MetaData(), autoload_with=connection)
         if some:
+            table = Table(name, MetaData(), autoload_with=connection)
             connection.execute(insert(table), [{key: row[key] for key in row if key in table.c} for row in some])
     changed = connection.execute(update(nodes).where(nodes.c.version.is_(None)).values(deleted=False))
     assert changed.rowcount == 1
