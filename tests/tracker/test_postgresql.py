@@ -334,6 +334,7 @@ async def test_a_commit_lost_on_its_way_is_sent_again_and_happens_once(
         await shop.check()
 
 
+@pytest.mark.slow  # two seconds each, for a connection to be closed politely
 @pytest.mark.parametrize("at", [b"SELECT", b"INSERT", b"COMMIT;"])
 async def test_a_stalled_network_is_given_up_in_time(
     database: Database, postgres: PostgresDatabases, at: bytes
@@ -411,23 +412,39 @@ async def test_cancelled_while_it_commits_it_returns_what_happened(
 
 
 async def test_several_new_trackers_agree(postgres: PostgresDatabases) -> None:
-    url, settled = postgres.new_url(), []
+    """Each has seen that there is no identity before any of them writes its own."""
+    number, url, settled = 6, postgres.new_url(), set[Identity]()
+    together = asyncio.Barrier(number)
 
-    async def begin(number: int) -> None:
+    async def begin(mine: int) -> None:
         async with postgres.opened(real_machine(), url) as database:
+            assert isinstance(database, PostgresqlDatabase)
             await database.transact(migrate)
-            fresh = Identity(TrackerEpoch(bytes([number]) * 16), bytes([number]) * 32)
-            settled.append(await database.transact(settle_identity, fresh))
+            _meet_before_inserting(database, together)
+            fresh = Identity(TrackerEpoch(bytes([mine]) * 16), bytes([mine]) * 32)
+            settled.add(await database.transact(settle_identity, fresh))
 
-    async with trio.open_nursery() as nursery:
-        for number in range(6):
-            nursery.start_soon(begin, number)
-    assert len(settled) == 6
-    assert len(set(settled)) == 1
+    with trio.fail_after(AT_ONCE_S):
+        async with trio.open_nursery() as nursery:
+            for mine in range(number):
+                nursery.start_soon(begin, mine)
+    assert len(settled) == 1
     async with postgres.opened(real_machine(), url) as database:
         versions = text("SELECT count(*) FROM alembic_version")
         assert await database.read(lambda connection: connection.execute(versions).scalar_one()) == 1
-        assert await database.read(lambda connection: connection.execute(select(func.count(meta.c.name))).scalar()) == 2
+        assert len(await database.read(_names)) == 2
+
+
+def _meet_before_inserting(database: PostgresqlDatabase, together: asyncio.Barrier) -> None:
+    """The first time."""
+    inserted: list[str] = []
+
+    def meet(_: Connection, _cursor: object, statement: str, *_others: object) -> None:
+        if statement.startswith("INSERT") and not inserted:
+            inserted.append(statement)
+            await_only(together.wait())
+
+    event.listen(database._engine.sync_engine, "before_cursor_execute", meet)
 
 
 # At the command line -------------------------------------------------------------------------------------------------
