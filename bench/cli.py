@@ -14,6 +14,7 @@ from bench import metadata
 from bench.lan.command import lan
 from bench.metadata import Row
 from bench.options import JSON_OPTION
+from bench.tracker.command import tracker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 main.add_command(lan)
+main.add_command(tracker)
 
 
 @main.command("metadata")

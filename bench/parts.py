@@ -52,17 +52,25 @@ class Status:
 class Tracker:
     """The server."""
 
-    def __init__(self, programs: Programs, data: Path) -> None:
-        """Keep everything in `data`."""
+    def __init__(
+        self,
+        programs: Programs,
+        data: Path,
+        options: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep everything in `data`, but for what `options` say is elsewhere; `variables` are in its environment."""
         self._programs = programs
+        self._options = ("--data", str(data), *options)
+        self._variables = variables or {}
         self.data = data
         self.url = ""
         self.running: Program | None = None
 
     async def start(self) -> None:
         """Return when it listens."""
-        command = [program("shoal-tracker"), "serve", "--data", str(self.data), "--listen", "127.0.0.1:0"]
-        self.running = await self._programs.start("tracker", command)
+        command = [program("shoal-tracker"), "serve", *self._options, "--listen", "127.0.0.1:0"]
+        self.running = await self._programs.start("tracker", command, variables=self._variables)
         with trio.move_on_after(START_SECONDS):
             while not (address := _address(self.running.log)):
                 self._programs.check()
@@ -73,12 +81,12 @@ class Tracker:
 
     async def give_plan(self, email: str, plan: str) -> None:
         """`shoal-tracker user set-plan`."""
-        command = [program("shoal-tracker"), "user", "set-plan", email, plan, "--data", str(self.data)]
-        await run(command, COMMAND_SECONDS)
+        command = [program("shoal-tracker"), "user", "set-plan", email, plan, *self._options]
+        await run(command, COMMAND_SECONDS, secrets=self._variables)
 
     async def check(self) -> str:
         """What `shoal-tracker check` found; `BenchFailed` unless it is clean."""
-        said = await run([program("shoal-tracker"), "check", "--data", str(self.data)], COMMAND_SECONDS)
+        said = await run([program("shoal-tracker"), "check", *self._options], COMMAND_SECONDS, secrets=self._variables)
         return said.strip().splitlines()[-1]
 
 

@@ -1,10 +1,12 @@
 """Child processes with their output in a log, ended whatever becomes of who started them."""
 
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -12,16 +14,18 @@ from bench.failures import BenchFailed, printable
 
 STOP_SECONDS = 10.0
 """What design §9 gives a program from SIGTERM to its end."""
+_CHECK_SECONDS = 0.5
 
 
 class Program:
     """One running program."""
 
-    def __init__(self, name: str, process: trio.Process, log: Path) -> None:
+    def __init__(self, name: str, process: trio.Process, log: Path, stop_signal: int = signal.SIGTERM) -> None:
         """Made by `Programs.start`."""
         self.name = name
         self.process = process
         self.log = log
+        self._stop_signal = stop_signal
         self.asked_to_stop = False
 
     def check(self) -> None:
@@ -31,17 +35,17 @@ class Program:
             raise BenchFailed(f"the {self.name} ended by itself ({_ending(code)})", self.log)
 
     async def stop(self) -> None:
-        """SIGTERM, as a person would, and SIGKILL after `STOP_SECONDS`: that would be a defect, hence `BenchFailed`."""
+        """Its signal, and SIGKILL after `STOP_SECONDS`: that would be a defect, hence `BenchFailed`."""
         self.asked_to_stop = True
         with trio.CancelScope(shield=True):
             if self.process.poll() is None:
-                self.process.terminate()
+                self.process.send_signal(self._stop_signal)
             with trio.move_on_after(STOP_SECONDS):
                 await self.process.wait()
             if self.process.returncode is None:
                 self.process.kill()
                 await self.process.wait()
-                raise BenchFailed(f"the {self.name} did not stop within {STOP_SECONDS:g} s of SIGTERM", self.log)
+                raise BenchFailed(f"the {self.name} did not stop within {STOP_SECONDS:g} s of being asked to", self.log)
 
 
 class Programs:
@@ -53,12 +57,20 @@ class Programs:
         self.running: list[Program] = []
 
     async def start(
-        self, name: str, command: Sequence[str], *, piped: bool = False, variables: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        piped: bool = False,
+        variables: Mapping[str, str] | None = None,
+        stop_signal: int = signal.SIGTERM,
+        run_as: Mapping[str, Any] | None = None,
     ) -> Program:
         """Start a program that is to run until it is stopped. A log of that name is continued.
 
         With `piped` what it says on stdout is for the caller, who reads `process.stdout`. `variables` are added to its
-        environment.
+        environment. `stop_signal` is what asks it to stop, SIGTERM as a person would. `run_as` is as whom it runs, in
+        `subprocess.Popen`'s words.
         """
         log = self._logs / f"{name}.log"
         with log.open("ab") as out:
@@ -70,8 +82,9 @@ class Programs:
                 stderr=out,
                 env=environment() | dict(variables or {}),
                 start_new_session=True,
+                **(run_as or {}),
             )
-        program = Program(name, process, log)
+        program = Program(name, process, log, stop_signal)
         self.running.append(program)
         return program
 
@@ -108,6 +121,21 @@ async def programs(logs: Path) -> AsyncIterator[Programs]:
         yield all_
     finally:
         await all_.stop_all()
+
+
+@asynccontextmanager
+async def watched(running: Programs) -> AsyncIterator[None]:
+    """`BenchFailed` when a program ends by itself while the block lasts."""
+
+    async def watch() -> None:
+        while True:
+            running.check()
+            await trio.sleep(_CHECK_SECONDS)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 async def run(command: Sequence[str], seconds: float, *logs: Path, secrets: Mapping[str, str] | None = None) -> str:

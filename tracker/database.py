@@ -42,6 +42,10 @@ class Database(Protocol):
         """Run `function(connection, ...)` on one consistent snapshot; it must not write."""
         ...
 
+    async def look(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function(connection, ...)` that reads, with a single statement: it needs no transaction around it."""
+        ...
+
     def channel(self) -> Channel | None:
         """What leads to the other processes that use this database; None where there can be no others."""
         ...

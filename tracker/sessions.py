@@ -116,7 +116,7 @@ class Sessions:
     async def authenticate(self, token: str) -> Principal:
         """Whose token that is, noting to the minute that the device was here."""
         now = now_ms(self._machine)
-        principal = await self._database.read(authenticate, hash_token(token), now)
+        principal = await self._database.look(authenticate, hash_token(token), now)
         if not 0 <= now - principal.seen_ms < SEEN_MS:
             await self._database.transact(_touch, principal.device, now)
         return principal

@@ -45,6 +45,9 @@ class SqliteDatabase:
     async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(self._readers, self.engine, lambda connection: function(connection, *args, **kwargs))
 
+    async def look(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.read(function, *args, **kwargs)
+
     def channel(self) -> None:
         """One process serves from it."""
 

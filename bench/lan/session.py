@@ -1,8 +1,8 @@
 """The whole measurement: each rival in its turn does all works, alone on the machine and from nothing."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,8 @@ from bench.lan.rivals.base import LOOK_SECONDS, READY_SECONDS, Rival, Running
 from bench.lan.usage import Daemon, Measured, Usage
 from bench.lan.verdicts import SUBJECT
 from bench.lan.works import MIB, Prepared, Sizes, Work, prepare, warm_up
-from bench.programs import Programs, programs
+from bench.programs import Programs, programs, watched
 
-_CHECK_SECONDS = 0.5
 LARGE = MIB
 """Bytes of a file from which on it isn't kept after a turn."""
 
@@ -59,7 +58,7 @@ class Session:
     async def _turn(self, run: int, rival: Rival, place: Path, prepared: Prepared) -> None:
         place.mkdir()
         async with programs(place / "logs") as running_programs:
-            async with rival.start(place, running_programs) as running, _watched(running_programs):
+            async with rival.start(place, running_programs) as running, watched(running_programs):
                 await time_save(warm_up(), running.source, running.target, LOOK_SECONDS, running.saved, READY_SECONDS)
                 for work, counts in to_do(self._plan.works):
                     async with self._profile(run, rival, work, running, running_programs):
@@ -126,18 +125,3 @@ async def _used(processes: Mapping[str, Measured]) -> dict[str, Usage]:
 
 def _difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     return {name: after[name] - before[name] for name in after}
-
-
-@asynccontextmanager
-async def _watched(running_programs: Programs) -> AsyncIterator[None]:
-    """`BenchFailed` when a program ends by itself while the block lasts."""
-
-    async def watch() -> None:
-        while True:
-            running_programs.check()
-            await trio.sleep(_CHECK_SECONDS)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        yield
-        nursery.cancel_scope.cancel()

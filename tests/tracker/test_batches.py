@@ -26,7 +26,7 @@ from sqlalchemy.sql import visitors
 from tests.support.databases import PostgresDatabases
 from tests.support.tracker import seeded_machine
 from tracker.metadata import durable, loading, runs, weighing, writing
-from tracker.metadata.batches import BATCH, WORKSPACE, among
+from tracker.metadata.batches import BATCH, WORKSPACE, Lookup, among
 from tracker.schema import Bytes, awaiting, metadata
 
 HERE, ELSEWHERE = b"h" * 16, b"e" * 16
@@ -37,8 +37,18 @@ _HOT = [
     value
     for module in (durable, loading, runs, weighing, writing)
     for value in vars(module).values()
-    if isinstance(value, ClauseElement) and "cuts(" in str(value.compile(create_engine("sqlite://")))
+    if isinstance(value, Executable)
+    and isinstance(value, ClauseElement)
+    and "cuts(" in str(value.compile(create_engine("sqlite://")))
 ]
+_LOOKUPS = [
+    value
+    for module in (durable, loading, runs, weighing)
+    for value in vars(module).values()
+    if isinstance(value, Lookup)
+]
+_BY_ID = re.compile(r"\(\(workspace = .*\) AND \(\w+ = .*wanted_.*\)\)")
+_LISTS = ("ids", "parents", "tokens", "places", "versions")
 
 
 @pytest.fixture
@@ -64,20 +74,22 @@ def test_those_of_a_list_are_found_and_no_others(connection: Connection) -> None
     assert _found(connection, [*CHUNKS, *CHUNKS[:10]]) == CHUNKS[::2]
 
 
-@pytest.mark.parametrize("statement", _HOT)
+@pytest.mark.parametrize("statement", [*_HOT, *(lookup.statements["sqlite"] for lookup in _LOOKUPS)])
 def test_an_index_finds_the_rows(connection: Connection, statement: Executable) -> None:
     """And not a scan of the workspace."""
     run: list[tuple[str, tuple[object, ...]]] = []
     event.listen(connection, "before_cursor_execute", lambda _c, _d, sql, values, _x, _m: run.append((sql, values)))
-    connection.execute(statement, {"workspace": HERE, "at_workspace": HERE, "ids": CHUNKS})
+    connection.execute(statement, {"workspace": HERE, "at_workspace": HERE, **dict.fromkeys(_LISTS, CHUNKS)})
     ((sql, values),) = run
     plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
-    (search,) = [row.detail for row in plan if row.detail.startswith("SEARCH")]
-    assert "(workspace=? AND " in search
+    searches = [row.detail for row in plan if row.detail.startswith("SEARCH")]
+    assert searches
+    assert all("(workspace=? AND " in search for search in searches), searches
 
 
 def test_there_are_hot_statements() -> None:
-    assert len(_HOT) >= 10
+    assert len(_HOT) >= 4
+    assert len(_LOOKUPS) >= 6
 
 
 def test_postgresql_takes_an_array() -> None:
@@ -94,6 +106,19 @@ async def test_an_index_of_postgresql_finds_the_rows(postgres: PostgresDatabases
             plan = await database.read(_kept_plan, statement)
             assert "Index Cond: ((workspace = " in plan, plan
             assert "Seq Scan" not in plan, plan
+
+
+async def test_postgresql_looks_ids_up_one_by_one_in_tables_it_knows_nothing_of(postgres: PostgresDatabases) -> None:
+    """The plan made while a table is new is kept, and must not be one that reads all of a workspace."""
+    async with postgres.migrated(seeded_machine()) as database:
+        for lookup in _LOOKUPS:
+            plan = await database.read(_kept_plan, lookup.statements["postgresql"])
+            assert "Seq Scan" not in plan, plan
+            looked_up = re.findall(r"Index Cond: (.*)", plan)
+            assert looked_up, plan
+            assert all(re.fullmatch(r"\(\(workspace = .*\) AND \(\w+ = .*wanted_.*\)\)", each) for each in looked_up), (
+                plan
+            )
 
 
 def _fill(connection: Connection) -> None:

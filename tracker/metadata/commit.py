@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, and_, bindparam, insert, select
 from sqlalchemy.engine import Row
 
 from protocol.api import CommitRefusal, CommitReply, FailedOperation, NodeState
@@ -32,27 +32,35 @@ from protocol.identifiers import (
 )
 from protocol.runs import run_id
 from tracker.metadata.access import WRITERS, check_role
-from tracker.metadata.bulk import Bulk
+from tracker.metadata.bulk import Bulk, Together, Work
 from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, read_before
-from tracker.metadata.order import Head, NewRecord, add_used, append_entry, lock_with_role
+from tracker.metadata.order import Head, NewRecord, Owner, adding_used, appending, lock_with_owner
 from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
 from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
 from tracker.metadata.withdraw import stalled_among, take_back
-from tracker.metadata.writing import replace_nodes, write_states
+from tracker.metadata.writing import nodes_of, remove_nodes, states_of
 from tracker.plans import plan_called
-from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, users, versions
+from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, versions
 
-_ENTRY = select(entries).where(
-    entries.c.workspace == bindparam("workspace"),
-    entries.c.device == bindparam("author"),
-    entries.c.commit_id == bindparam("id"),
+_AUTHOR_AND_ENTRY = (
+    select(devices.c.retired, entries)
+    .join_from(
+        devices,
+        entries,
+        and_(
+            entries.c.workspace == bindparam("workspace"),
+            entries.c.device == devices.c.id,
+            entries.c.commit_id == bindparam("commit"),
+        ),
+        isouter=True,
+    )
+    .where(devices.c.id == bindparam("author"))
 )
-_RETIRED = select(devices.c.retired).where(devices.c.id == bindparam("author"))
-_OWNER = select(users.c.plan, users.c.used_bytes).where(users.c.id == bindparam("owner")).with_for_update()
 _INSERT_RUNS, _INSERT_VERSIONS, _INSERT_AWAITING = (  # all columns, in their order
     Bulk(insert(table), *table.columns.keys()) for table in (runs, versions, awaiting)
 )
+_RECORDING = Together()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,33 +108,30 @@ def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committe
     and a `CommitRefusal` when it can't be; nothing is recorded then.
     """
     workspace = prepared.commit.workspace
-    head, role = lock_with_role(connection, workspace, prepared.user)
-    known = _find_entry(connection, prepared)
-    if known is not None:
+    head, role, owner = lock_with_owner(connection, workspace, prepared.user)
+    known = _author_and_entry(connection, prepared)
+    if known.revision is not None:
         return Committed(_answer_again(connection, workspace, prepared, known), fresh=False)
-    _authorise(connection, prepared, head, role)
+    _authorise(prepared, head, role, retired=known.retired)
     weighed = weigh(connection, workspace, contents_of(prepared.operations), prepared.brought)
-    limits = _limits(connection, head)
-    before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, limits)
+    before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, _limits(owner))
     skipped = stalled_among(connection, workspace, passed_over(prepared.operations, before.nodes), time_ms)
     verdict = judge(prepared.operations, once_withdrawn(before, skipped))
     if verdict.failures:
         raise _refusal(prepared, verdict.failures, before.nodes)
     record = take_back(connection, head, list(skipped.items()), time_ms)
     since = head if record is None else record.head
+    remove_nodes(connection, workspace, [node for node in verdict.nodes if node in before.nodes])
     after = _record(connection, since, prepared, verdict, weighed, time_ms)
-    replace_nodes(
-        connection, workspace, [node for node in verdict.nodes if node in before.nodes], verdict.nodes.values()
-    )
     return Committed(_answer(since, after, weighed, time_ms), fresh=True, before=record)
 
 
-def _find_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]] | None:
-    """The entry this commit id made before any, looked up before any other check; `Refused` for another body."""
-    row = connection.execute(
-        _ENTRY, {"workspace": prepared.commit.workspace, "author": prepared.device, "id": prepared.commit.id}
-    ).one_or_none()
-    if row is not None and row.digest != prepared.digest:
+def _author_and_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]]:
+    """Whether the device is retired, and the entry this commit id made before, if any, looked up before any other
+    check; `Refused` for another body."""
+    asked = {"workspace": prepared.commit.workspace, "author": prepared.device, "commit": prepared.commit.id}
+    row = connection.execute(_AUTHOR_AND_ENTRY, asked).one()
+    if row.revision is not None and row.digest != prepared.digest:
         raise Refused(Code.MALFORMED, "this commit id stands for another commit already")
     return row
 
@@ -147,10 +152,9 @@ def _answer_again(
     )
 
 
-def _authorise(connection: Connection, prepared: Prepared, head: Head, role: int) -> None:
-    """Role, device and key epoch, under the workspace's lock."""
+def _authorise(prepared: Prepared, head: Head, role: int, *, retired: bool) -> None:
+    """Role, device and key epoch, as they are under the workspace's lock."""
     check_role(role, WRITERS)
-    retired = connection.execute(_RETIRED, {"author": prepared.device}).scalar_one()
     if retired:
         raise Refused(Code.UNAUTHENTICATED, "this device was logged out")
     if prepared.commit.epoch != head.epoch:
@@ -158,9 +162,7 @@ def _authorise(connection: Connection, prepared: Prepared, head: Head, role: int
         raise Refused(Code.COMMIT, f"the workspace's keys are at epoch {head.epoch}", detail)
 
 
-def _limits(connection: Connection, head: Head) -> Limits:
-    """The owner's quota. The row is locked: another workspace of the same owner may be written at the same time."""
-    owner = connection.execute(_OWNER, {"owner": head.owner}).one()
+def _limits(owner: Owner) -> Limits:
     plan = plan_called(owner.plan)
     return Limits(used=owner.used_bytes, quota=plan.quota, max_file=plan.max_file)
 
@@ -183,7 +185,7 @@ def _state(node: Node | None) -> NodeState | None:
 def _record(
     connection: Connection, head: Head, prepared: Prepared, verdict: Verdict, weighed: Weighed, time_ms: int
 ) -> Head:
-    """Everything but the nodes' registers."""
+    """Everything, in one go; of nodes that were there before, no rows are left by now."""
     commit = prepared.commit
     columns = {
         "device": prepared.device,
@@ -193,16 +195,22 @@ def _record(
         "signature": commit.signature,
         "items": b"".join(prepared.hashes),
     }
-    after = append_entry(connection, head, COMMIT, prepared.digest, time_ms, columns)
-    write_states(connection, head.workspace, after.revision, verdict.after, commit.operations)
-    _write_versions(connection, after, prepared, weighed, time_ms)
+    after, appended = appending(head, COMMIT, prepared.digest, time_ms, columns)
+    works = [
+        *appended,
+        states_of(head.workspace, after.revision, verdict.after, commit.operations),
+        *_versions_of(after, prepared, weighed, time_ms),
+        *adding_used(head.owner, verdict.charge),
+        nodes_of(head.workspace, verdict.nodes.values()),
+    ]
+    _RECORDING.run(connection, works)
     pardon(connection, head.workspace, weighed.condemned)
-    add_used(connection, head.owner, verdict.charge)
     return after
 
 
-def _write_versions(connection: Connection, after: Head, prepared: Prepared, weighed: Weighed, time_ms: int) -> None:
-    """The new versions, the runs they are the first to name, and the chunks they wait for, leased to the author."""
+def _versions_of(after: Head, prepared: Prepared, weighed: Weighed, time_ms: int) -> list[Work]:
+    """To be inserted: the new versions, the runs they are the first to name, and the chunks they wait for, whose lease
+    is the author's."""
     workspace = after.workspace
     version_rows: list[tuple[object, ...]] = []
     awaiting_rows: list[tuple[object, ...]] = []
@@ -225,9 +233,8 @@ def _write_versions(connection: Connection, after: Head, prepared: Prepared, wei
             )
             version_rows.append(row)
             awaiting_rows += [(workspace, chunk, content.version, length) for chunk, length in missing.items()]
-    _INSERT_RUNS.run(connection, [(workspace, run, body) for run, body in weighed.new_runs.items()])
-    _INSERT_VERSIONS.run(connection, version_rows)
-    _INSERT_AWAITING.run(connection, awaiting_rows)
+    run_rows = [(workspace, run, body) for run, body in weighed.new_runs.items()]
+    return [(_INSERT_RUNS, run_rows), (_INSERT_VERSIONS, version_rows), (_INSERT_AWAITING, awaiting_rows)]
 
 
 def _answer(head: Head, after: Head, weighed: Weighed, time_ms: int) -> CommitReply:

@@ -16,7 +16,7 @@ from protocol.errors import Code, Refused
 from protocol.identifiers import ChunkId, DeviceId, NodeId, UserId, VersionId, WorkspaceId
 from protocol.packs import Packed
 from tracker.metadata.access import WRITERS, require
-from tracker.metadata.batches import WORKSPACE, among, batches
+from tracker.metadata.batches import WORKSPACE, among, batches, lookup
 from tracker.metadata.bulk import Bulk
 from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
@@ -27,7 +27,7 @@ from tracker.schema import ANNOUNCED, DURABLE, NO_UPLOAD, awaiting, chunks, obje
 RECORD_ROWS = 10_000
 """Versions in one record; more are told in several revisions."""
 
-_HELD = select(chunks.c.chunk).where(chunks.c.workspace == WORKSPACE, among(chunks.c.chunk))
+_HELD = lookup(chunks.c.chunk, chunks.c.chunk)
 _AWAITED = (
     select(awaiting.c.chunk, awaiting.c.version, awaiting.c.length)
     .where(awaiting.c.workspace == WORKSPACE, among(awaiting.c.chunk))
@@ -100,7 +100,7 @@ def expected_chunks(
 def _held(connection: Connection, workspace: WorkspaceId, lengths: Mapping[ChunkId, int]) -> set[ChunkId]:
     found: set[ChunkId] = set()
     for batch in batches(lengths):
-        found.update(connection.scalars(_HELD, {"workspace": workspace, "ids": batch}))
+        found.update(_HELD.execute(connection, {"workspace": workspace, "ids": batch}).scalars())
     return found
 
 

@@ -1,33 +1,46 @@
 """Reading what a commit is judged by: every query covers many operations, none is per row."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, not_, select
+from sqlalchemy import Connection, not_, select, text
 from sqlalchemy.engine import Row
 
 from protocol.commits import DIRECTORY, Create, Delete, Move, Operation, Place, Restore
 from protocol.identifiers import ROOT, NameToken, NodeId, WorkspaceId
-from tracker.metadata.batches import WORKSPACE, among, batches
+from tracker.metadata.batches import WORKSPACE, Lookup, arrays, batches, joined_ids, lookup, one_by_one
 from tracker.metadata.rules import At, Before, Node
 from tracker.metadata.weighing import Weighed, contents_of
 from tracker.schema import nodes, states, versions
 
-PARENTS = 16
-
-
-_NODES = select(nodes).where(nodes.c.workspace == WORKSPACE, among(nodes.c.node))
-# With `among` twice SQLite reads all of the workspace.
-_OCCUPANTS = select(nodes.c.parent, nodes.c.token, nodes.c.node).where(
-    nodes.c.workspace == WORKSPACE,
-    nodes.c.parent.in_(bindparam("parents", expanding=True)),
-    nodes.c.token.in_(bindparam("tokens", expanding=True)),
-    not_(nodes.c.deleted),
+_NODES = lookup(nodes.c.node, *nodes.c)
+_WANTED = arrays(nodes.c.parent, nodes.c.token, names=("parents", "tokens"))
+_OCCUPANTS = Lookup(
+    # Of lists of values, of two lists as `among` makes them, or of rows of values SQLite thinks that reading all of
+    # the workspace is cheaper. CROSS JOIN keeps the order of the two.
+    text("""
+        WITH RECURSIVE cuts(at) AS (VALUES (1) UNION ALL SELECT at + 16 FROM cuts WHERE at + 16 <= length(:tokens))
+        SELECT parent, token, node FROM cuts CROSS JOIN nodes
+        WHERE workspace = :workspace AND deleted = 0
+            AND parent = substr(:parents, at, 16) AND token = substr(:tokens, at, 16)
+    """)
+    .bindparams(joined_ids("parents", nodes.c.parent), joined_ids("tokens", nodes.c.token))
+    .columns(nodes.c.parent, nodes.c.token, nodes.c.node),
+    one_by_one(
+        _WANTED,
+        select(nodes.c.parent, nodes.c.token, nodes.c.node).where(
+            nodes.c.workspace == WORKSPACE,
+            nodes.c.parent == _WANTED.c.parents_,
+            nodes.c.token == _WANTED.c.tokens_,
+            not_(nodes.c.deleted),
+        ),
+    ),
 )
-_PLACES = select(states.c.place).where(states.c.workspace == WORKSPACE, among(states.c.place))
-_VERSIONS = select(versions.c.version).where(versions.c.workspace == WORKSPACE, among(versions.c.version))
+_USED_MARKS = lookup(states.c.place, states.c.place, name="places").beside(
+    lookup(versions.c.version, versions.c.version, name="versions")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +102,7 @@ def find_nodes(connection: Connection, workspace: WorkspaceId, ids: Iterable[Nod
     """Those of these nodes that exist or existed."""
     found: dict[NodeId, Node] = {}
     for batch in batches(ids):
-        rows = connection.execute(_NODES, {"workspace": workspace, "ids": batch})
+        rows = _NODES.execute(connection, {"workspace": workspace, "ids": batch})
         found.update((node.node, node) for node in map(node_of, rows))
     return found
 
@@ -118,19 +131,12 @@ def _add_ancestors(connection: Connection, workspace: WorkspaceId, known: dict[N
 def _occupants(
     connection: Connection, workspace: WorkspaceId, places: Iterable[Place]
 ) -> dict[tuple[NodeId, NameToken], NodeId]:
-    """Which live nodes have the names that these places give.
-
-    Asked as parents × tokens, few parents at a time: SQLite answers row-value lists from no index.
-    """
+    """Which live nodes have the names that these places give."""
     found: dict[tuple[NodeId, NameToken], NodeId] = {}
-    names: dict[NodeId, dict[NameToken, None]] = defaultdict(dict)
-    for place in places:
-        names[place.parent][place.token] = None
-    for parents in batches(names, PARENTS):
-        for tokens in batches(token for parent in parents for token in names[parent]):
-            at = {"workspace": workspace, "parents": parents, "tokens": tokens}
-            rows = connection.execute(_OCCUPANTS, at)
-            found.update(((NodeId(row.parent), NameToken(row.token)), NodeId(row.node)) for row in rows)
+    for batch in batches(dict.fromkeys((place.parent, place.token) for place in places)):
+        parents, tokens = map(list, zip(*batch, strict=True))
+        rows = _OCCUPANTS.execute(connection, {"workspace": workspace, "parents": parents, "tokens": tokens})
+        found.update(((NodeId(row.parent), NameToken(row.token)), NodeId(row.node)) for row in rows)
     return found
 
 
@@ -159,9 +165,9 @@ def _used_marks(connection: Connection, workspace: WorkspaceId, operations: Iter
     operations = list(operations)
     marks = [place.mark for place in places_of(operations)]
     marks += [op.mark for op in operations if isinstance(op, Delete)]
+    contents = [content.version for content in contents_of(operations)]
     used: set[bytes] = set()
-    for batch in batches(marks):
-        used.update(connection.scalars(_PLACES, {"workspace": workspace, "ids": batch}))
-    for ids in batches(content.version for content in contents_of(operations)):
-        used.update(connection.scalars(_VERSIONS, {"workspace": workspace, "ids": ids}))
+    for places, ids in zip_longest(batches(marks), batches(contents), fillvalue=()):
+        asked = {"workspace": workspace, "places": list(places), "versions": list(ids)}
+        used.update(_USED_MARKS.execute(connection, asked).scalars())
     return used

@@ -11,6 +11,7 @@ from protocol.commits import chain
 from protocol.deltas import Record, record_digest
 from protocol.identifiers import CommitHash, UserId, WorkspaceId
 from tracker.metadata.access import check_role, no_such_workspace
+from tracker.metadata.bulk import Bulk, Together, Work
 from tracker.schema import RECORD, WITHDRAWAL, entries, members, users, workspaces
 
 _HEAD = select(workspaces).where(workspaces.c.id == bindparam("workspace")).with_for_update()
@@ -21,13 +22,25 @@ _HEAD_AND_ROLE = (
     .where(workspaces.c.id == bindparam("workspace"), members.c.user == bindparam("who"))
     .with_for_update(of=[workspaces, members])
 )
-_APPEND = insert(entries)
-_MOVE_HEAD = (
+_HEAD_ROLE_AND_OWNER = (
+    select(workspaces, members.c.role, users.c.plan, users.c.used_bytes)
+    .join_from(workspaces, members, members.c.workspace == workspaces.c.id)
+    .join(users, users.c.id == workspaces.c.owner)
+    .where(workspaces.c.id == bindparam("workspace"), members.c.user == bindparam("who"))
+    .with_for_update(of=[workspaces, members, users])  # in this order
+)
+_APPEND = Bulk(insert(entries), *entries.columns.keys())
+_MOVE_HEAD = Bulk(
     update(workspaces)
     .where(workspaces.c.id == bindparam("at"))
-    .values(revision=bindparam("now_revision"), hash=bindparam("now_hash"))
+    .values(revision=bindparam("now_revision"), hash=bindparam("now_hash")),
+    *("at", "now_revision", "now_hash"),
 )
-_ADD_USED = update(users).where(users.c.id == bindparam("at")).values(used_bytes=users.c.used_bytes + bindparam("more"))
+_ADD_USED = Bulk(
+    update(users).where(users.c.id == bindparam("at")).values(used_bytes=users.c.used_bytes + bindparam("more")),
+    *("at", "more"),
+)
+_APPENDING = Together()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,23 @@ def lock_with_role(connection: Connection, workspace: WorkspaceId, user: UserId)
     return _head_of(row), row.role
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a workspace is: the plan's name, and the bytes used by all workspaces of that user. The row is locked:
+    another of them may be written at the same time."""
+
+    plan: str
+    used_bytes: int
+
+
+def lock_with_owner(connection: Connection, workspace: WorkspaceId, user: UserId) -> tuple[Head, int, Owner]:
+    """As `lock_with_role`, and after that lock the owner."""
+    row = connection.execute(_HEAD_ROLE_AND_OWNER, {"workspace": workspace, "who": user}).one_or_none()
+    if row is None:
+        raise no_such_workspace()
+    return _head_of(row), row.role, Owner(row.plan, row.used_bytes)
+
+
 def lock_for(connection: Connection, workspace: WorkspaceId, user: UserId, roles: tuple[int, ...]) -> Head:
     """Lock the workspace for a member with one of these roles; `Refused` for anybody else."""
     head, role = lock_with_role(connection, workspace, user)
@@ -72,6 +102,13 @@ def append_entry(
     connection: Connection, head: Head, kind: int, digest: bytes, time_ms: int, columns: dict[str, Any]
 ) -> Head:
     """Append one entry and move the head; `columns` are the kind's own."""
+    after, works = appending(head, kind, digest, time_ms, columns)
+    _APPENDING.run(connection, works)
+    return after
+
+
+def appending(head: Head, kind: int, digest: bytes, time_ms: int, columns: dict[str, Any]) -> tuple[Head, list[Work]]:
+    """The head after one more entry, and what is to be written for it; `columns` are the kind's own."""
     revision = head.revision + 1
     hash = chain(head.hash, revision, digest)
     row = {
@@ -81,10 +118,11 @@ def append_entry(
         "kind": kind,
         "digest": digest,
         "hash": hash,
+        **columns,
     }
-    connection.execute(_APPEND, [row | columns])
-    connection.execute(_MOVE_HEAD, {"at": head.workspace, "now_revision": revision, "now_hash": hash})
-    return Head(head.workspace, head.owner, head.epoch, revision, hash)
+    after = Head(head.workspace, head.owner, head.epoch, revision, hash)
+    entry = tuple(map(row.get, entries.columns.keys()))
+    return after, [(_APPEND, [entry]), (_MOVE_HEAD, [(head.workspace, revision, hash)])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +144,10 @@ def append_record(connection: Connection, head: Head, record: Record, time_ms: i
 
 def add_used(connection: Connection, owner: UserId, change: int) -> None:
     """Keep the owner's used bytes exact, in the same transaction as what changes them (law 6)."""
-    if change:
-        connection.execute(_ADD_USED, {"at": owner, "more": change})
+    for bulk, rows in adding_used(owner, change):
+        bulk.run(connection, rows)
+
+
+def adding_used(owner: UserId, change: int) -> list[Work]:
+    """What is to be written for that."""
+    return [(_ADD_USED, [(owner, change)])] if change else []

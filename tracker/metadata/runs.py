@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from protocol.api import RunsReply, RunsRequest
 from protocol.identifiers import RunId, UserId, WorkspaceId
 from protocol.runs import Listed, list_run
 from tracker.metadata.access import require
-from tracker.metadata.batches import WORKSPACE, among, batches
+from tracker.metadata.batches import batches, lookup
 from tracker.schema import runs
 
-_BODIES = select(runs.c.run, runs.c.body).where(runs.c.workspace == WORKSPACE, among(runs.c.run))
+_BODIES = lookup(runs.c.run, runs.c.run, runs.c.body)
 
 MAX_REPLY_BYTES = 7 << 20
 """Bodies past this are left out of one answer, which is capped at 8 MiB."""
@@ -21,7 +21,7 @@ def bodies_of(connection: Connection, workspace: WorkspaceId, ids: Iterable[RunI
     """The bodies that this workspace has of these."""
     found: dict[RunId, bytes] = {}
     for batch in batches(dict.fromkeys(ids)):
-        rows = connection.execute(_BODIES, {"workspace": workspace, "ids": batch})
+        rows = _BODIES.execute(connection, {"workspace": workspace, "ids": batch})
         found.update((RunId(row.run), row.body) for row in rows)
     return found
 

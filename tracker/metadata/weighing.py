@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from protocol import chunks as sealed_chunks
 from protocol.commits import Content, Create, Operation, Write
 from protocol.errors import Code, Refused
 from protocol.identifiers import ChunkId, RunId, VersionId, WorkspaceId
 from protocol.runs import Listed
-from tracker.metadata.batches import WORKSPACE, among, batches
+from tracker.metadata.batches import batches, lookup
 from tracker.metadata.rules import Measured
 from tracker.metadata.runs import bodies_of, list_runs
 from tracker.schema import chunks
@@ -19,9 +19,7 @@ MAX_LISTED = 100_000
 """Chunks that the versions of one commit may list, each time counted: what one answer can name as missing."""
 
 
-_CHUNKS = select(chunks.c.chunk, chunks.c.length, chunks.c.condemned_ms).where(
-    chunks.c.workspace == WORKSPACE, among(chunks.c.chunk)
-)
+_CHUNKS = lookup(chunks.c.chunk, chunks.c.chunk, chunks.c.length, chunks.c.condemned_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def _held(
     held: dict[ChunkId, int] = {}
     condemned: list[ChunkId] = []
     for batch in batches(dict.fromkeys(ids)):
-        for row in connection.execute(_CHUNKS, {"workspace": workspace, "ids": batch}):
+        for row in _CHUNKS.execute(connection, {"workspace": workspace, "ids": batch}):
             held[ChunkId(row.chunk)] = row.length
             if row.condemned_ms is not None:
                 condemned.append(ChunkId(row.chunk))

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from protocol.identifiers import NodeId, WorkspaceId
 from tracker.metadata.batches import among, batches
-from tracker.metadata.bulk import Bulk
+from tracker.metadata.bulk import Bulk, Work
 from tracker.metadata.rules import At, Node
 from tracker.schema import nodes, states
 
@@ -16,10 +16,8 @@ _APPEND_STATES = Bulk(insert(states), *states.columns.keys())
 _INSERT_NODES = Bulk(insert(nodes), *nodes.columns.keys())
 
 
-def write_states(
-    connection: Connection, workspace: WorkspaceId, revision: int, after: Sequence[Node], operations: Sequence[bytes]
-) -> None:
-    """Append one state an operation."""
+def states_of(workspace: WorkspaceId, revision: int, after: Sequence[Node], operations: Sequence[bytes]) -> Work:
+    """One state an operation, to be appended."""
     rows = [
         (
             workspace,
@@ -36,18 +34,22 @@ def write_states(
         )
         for position, (node, operation) in enumerate(zip(after, operations, strict=True))
     ]
-    _APPEND_STATES.run(connection, rows)
+    return _APPEND_STATES, rows
 
 
-def replace_nodes(connection: Connection, workspace: WorkspaceId, known: Iterable[NodeId], now: Iterable[Node]) -> None:
-    """Make nodes what they are from now on; `known` are those of them that have a row.
+def remove_nodes(connection: Connection, workspace: WorkspaceId, known: Iterable[NodeId]) -> None:
+    """Take away the rows of nodes that `nodes_of` gives new ones.
 
     Old rows go first: two nodes that swap names would collide in the index of live names if one was updated
     before the other.
     """
     for batch in batches(known):
         connection.execute(delete(nodes).where(nodes.c.workspace == workspace, nodes.c.node.in_(batch)))
-    _INSERT_NODES.run(connection, [_row(workspace, node) for node in now])
+
+
+def nodes_of(workspace: WorkspaceId, now: Iterable[Node]) -> Work:
+    """Rows for nodes that have none, to be inserted."""
+    return _INSERT_NODES, [_row(workspace, node) for node in now]
 
 
 def _row(workspace: WorkspaceId, node: Node) -> tuple[Any, ...]:

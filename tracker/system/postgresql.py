@@ -51,6 +51,7 @@ class PostgresqlDatabase:
         self._patience = patience
         self._engine = _make_engine(url)
         self._read_engine = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._bare_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writers, self._readers = trio.CapacityLimiter(WRITERS), trio.CapacityLimiter(READERS)
 
     async def transact(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -59,6 +60,11 @@ class PostgresqlDatabase:
     async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(
             self._readers, self._read_engine, lambda connection: function(connection, *args, **kwargs)
+        )
+
+    async def look(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(
+            self._readers, self._bare_engine, lambda connection: function(connection, *args, **kwargs)
         )
 
     def channel(self) -> PostgresqlChannel:
