@@ -8,8 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,17 @@ def shoal_process(home: Path, *arguments: str, **more: str) -> subprocess.Comple
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """What is started meanwhile ends at SIGINT, also where a script runs the tests in its background: shells make such
+    programs ignore it, and whatever these start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def failed(result: subprocess.CompletedProcess[str]) -> str:
@@ -444,9 +455,10 @@ async def test_watching_in_a_pipe_tells_of_changes(home: Path) -> None:
     syncing = status_of("syncing", progress={"done_bytes": 1, "total_bytes": 4})
     async with daemon_of(home) as daemon:
         daemon.statuses = [syncing, syncing, status_of()]
-        process = await trio.lowlevel.open_process(
-            (*SHOAL, "status", "--watch"), env=environment(home), stdout=subprocess.PIPE
-        )
+        with heeding_interrupts():
+            process = await trio.lowlevel.open_process(
+                (*SHOAL, "status", "--watch"), env=environment(home), stdout=subprocess.PIPE
+            )
         assert process.stdout is not None
         shown = b""
         while not shown.endswith(b"in the cloud\n"):
