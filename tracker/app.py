@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from protocol import api
 from protocol.codec import encode
 from tracker.http.blocks import fetch_chunks, store_pack
+from tracker.http.commits import take_commit
 from tracker.http.endpoints import CLOSED, OPEN, Closed, Open, decode_request
 from tracker.http.envelope import MAX_BUFFERED, answer, answer_http_error, principal_of, read_body
 from tracker.http.subscriptions import subscribe
@@ -27,6 +28,7 @@ def make_app(services: Services) -> QuartTrio:
         _add(app, endpoint.path, _open_view(services, endpoint, handler))
     for endpoint, closed in CLOSED.items():
         _add(app, endpoint.path, _closed_view(services, endpoint, closed))
+    _add(app, api.COMMIT.path, _raw_view(services, take_commit))
     _add(app, api.PACK_PATH, _raw_view(services, store_pack))
     _add(app, api.CHUNKS_PATH, _raw_view(services, fetch_chunks))
     app.add_url_rule(api.HEALTH_PATH, "health", _healthy, methods=["GET"])

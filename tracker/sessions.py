@@ -117,9 +117,13 @@ class Sessions:
         """Whose token that is, noting to the minute that the device was here."""
         now = now_ms(self._machine)
         principal = await self._database.look(authenticate, hash_token(token), now)
+        await self.note_presence(principal, now)
+        return principal
+
+    async def note_presence(self, principal: Principal, now: int) -> None:
+        """Note to the minute that a device was here."""
         if not 0 <= now - principal.seen_ms < SEEN_MS:
             await self._database.transact(_touch, principal.device, now)
-        return principal
 
     def challenge(self, device: DeviceId) -> ChallengeReply:
         """A nonce to sign; unknown devices get one too."""

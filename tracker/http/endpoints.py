@@ -1,33 +1,27 @@
 """The CBOR endpoints: each handler authorises, calls one rule and hands the result on."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, TypeVar
 
 from protocol import api
 from protocol.codec import decode
-from protocol.commits import Commit, decode_commit
 from protocol.deltas import Delta
 from protocol.failpoints import failpoint
 from tracker.accounts import account_of
 from tracker.clock import now_ms
-from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE, DELTA_ANSWERING
+from tracker.failpoints import DELTA_ANSWERING
 from tracker.metadata.access import memberships_of
-from tracker.metadata.commit import commit, prepare
 from tracker.metadata.deltas import read_delta
 from tracker.metadata.lease import lease
 from tracker.metadata.runs import read_runs
 from tracker.metadata.withdraw import withdraw
 from tracker.metadata.workspaces import workspaces_of
-from tracker.publishing import publish_commit, publish_members, publish_record
+from tracker.publishing import publish_members, publish_record
 from tracker.services import Services
 from tracker.sessions import Principal
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-
-SMALL_COMMIT = 16
-"""Up to this many operations a thread costs more than taking a commit apart (some 10 µs each)."""
 
 Open = Callable[[Services, Q], Awaitable[A]]
 """A handler for anybody."""
@@ -77,19 +71,6 @@ async def _workspaces(services: Services, who: Principal, _: api.Empty) -> api.W
     return await services.database.read(workspaces_of, who.user)
 
 
-async def _commit(services: Services, who: Principal, request: Commit) -> api.CommitReply:
-    taken_apart = partial(prepare, request, who.user, who.device, who.signing_key)
-    if len(request.operations) <= SMALL_COMMIT:
-        prepared = taken_apart()
-    else:
-        prepared = await services.machine.offload(taken_apart, services.decoding)
-    failpoint(COMMIT_BEFORE)
-    done = await services.database.transact(commit, prepared, now_ms(services.machine))
-    publish_commit(services, prepared, done)
-    failpoint(COMMIT_AFTER)
-    return done.reply
-
-
 async def _delta(services: Services, who: Principal, request: api.DeltaRequest) -> Delta:
     delta = await services.database.read(read_delta, who.user, request, services.identity.epoch)
     failpoint(DELTA_ANSWERING)
@@ -123,7 +104,6 @@ CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
     api.LOGOUT: _log_out,
     api.ACCOUNT: _account,
     api.WORKSPACES: _workspaces,
-    api.COMMIT: _commit,
     api.DELTA: _delta,
     api.RUNS: _runs,
     api.LEASE: _lease,
@@ -133,6 +113,4 @@ CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
 
 def decode_request(endpoint: api.Endpoint[Q, Any], body: bytes) -> Q:
     """The request in a body; `Malformed` or `TooLarge`."""
-    if endpoint is api.COMMIT:
-        return decode_commit(body)  # type: ignore[return-value]
     return decode(endpoint.request, body, endpoint.request_limit)

@@ -124,11 +124,16 @@ async def read_body(incoming: Request, limit: int) -> bytes:
 
 async def principal_of(services: Services, authorization: str | None) -> Principal:
     """Who asks, by the bearer token; `Refused` (UNAUTHENTICATED) without a good one."""
+    return await services.sessions.authenticate(token_of(authorization))
+
+
+def token_of(authorization: str | None) -> str:
+    """The bearer token, whosever it is; `Refused` (UNAUTHENTICATED) for what can't be one."""
     header = authorization or ""
     token = header.removeprefix(_BEARER)
     if not header.startswith(_BEARER) or not token or len(token) > MAX_TOKEN:
         raise Refused(Code.UNAUTHENTICATED, "this request needs a device's token")
-    return await services.sessions.authenticate(token)
+    return token
 
 
 async def answer_http_error(error: HTTPException) -> Response:
