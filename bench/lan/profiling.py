@@ -24,16 +24,20 @@ def py_spy() -> str | None:
 
 
 @asynccontextmanager
-async def profiling(programs: Programs, folder: Path, label: str, processes: Mapping[str, int]) -> AsyncIterator[None]:
+async def profiling(
+    programs: Programs, folder: Path, label: str, processes: Mapping[str, int], *, gil: bool = False
+) -> AsyncIterator[None]:
     """Record processes (name to pid) as long as the block lasts: `folder`/LABEL-NAME.txt, a line for each stack.
 
-    Each line is a stack from its root, frames parted by semicolons, and how many samples found it.
+    Each line is a stack from its root, frames parted by semicolons, and how many samples found it. With `gil` only the
+    thread that holds the GIL counts: a thread that waits for it after a system call looks busy otherwise.
     """
     path = py_spy()
     assert path is not None
     spies = []
     for name, pid in processes.items():
         command = [path, "record", "--format", "raw", "--threads", "--rate", str(RATE), "--pid", str(pid)]
+        command += ["--gil"] if gil else []
         output = folder / f"{label}-{name}.txt"
         spies.append(await programs.start(f"py-spy {name}", [*command, "--output", str(output)]))
     try:

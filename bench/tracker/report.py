@@ -96,18 +96,14 @@ def _figure_cells(row: Summary) -> Iterator[str]:
 
 def _processes(summaries: Sequence[Summary]) -> Table:
     names = list(dict.fromkeys(name for summary in summaries for name in summary.busy))
-    columns = [f"{name} {what}" for name in names for what in ("busy", "each")]
-    table = _table("CPU of each process", ("", "", ""), columns)
+    table = _table("CPU of each process: busy, each", ("", "", ""), names)
     for row in summaries:
-        cells = (cell for name in names for cell in _process_cells(row, name))
-        table.add_row(row.figure, row.pair, row.who, *cells)
+        table.add_row(row.figure, row.pair, row.who, *(_process_cell(row, name) for name in names))
     return table
 
 
-def _process_cells(row: Summary, name: str) -> tuple[str, str]:
-    if name not in row.busy:
-        return "", ""
-    return f"{row.busy[name]:.2f}", f"{row.cpu_each[name] * 10**6:,.0f} µs"
+def _process_cell(row: Summary, name: str) -> str:
+    return f"{row.busy[name]:.2f} {row.cpu_each[name] * 10**6:>8,.0f} µs" if name in row.busy else ""
 
 
 def _expected(verdicts: Sequence[Verdict]) -> Table:

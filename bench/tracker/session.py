@@ -66,7 +66,7 @@ class Session:
     ) -> AbstractAsyncContextManager[None]:
         if self._plan.profile is None or task.who != TRACKER:
             return nullcontext()
-        return profiling(running, self._plan.profile, f"{pair.name}-{task.figure}-{run}", stand.daemons)
+        return profiling(running, self._plan.profile, f"{pair.name}-{task.figure}-{run}", stand.daemons, gil=True)
 
 
 async def _tasks(work: Work, stand: Stand, run: int, sizes: Sizes) -> AsyncIterator[Task]:
