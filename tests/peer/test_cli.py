@@ -545,6 +545,8 @@ def test_a_daemon_runs_and_stops(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
         ) as daemon:
             try:
+                assert daemon.stdout is not None
+                assert daemon.stdout.readline().startswith(b"syncing ")
                 result = shoal(home, "status", "--wait-durable", "--timeout", "60")
                 assert (result.returncode, result.stderr) == (0, "")
                 assert result.stdout.startswith("synced, in the cloud\n")
