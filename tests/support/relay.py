@@ -93,6 +93,8 @@ class Relay:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await source.receive_some(_AT_ONCE):
                 carried += data
+                if self.cut is not None and self.cut_behind and self.cuts:
+                    break  # the answer to what was cut behind
                 await sink.send_all(data)
         whole.cancel()
 
