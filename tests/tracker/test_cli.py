@@ -114,6 +114,15 @@ BAD_USAGE = {
     "no address": ("serve", "--listen", "nonsense"),
     "a database of another kind": ("serve", "--database", "mysql://x/y"),
     "a database without a name": ("serve", "--database", "postgresql+asyncpg://x"),
+    "no database's address at all": ("serve", "--database", ""),
+    "a port that is none": ("serve", "--database", "postgresql+asyncpg://u:SECRET@h:notaport/x"),
+    "a port that can't be": ("serve", "--database", "postgresql+asyncpg://u:SECRET@h:99999/x"),
+    "half a bracket": ("serve", "--database", "postgresql+asyncpg://u:SECRET@[::1/x"),
+    "a password not encoded": ("serve", "--database", "postgresql+asyncpg://u:a@SECRET:b@h/x"),
+    "a password elsewhere": ("serve", "--database", "postgresql+asyncpg://u@h/x?password=SECRET"),
+    "an option of nobody's": ("serve", "--database", "postgresql+asyncpg://u:SECRET@h/x?bogus=x"),
+    "a secret in a storage's address": ("serve", "--storage", "s3://AK:SECRET@bucket/x"),
+    "a secret in an endpoint": ("serve", "--storage", "s3://bucket?endpoint=http://u:SECRET@h"),
     "no database": ("serve", "--database", "nonsense"),
     "a storage of another kind": ("serve", "--storage", "gs://bucket"),
     "a bucket that can't be": ("serve", "--storage", "s3://b"),
@@ -134,6 +143,7 @@ def test_bad_usage_is_one_clear_line_and_exit_2(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1 or "Usage:" in err
+    assert "SECRET" not in err
     assert not (tmp_path / "data").exists()
 
 
@@ -201,6 +211,8 @@ def test_a_configuration_file(tmp_path: Path) -> None:
     with running_tracker(tmp_path / "unused", "--config", str(config)):
         pass
     assert shoal_tracker("stats", "--config", str(config)).returncode == 2  # the option given above won
+    config.write_text("wrokers = 2")
+    assert "wrokers, which no command knows" in shoal_tracker("stats", "--config", str(config)).stderr
     config.write_text("data = [")
     assert shoal_tracker("stats", "--config", str(config)).returncode == 2
 

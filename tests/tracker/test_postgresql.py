@@ -3,22 +3,29 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 import trio
 from sqlalchemy import Connection, event, func, insert, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
+from protocol import api
+from protocol.errors import Refused
 from protocol.identifiers import TrackerEpoch
 from protocol.system import real_machine
 from tests.support.databases import PostgresDatabases, postgres_databases
+from tests.support.postgres import postgres_server
 from tests.support.relay import Relay, free_port
+from tests.support.tracker import Client, client_of, running_tracker
 from tests.tracker.workshop import open_workshop
 from tracker.database import Database, Unavailable
 from tracker.identity import Identity, settle_identity
@@ -558,3 +565,34 @@ async def test_a_cancellation_of_its_own_is_an_error(loop: LoopThread) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await loop.run(give_up)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_tracker_stops_in_time_while_the_database_says_nothing(tmp_path: Path, workers: str) -> None:
+    """Its processes stand still, with a request under way: a disk that hangs, a machine that is paused."""
+    with postgres_server() as server:
+        url = server.url()
+        with running_tracker(tmp_path / "data", "--database", url, "--workers", workers) as running:
+            assert server.process is not None
+            first = psutil.Process(server.process.pid)
+            frozen = [first, *first.children(recursive=True)]
+            for process in frozen:
+                process.suspend()
+            try:
+                async with client_of(running.url) as client, trio.open_nursery() as nursery:
+                    nursery.start_soon(_ask_in_vain, client)
+                    await trio.testing.wait_all_tasks_blocked(0.3)
+                    began = time.monotonic()
+                    running.process.terminate()
+                    assert await trio.to_thread.run_sync(lambda: running.process.wait(timeout=15)) == 0
+                    assert time.monotonic() - began < 10
+                    nursery.cancel_scope.cancel()
+            finally:
+                for process in frozen:
+                    process.resume()
+
+
+async def _ask_in_vain(client: Client) -> None:
+    with suppress(httpx.TransportError, Refused):
+        await client.call(api.SALT, api.SaltRequest(email="ann@example.org"))

@@ -96,10 +96,13 @@ class PostgresqlChannel:
                     received(sent[ID_LENGTH:])
 
             connection.add_termination_listener(lambda _: self._news.set())
-            await connection.add_listener(NAME, heard)
-            stands()
-            while True:
-                await self._send_on(connection)
+            try:
+                await connection.add_listener(NAME, heard)
+                stands()
+                while True:
+                    await self._send_on(connection)
+            finally:
+                connection.terminate()  # without a goodbye, for which one might wait long
 
     async def _send_on(self, connection: "asyncpg.Connection[Any]") -> None:
         """Send what waits, or see after a while that the connection is still there."""

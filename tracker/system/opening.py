@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 
 from protocol.errors import Problem, Usage
 from protocol.system import real_machine
 from tracker.database import Database, Unavailable
 from tracker.migrating import migrate, require_newest
 from tracker.sqlite import SqliteDatabase, make_engine
+from tracker.system.addresses import POSTGRESQL, parse_database
 
 DATABASE, OBJECTS, LOCK = "tracker.sqlite", "objects", "lock"
-POSTGRESQL = "postgresql+asyncpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Locations:
     @property
     def database_url(self) -> str:
         """The address of the database."""
-        return self.database or f"sqlite:///{(self.data / DATABASE).absolute()}"
+        return self.database if self.database is not None else f"sqlite:///{(self.data / DATABASE).absolute()}"
 
     @property
     def storage_url(self) -> str:
@@ -77,17 +77,7 @@ def serves_many(locations: Locations) -> bool:
 
 
 def _url(locations: Locations) -> URL:
-    text = locations.database_url
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise Usage(f"{text!r} is no database address: sqlite:///FILE or {POSTGRESQL}://USER@HOST/NAME") from None
-    if url.drivername == POSTGRESQL:
-        if not url.database:
-            raise Usage(f"{url!r} names no database: {POSTGRESQL}://USER@HOST/NAME")
-    elif url.drivername != "sqlite":
-        raise Usage(f"{url.drivername} databases are not supported: sqlite:///FILE or {POSTGRESQL}://USER@HOST/NAME")
-    return url
+    return parse_database(locations.database_url)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ the workspace's row, which a snapshot from before that lock would defeat. Reader
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Concatenate
 
@@ -29,6 +30,8 @@ STATEMENT_S, LOCK_S, IDLE_S = 30, 10, 60
 CONNECT_S = 10
 WHOLE_S = 60
 """A transaction that takes longer is given up: whatever is between us and PostgreSQL has gone quiet."""
+CLOSE_S = 1
+"""For all connections to be closed politely."""
 ATTEMPTS = 6
 PAUSE_S = 0.02
 """Before the second attempt, at most; twice that before each further one."""
@@ -72,7 +75,13 @@ class PostgresqlDatabase:
         return PostgresqlChannel(self._machine, self._loop, self._url)
 
     async def close(self) -> None:
-        await self._loop.run(lambda _: self._engine.dispose())
+        await self._loop.run(self._dispose)
+
+    async def _dispose(self, _: Job[None]) -> None:
+        """Say goodbye on each connection; who doesn't answer is left."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._engine.dispose()
 
     async def _run(self, limiter: trio.CapacityLimiter, engine: AsyncEngine, function: Callable[[Connection], T]) -> T:
         attempt = 1

@@ -41,7 +41,7 @@ async def serve_with_workers(
     """Have `count` workers serve until SIGTERM or SIGINT, their options given by `environment`."""
     check_listen(listen)
     if not serves_many(locations):
-        raise Usage("SQLite has one writer: more than one worker needs a PostgreSQL database")
+        raise Usage("SQLite has one writer: for more workers give --database postgresql+asyncpg://…")
     place = parse_storage(locations.storage_url)
     make_data(locations.data)
     with sole_server(locations.data):

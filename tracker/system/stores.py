@@ -50,7 +50,7 @@ def parse_storage(url: str) -> Folder | Bucket:
         parts = urlsplit(url)
         place = _parse_folder(parts) if parts.scheme == "file" else _parse_bucket(parts)
     except ValueError:
-        raise Usage(f"{url!r} is no storage: {FORMS}") from None
+        raise Usage(f"that is no storage: {FORMS}") from None  # not shown: people put secrets there
     if isinstance(place, Bucket):
         _require_boto3()
     return place

@@ -21,7 +21,7 @@ from tracker.system.listening import INHERITED, RELIEVES
 
 START_S = 60.0
 """Until a worker serves; PostgreSQL may be slow to take its connections."""
-STOP_S = 9.0
+STOP_S = 8.5
 """From SIGTERM until a worker is killed."""
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Before a worker that ended is replaced; from one to the next as long as none lives for STEADY_S."""
@@ -51,6 +51,8 @@ async def launch(listening: socket.socket, environment: Mapping[str, str], relie
         raise Problem("a worker did not start")
     except BaseException:
         process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()  # or it would stay as a zombie
         raise
 
 
