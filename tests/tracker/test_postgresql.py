@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
 from protocol import api
+from protocol.codec import encode
 from protocol.errors import Refused
 from protocol.identifiers import TrackerEpoch
 from protocol.system import real_machine
@@ -26,8 +27,10 @@ from tests.support.databases import PostgresDatabases, postgres_databases
 from tests.support.postgres import postgres_server
 from tests.support.relay import Relay, free_port
 from tests.support.tracker import Client, client_of, running_tracker
+from tests.tracker.served import open_served
 from tests.tracker.workshop import open_workshop
 from tracker.database import Database, Unavailable
+from tracker.http.envelope import RETRY_S
 from tracker.identity import Identity, settle_identity
 from tracker.metadata.commit import commit, prepare
 from tracker.migrating import migrate
@@ -596,3 +599,16 @@ async def test_a_tracker_stops_in_time_while_the_database_says_nothing(tmp_path:
 async def _ask_in_vain(client: Client) -> None:
     with suppress(httpx.TransportError, Refused):
         await client.call(api.SALT, api.SaltRequest(email="ann@example.org"))
+
+
+async def test_a_device_is_told_when_to_ask_again_and_then_gets_its_answer(tmp_path: Path) -> None:
+    """The tracker serves through the database's end and its return."""
+    with postgres_server() as server:
+        async with open_served(tmp_path / "data", server.url()) as served:
+            server.kill()
+            sent = served.author.commit(served.author.create("a"))
+            refused = await served.client.post(api.COMMIT.path, encode(sent))
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, str(RETRY_S))
+            await served.alive()
+            await trio.to_thread.run_sync(server.start)
+            assert (await served.client.call(api.COMMIT, sent)).revision == 1
