@@ -8,10 +8,10 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from protocol import api
-from protocol.codec import encode
+from protocol.codec import decode, encode
 from tracker.http.blocks import fetch_chunks, store_pack
 from tracker.http.commits import take_commit
-from tracker.http.endpoints import CLOSED, OPEN, Closed, Open, decode_request
+from tracker.http.endpoints import CLOSED, OPEN, Closed, Open
 from tracker.http.envelope import MAX_BUFFERED, answer, answer_http_error, principal_of, read_body
 from tracker.http.subscriptions import subscribe
 from tracker.services import Services
@@ -51,7 +51,7 @@ def _view(services: Services, respond: Callable[[], Awaitable[bytes]]) -> View:
 def _open_view(services: Services, endpoint: api.Endpoint[Any, Any], handler: Open[Any, Any]) -> View:
     async def respond() -> bytes:
         body = await read_body(request, endpoint.request_limit)
-        return encode(await handler(services, decode_request(endpoint, body)))
+        return encode(await handler(services, decode(endpoint.request, body, endpoint.request_limit)))
 
     return _view(services, respond)
 
@@ -60,7 +60,7 @@ def _closed_view(services: Services, endpoint: api.Endpoint[Any, Any], handler: 
     async def respond() -> bytes:
         who = await principal_of(services, request.headers.get("Authorization"))
         body = await read_body(request, endpoint.request_limit)
-        return encode(await handler(services, who, decode_request(endpoint, body)))
+        return encode(await handler(services, who, decode(endpoint.request, body, endpoint.request_limit)))
 
     return _view(services, respond)
 

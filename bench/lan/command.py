@@ -20,7 +20,7 @@ from bench.lan.rivals import RIVAL_NAMES, RIVALS
 from bench.lan.session import Plan, Session
 from bench.lan.works import WORK_NAMES, scaled
 from bench.machine import check_machine
-from bench.options import JSON_OPTION
+from bench.options import JSON_OPTION, SCALE_OPTION
 
 LONGEST_SOCKET = "shoal-bench-xxxxxxxx/shoal/receiver/home/control"
 _WIDTH = 140
@@ -32,13 +32,7 @@ _WIDTH = 140
 @click.option(
     "--rival", "names", multiple=True, type=click.Choice(RIVAL_NAMES), help="Only this rival; may be repeated."
 )
-@click.option(
-    "--scale",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Shrink the works, for a first look; nothing is judged then.",
-)
+@SCALE_OPTION
 @click.option(
     "--profile",
     type=click.Path(file_okay=False, path_type=Path),

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +14,7 @@ from bench.lan.order import to_do
 from bench.lan.outcome import Outcome
 from bench.lan.session import Plan
 from bench.lan.verdicts import Verdict
+from bench.tables import empty_table
 from bench.words import sized
 
 MB = 10**6
@@ -104,7 +104,7 @@ _COLUMNS = (
 
 
 def _times(summaries: Sequence[Summary]) -> Table:
-    table = _table("Time until in place and fsynced on the receiver", ("", ""), _COLUMNS)
+    table = empty_table("Time until in place and fsynced on the receiver", ("", ""), _COLUMNS)
     for work in dict.fromkeys(summary.work for summary in summaries):
         rows = [summary for summary in summaries if summary.work == work]
         for row in rows:
@@ -131,27 +131,17 @@ def _processes(summaries: Sequence[Summary]) -> Table:
         for process, usage in summary.usage.items():
             text = f"{usage.cpu_seconds:.2f} s {memory_text(usage.peak_bytes):>7}"
             cells.setdefault((summary.rival, process), {})[summary.work] = text
-    table = _table("Each process: CPU until in place, peak memory until at rest", ("", ""), works)
+    table = empty_table("Each process: CPU until in place, peak memory until at rest", ("", ""), works)
     for (rival, process), texts in cells.items():
         table.add_row(rival, process, *(texts.get(work, "") for work in works))
     return table
 
 
 def _expected(verdicts: Sequence[Verdict]) -> Table:
-    table = _table("What is expected of shoal", ("",), ("limit", "measured", ""))
+    table = empty_table("What is expected of shoal", ("",), ("limit", "measured", ""))
     for verdict in verdicts:
         limit, value = (figure_text(figure, verdict.unit) for figure in (verdict.limit, verdict.value))
         table.add_row(verdict.what, limit, value, verdict.word, style="bold red" if verdict.word == "RED" else "")
-    return table
-
-
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    """An empty one with columns that are flush left, then such as are flush right."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in left:
-        table.add_column(name, no_wrap=True)
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

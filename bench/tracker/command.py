@@ -15,7 +15,7 @@ from bench.failures import BenchFailed, failure_of
 from bench.interrupts import until_signal
 from bench.lan import facts, profiling
 from bench.machine import check_machine
-from bench.options import JSON_OPTION
+from bench.options import JSON_OPTION, SCALE_OPTION
 from bench.tracker.figures import Measure
 from bench.tracker.outcome import Outcome, as_json
 from bench.tracker.pairs import PAIR_NAMES, PAIRS
@@ -43,13 +43,7 @@ _WIDTH = 140
     type=click.IntRange(1, 5000),
     help="WebSockets that wait for the same notice.",
 )
-@click.option(
-    "--scale",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Shrink the works, for a first look; nothing is judged then.",
-)
+@SCALE_OPTION
 @click.option(
     "--profile",
     type=click.Path(file_okay=False, path_type=Path),

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -11,6 +10,7 @@ from bench.failures import tail
 from bench.lan.facts import BUSY, Facts
 from bench.lan.report import machine_line, time_text
 from bench.lan.verdicts import Verdict
+from bench.tables import empty_table
 from bench.tracker.figures import Measure, Summary
 from bench.tracker.outcome import Outcome
 from bench.tracker.session import Plan
@@ -77,7 +77,7 @@ class Printer:
 
 def _figures(summaries: Sequence[Summary]) -> Table:
     columns = ("", "figure", "least", "most", "of floor", "median", "p99", "last")
-    table = _table("What one tracker process does", ("", "", ""), columns)
+    table = empty_table("What one tracker process does", ("", "", ""), columns)
     for figure in dict.fromkeys(summary.figure for summary in summaries):
         rows = [summary for summary in summaries if summary.figure == figure]
         for row in rows:
@@ -96,7 +96,7 @@ def _figure_cells(row: Summary) -> Iterator[str]:
 
 def _processes(summaries: Sequence[Summary]) -> Table:
     names = list(dict.fromkeys(name for summary in summaries for name in summary.busy))
-    table = _table("CPU of each process: busy, each", ("", "", ""), names)
+    table = empty_table("CPU of each process: busy, each", ("", "", ""), names)
     for row in summaries:
         table.add_row(row.figure, row.pair, row.who, *(_process_cell(row, name) for name in names))
     return table
@@ -107,20 +107,10 @@ def _process_cell(row: Summary, name: str) -> str:
 
 
 def _expected(verdicts: Sequence[Verdict]) -> Table:
-    table = _table("What is expected of one process", ("",), ("", "limit", "measured", ""))
+    table = empty_table("What is expected of one process", ("",), ("", "limit", "measured", ""))
     for verdict in verdicts:
         cells = (verdict.unit, number(verdict.limit), number(verdict.value), verdict.word)
         table.add_row(verdict.what, *cells, style="bold red" if verdict.word == "RED" else "")
-    return table
-
-
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    """An empty one with columns that are flush left, then such as are flush right."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in left:
-        table.add_column(name, no_wrap=True)
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

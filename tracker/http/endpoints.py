@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from protocol import api
-from protocol.codec import decode
 from protocol.deltas import Delta
 from protocol.failpoints import failpoint
 from tracker.accounts import account_of
@@ -109,8 +108,3 @@ CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
     api.LEASE: _lease,
     api.WITHDRAW: _withdraw,
 }
-
-
-def decode_request(endpoint: api.Endpoint[Q, Any], body: bytes) -> Q:
-    """The request in a body; `Malformed` or `TooLarge`."""
-    return decode(endpoint.request, body, endpoint.request_limit)
