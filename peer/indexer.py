@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import trio
 
+from peer.moves import KINDS, Moves, is_unchanged
 from peer.ports import Disk, EntryKind, Stat
 from peer.problems import Problems
 from peer.quiet import Quiet
@@ -17,7 +18,7 @@ from peer.root import Folder, Names, SyncRoot, open_folder
 from peer.scanner import Look, Seen, look, merge
 from peer.tree_store import TreeStore
 from peer.trees import Content, Local, fingerprint
-from protocol.commits import DIRECTORY, FILE, SYMLINK
+from protocol.commits import DIRECTORY, FILE
 from protocol.errors import Malformed, WrongRoot, reason_of
 from protocol.hashing import digest
 from protocol.identifiers import MAX_FILE_SIZE, MAX_LINK_BYTES, NodeId, new_id
@@ -27,7 +28,6 @@ from protocol.ports import Machine
 
 KIND = "scan"
 """The kind of problem this module reports."""
-_KINDS = {EntryKind.FILE: FILE, EntryKind.DIRECTORY: DIRECTORY, EntryKind.SYMLINK: SYMLINK}
 _TOO_LARGE = "larger than 1 GiB"
 
 
@@ -156,6 +156,7 @@ class Indexer:
         paths = sorted(seen.listings, key=lambda names: (len(names), names))
         nodes: dict[Names, NodeId] = {}
         claimed: set[NodeId] = set()
+        moves = Moves(self._store, seen)
         known: dict[Names, dict[str, Local]] = {}
         for names in paths:
             node = nodes.get(names) or self._store.find(names)
@@ -164,7 +165,7 @@ class Indexer:
                 nodes[names] = node
                 known[names] = self._store.local_children(node)
                 self._seen = []
-                for name, child in self._appearances(node, names, known[names], seen, claimed):
+                for name, child in self._appearances(node, names, known[names], seen, claimed, moves):
                     nodes[(*names, name)] = child
                 self._store.put_locals(self._seen)
         for names, before in known.items():
@@ -189,7 +190,13 @@ class Indexer:
             )
 
     def _appearances(
-        self, parent: NodeId, names: Names, known: Mapping[str, Local], seen: Look, claimed: set[NodeId]
+        self,
+        parent: NodeId,
+        names: Names,
+        known: Mapping[str, Local],
+        seen: Look,
+        claimed: set[NodeId],
+        moves: Moves,
     ) -> Iterator[tuple[str, NodeId]]:
         closed = self._closed.get(names, ())
         for entry in seen.listings[names]:
@@ -200,14 +207,14 @@ class Indexer:
             row = known.get(entry.name)
             if row is not None and row.node in claimed:
                 row = None  # it has just been found under another name
-            if row is not None and row.kind == _KINDS[entry.stat.kind]:
+            if row is not None and row.kind == KINDS[entry.stat.kind] and not moves.changed_places(row, entry):
                 self._refresh(names, row, entry)
                 node = row.node
             else:
                 if row is not None:
                     self._store.set_gone(row.node)
                     self.vanished_at = trio.current_time()
-                node = self._appeared(parent, names, entry, seen, claimed)
+                node = self._appeared(parent, names, entry, claimed, moves)
             if entry.name in closed:
                 self._quiet.let_go(node, trio.current_time())
             claimed.add(node)
@@ -223,33 +230,25 @@ class Indexer:
         elif row.blocked:
             self._problems.report((*names, row.name), KIND, _TOO_LARGE, "make it smaller, or move it out of the folder")
 
-    def _appeared(self, parent: NodeId, names: Names, entry: Seen, seen: Look, claimed: set[NodeId]) -> NodeId:
-        kind = _KINDS[entry.stat.kind]
-        node = self._recognised(entry, kind, seen, claimed) or self._store.gone_at(parent, entry.name, kind)
+    def _appeared(self, parent: NodeId, names: Names, entry: Seen, claimed: set[NodeId], moves: Moves) -> NodeId:
+        kind = KINDS[entry.stat.kind]
+        node = self._recognised(entry, kind, claimed, moves) or self._store.gone_at(parent, entry.name, kind)
         if node is None or node in claimed:
             node = NodeId(new_id(self._machine.random_bytes))
         self._put(names, parent, node, entry)
         return node
 
-    def _recognised(self, entry: Seen, kind: int, seen: Look, claimed: set[NodeId]) -> NodeId | None:
+    def _recognised(self, entry: Seen, kind: int, claimed: set[NodeId], moves: Moves) -> NodeId | None:
         """The node that this is, moved here: same inode, gone from where it was, and unchanged."""
         stat = entry.stat
         for row, gone in self._store.locals_by_inode(stat.device, stat.inode):
-            same = kind == DIRECTORY or (row.print.size, row.print.mtime_ns) == (stat.size, stat.mtime_ns)
-            if row.kind == kind and row.node not in claimed and same and (gone or self._left(row, seen)):
+            may_be = row.kind == kind and row.node not in claimed and is_unchanged(row, stat)
+            if may_be and (gone or moves.has_left(row)):
                 return row.node
         return None
 
-    def _left(self, row: Local, seen: Look) -> bool:
-        path = self._store.path(row.parent)
-        listing = None if path is None else seen.listings.get(path)
-        if path is None or listing is None or (*path, row.name) in seen.unseen:
-            return False
-        # What has its name and kind now goes on as the node, also with another inode: it was saved anew.
-        return all(entry.name != row.name or _KINDS.get(entry.stat.kind) != row.kind for entry in listing)
-
     def _put(self, names: Names, parent: NodeId, node: NodeId, entry: Seen) -> None:
-        stat, kind = entry.stat, _KINDS[entry.stat.kind]
+        stat, kind = entry.stat, KINDS[entry.stat.kind]
         content = None
         if entry.link is not None:
             content = Content(digest(entry.link.encode()), stat.mtime_ns)

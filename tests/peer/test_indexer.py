@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -297,16 +298,46 @@ async def test_a_save_that_keeps_the_old_file_as_a_backup(folder: SyncFolder, ba
     assert folder.dirty() == set()
 
 
-async def test_two_files_change_names(folder: SyncFolder) -> None:
+@pytest.mark.parametrize("names", [("h", "d/g"), ("d/g", "d/e/f"), ("h", "d/g", "d/e/f"), ("d/e/f", "h", "d/g")])
+async def test_files_that_change_names_keep_their_nodes(folder: SyncFolder, names: tuple[str, ...]) -> None:
+    """Found by a scenario: each was taken for the other, saved anew."""
     await filled(folder)
-    folder.hand.write("i", b"another")
+    nodes = [folder.node(name) for name in names]
+    folder.hand.move(names[0], "between")
+    for name, following in pairwise(names):
+        folder.hand.move(following, name)
+    folder.hand.move("between", names[-1])
     await folder.indexer.scan_everything()
-    folder.hand.move("h", "x")
-    folder.hand.move("i", "h")
-    folder.hand.move("x", "i")
+    assert folder.paths() == ALL
+    assert [folder.node(name) for name in names] == [*nodes[1:], nodes[0]]
+    folder.now_read()
     await folder.indexer.scan_everything()
-    assert folder.paths() == ALL | {"i"}
-    assert folder.row("h").print.size == len(b"another")
+    assert folder.dirty() == set()
+
+
+async def test_a_file_moved_over_another_is_the_other_saved_anew(folder: SyncFolder) -> None:
+    await filled(folder)
+    node = folder.node("d/g")
+    folder.hand.move("h", "d/g")
+    await folder.indexer.scan_everything()
+    assert folder.node("d/g") == node
+    assert folder.paths() == ALL - {"h"}
+
+
+@pytest.mark.parametrize("deep", [True, False])
+async def test_moved_out_of_a_folder_that_is_no_longer_there(folder: SyncFolder, deep: bool) -> None:
+    """Found by a scenario: as nobody could look into the folder, what had been in it was taken for new."""
+    await filled(folder)
+    node, inner = folder.node("d/g"), folder.node("d/e/f")
+    folder.hand.move("d/g", "A")
+    folder.hand.move("d/e/f", "empty/f")
+    folder.hand.remove("d")
+    if deep:
+        await folder.indexer.scan_everything()
+    else:
+        await folder.indexer.scan([(), ("empty",)])
+    assert folder.paths() == {"A", "empty", "empty/f", "h"}
+    assert (folder.node("A"), folder.node("empty/f")) == (node, inner)
 
 
 async def test_a_file_and_a_directory_change_names(folder: SyncFolder) -> None:

@@ -297,6 +297,8 @@ class SimulatedTransport:
         self.alive()
         self.note("opens a WebSocket")
         await trio.sleep(self.delay())
+        if path in self.cut_off:
+            raise Unreachable("this path is cut off")
         await self._perhaps_fail(self._weather.refused, HEARTBEAT)
         socket = _Socket(self)
         self._host.serve(_scope("websocket", path, token, None), socket.app_receive, socket)

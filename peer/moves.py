@@ -1,0 +1,85 @@
+"""Telling a move from a save: whether a node has left the place where LOCAL last saw it.
+
+A name keeps its node when a file is saved anew under it, by whatever dance of temporary and backup files. So what has a
+new inode is a moved node only if nothing of its kind has taken its old name; or if what has taken it is a moved node as
+well, and so on round to the first: names that were swapped.
+"""
+
+from peer.ports import EntryKind, Stat
+from peer.root import Names
+from peer.scanner import Look, Seen
+from peer.tree_store import TreeStore
+from peer.trees import Local
+from protocol.commits import DIRECTORY, FILE, SYMLINK
+from protocol.identifiers import NodeId
+
+KINDS = {EntryKind.FILE: FILE, EntryKind.DIRECTORY: DIRECTORY, EntryKind.SYMLINK: SYMLINK}
+
+
+def is_unchanged(row: Local, stat: Stat) -> bool:
+    """Whether what has a node's inode may be the node: inode numbers are used again."""
+    return row.kind == DIRECTORY or (row.print.size, row.print.mtime_ns) == (stat.size, stat.mtime_ns)
+
+
+class Moves:
+    """What one look at the disk tells of moves, while LOCAL is brought up to date from it."""
+
+    def __init__(self, store: TreeStore, seen: Look) -> None:
+        """LOCAL is as it was before the look."""
+        self._store = store
+        self._seen = seen
+        self._swapped: set[NodeId] = set()  # each found while LOCAL still had the first of them at its old place
+
+    def has_left(self, row: Local) -> bool:
+        """Whether a node is no longer where it was, as far as the look tells."""
+        path = self._store.path(row.parent)
+        if path is None:
+            return False
+        if self._folder_went(path):
+            return True
+        if path not in self._seen.listings or (*path, row.name) in self._seen.unseen:
+            return False
+        entry = self._entry_at(path, row)
+        return entry is None or self.changed_places(row, entry)
+
+    def changed_places(self, row: Local, entry: Seen) -> bool:
+        """Whether the file that stands at a file's place is another, unchanged, at whose place stands another, and so
+        on round to the first. Not for folders: their inodes alone say too little."""
+        if row.node not in self._swapped and row.kind != DIRECTORY and entry.stat.inode != row.print.inode:
+            self._swapped |= self._ring(row, entry)
+        return row.node in self._swapped
+
+    def _ring(self, row: Local, entry: Seen) -> set[NodeId]:
+        """The nodes that have changed places, or none."""
+        first, ring = row.node, set[NodeId]()
+        while row.node not in ring and entry.stat.inode != row.print.inode:
+            ring.add(row.node)
+            holder = self._known_as(entry.stat)
+            if holder is None or holder.node == first:
+                return set() if holder is None else ring
+            path = self._store.path(holder.parent)
+            following = None if path is None else self._entry_at(path, holder)
+            if following is None:
+                break
+            row, entry = holder, following
+        return set()
+
+    def _known_as(self, stat: Stat) -> Local | None:
+        """The node that was last seen with an inode, and is unchanged."""
+        rows = (row for row, _ in self._store.locals_by_inode(stat.device, stat.inode))
+        return next((row for row in rows if row.kind == KINDS.get(stat.kind) and is_unchanged(row, stat)), None)
+
+    def _entry_at(self, path: Names, row: Local) -> Seen | None:
+        """What has a node's name and kind now."""
+        found = (entry for entry in self._seen.listings.get(path, ()) if entry.name == row.name)
+        return next((entry for entry in found if KINDS.get(entry.stat.kind) == row.kind), None)
+
+    def _folder_went(self, path: Names) -> bool:
+        """Whether one of the folders on a path is seen to be there no longer."""
+        return any(self._lacks(path[:depth], path[depth]) for depth in range(len(path)))
+
+    def _lacks(self, above: Names, folder: str) -> bool:
+        listing = self._seen.listings.get(above)
+        if listing is None or (*above, folder) in self._seen.unseen:
+            return False
+        return not any(entry.name == folder and entry.stat.kind is EntryKind.DIRECTORY for entry in listing)
