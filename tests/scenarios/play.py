@@ -132,6 +132,17 @@ class Desk:
         """What is in `.shoal`, but for the rooms themselves."""
         return [path for path in self._user.tree(f"{FOLDER}/{RESERVED}") if path.count("/") == 1]
 
+    def set_clock(self, now: Callable[[], int]) -> None:
+        """By which files get their times, in nanoseconds. It never gives one time twice, as a kernel's doesn't."""
+        last = 0
+
+        def clock() -> int:
+            nonlocal last
+            last = max(now(), last + 1000)
+            return last
+
+        self.device.disk.volume._now = clock
+
     def before_next(self, call: str, act: Callable[[], None]) -> None:
         """Do something just before Shoal's next system call of this name (a method of `peer.ports.Disk`)."""
         disk = self.device.disk
@@ -216,11 +227,30 @@ class Play:
         await self.settled()
         return self.desks
 
+    def arrives(self, name: str) -> Desk:
+        """A further device, which is still to be started."""
+        desk = Desk(self.stage.devices[name])
+        desk.device.disk.user.mkdir(FOLDER)
+        self.desks.append(desk)
+        return desk
+
     async def settled(self) -> None:
         """Until everybody who is there says that nothing is left to do, and they are equal."""
         await trio.sleep(NOTICED)
         there = [desk for desk in self.desks if desk not in self._away]
         await self.stage.until(lambda: all(desk.device.settled for desk in there) and _equal(there), LONG)
+
+    async def sent(self, desk: Desk) -> None:
+        """Until one device has told the tracker all that changed there."""
+        await trio.sleep(NOTICED)
+        await self.until(lambda: desk.device.settled)
+
+    async def said(self, error: str) -> None:
+        """Until this error, and no other, has been logged."""
+        errors = self.stage.log.errors
+        await self.until(lambda: errors)
+        assert all(error in each for each in errors), errors
+        errors.clear()
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Until something is true."""

@@ -145,7 +145,7 @@ async def test_edited_and_renamed_on_both_sides(play: Play) -> None:
     ann, bob = await play.begin({"a": b"1"})
     async with play.away(bob):
         ann.save("a", b"2")
-        await play.until(lambda: ann.device.settled)
+        await play.sent(ann)
         ann.move("a", "b")
         bob.save("a", b"3")
         await play.stage.pass_time(5)
