@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     "bench",
     "end_to_end",
-    "peer/synchronizer/test_planner.py",
+    "peer/synchronizer/planner",
     "peer/synchronizer/test_replacing.py",
     "peer/test_account.py",
     "peer/test_beacons.py",

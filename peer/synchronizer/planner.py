@@ -312,7 +312,7 @@ class _Planner:
         assert remote.content is not None
         if local.content == remote.content:  # 7
             return _agree(remote, synced)
-        if synced is not None and synced.version == remote.version:  # 8, here
+        if synced is not None and synced.content == remote.content:  # 8, here
             return SendWrite(node)
         if local.content.same_bytes(remote.content):  # 9.1, and 8 where only attributes changed there
             return SetAttributes(node)

@@ -6,7 +6,8 @@ import pytest
 
 from peer.database import Database, open_database
 from peer.merging import MergeCount, count_merge
-from tests.peer.synchronizer.model import Case, store_of
+from tests.peer.synchronizer.model.cases import Case
+from tests.peer.synchronizer.model.stored import store_of
 
 
 @pytest.fixture

@@ -321,27 +321,43 @@ def _equal(desks: list[Desk]) -> bool:
     return all(tree == trees[0] for tree in trees)
 
 
+SCENES: dict[str, Callable[[int], None]] = {}
+"""Every scenario without parameters, to be performed with any seed."""
+
+
 def scenario(act: Callable[Concatenate[Play, P], Awaitable[None]]) -> Callable[P, None]:
     """A test of a scenario; further parameters are pytest's."""
 
     def test(*args: P.args, **kwargs: P.kwargs) -> None:
         perform(lambda stage: partial(act, Play(stage))(*args, **kwargs))
 
-    return _named(test, act, list(inspect.signature(act).parameters.values())[1:])
+    parameters = list(inspect.signature(act).parameters.values())[1:]
+    if not parameters:
+        _register(act, "offline")
+    return _named(test, act, parameters)
 
 
 def either_way(act: Callable[[Play], Awaitable[None]]) -> Callable[[str], None]:
     """Two tests of a scenario: who is `away` is offline in the one, switched off in the other."""
+    scenes = {how: _register(act, how) for how in ("offline", "switched off")}
 
     def test(how: str) -> None:
+        scenes[how](1)
+
+    return pytest.mark.parametrize("how", scenes)(_named(test, act))
+
+
+def _register(act: Callable[[Play], Awaitable[None]], how: str) -> Callable[[int], None]:
+    def with_seed(seed: int) -> None:
         def scene(stage: Stage) -> Awaitable[None]:
             play = Play(stage)
             play.how = how
             return act(play)
 
-        perform(scene)
+        perform(scene, seed=seed)
 
-    return pytest.mark.parametrize("how", ["offline", "switched off"])(_named(test, act))
+    SCENES[f"{act.__module__.rpartition('.')[2]}, {act.__name__}, {how}"] = with_seed
+    return with_seed
 
 
 def _named(

@@ -28,16 +28,17 @@ LONG = 300.0
 class Stage:
     """Everything there is. Devices are on one LAN unless taken off it."""
 
-    def __init__(self, nursery: trio.Nursery, log: EventLog) -> None:
+    def __init__(self, nursery: trio.Nursery, log: EventLog, seed: int = 1) -> None:
+        label = f"stage {seed}" if seed > 1 else "stage"
         self.log = log
         self.air = Air()
         self.weather = Weather()
         self._nursery = nursery
         kept = prepared()
-        self.host = TrackerHost(simulated_machine("stage/tracker"), engine_of(kept.database), log)
+        self.host = TrackerHost(simulated_machine(f"{label}/tracker"), engine_of(kept.database), log)
         self.devices = {
             name: SimulatedDevice(
-                name, f"stage/{name}", credentials, self.host, self.weather, self.air, log, _nothing, _nothing
+                name, f"{label}/{name}", credentials, self.host, self.weather, self.air, log, _nothing, _nothing
             )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }
@@ -124,15 +125,15 @@ def not_durable(device: SimulatedDevice) -> int:
     return device.peer.context.store.not_durable_count()
 
 
-def perform(scene: Callable[[Stage], Awaitable[None]], *, echo: bool = False) -> None:
-    """Run a scene to its end."""
+def perform(scene: Callable[[Stage], Awaitable[None]], *, echo: bool = False, seed: int = 1) -> None:
+    """Run a scene to its end. Delays, ids and the order of tasks follow from `seed`."""
     log = EventLog(keep=True, echo=echo)
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            await scene(Stage(nursery, log))
+            await scene(Stage(nursery, log, seed))
             nursery.cancel_scope.cancel()
 
     prepared()
-    with seeded_scheduler(1), taking_in_logs(log):
+    with seeded_scheduler(seed), taking_in_logs(log):
         trio.run(main, clock=MockClock(autojump_threshold=0))

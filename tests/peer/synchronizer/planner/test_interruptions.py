@@ -1,0 +1,61 @@
+"""Whole runs in which steps are left out, come in another order, and people go on meanwhile; what is announced comes
+late, over the LAN, or is given up; files can't be read for a while."""
+
+from random import Random
+
+import pytest
+from hypothesis import strategies as st
+
+from tests.peer.synchronizer.model.checks import check_contents, check_kept, contents_of_all
+from tests.peer.synchronizer.model.drawn import (
+    BASE,
+    LARGE_BASE,
+    SEEDS,
+    Edits,
+    edited_world,
+    edits,
+    finish,
+    holds,
+    some_turns,
+    synced_world,
+)
+from tests.peer.synchronizer.model.sides import Here, There
+from tests.peer.synchronizer.model.world import World
+
+
+@holds(500, base=BASE, here=edits(6), there=edits(6), seed=SEEDS, announced_only=st.booleans())
+def test_steps_left_out_or_in_another_order(
+    base: Edits, here: Edits, there: Edits, seed: int, announced_only: bool
+) -> None:
+    world = edited_world(base, here, there, announced_only=announced_only)
+    contents = contents_of_all(world)
+    some_turns(world, Random(seed), 10)
+    finish(world)
+    check_contents(world)
+    check_kept(world, contents)
+
+
+def edits_between(world: World, random: Random, actions: Edits) -> None:
+    """People act, here and there, and after each something is carried out, or not."""
+    for edit in actions:
+        person = Here(world, read=random.random() < 0.5) if random.random() < 0.5 else There(world)
+        person.act(*edit)
+        some_turns(world, random, random.randrange(3))
+
+
+@holds(500, base=BASE, actions=edits(12), seed=SEEDS, announced_only=st.booleans())
+def test_edits_between_steps(base: Edits, actions: Edits, seed: int, announced_only: bool) -> None:
+    world = synced_world(base)
+    world.announced_only = announced_only
+    edits_between(world, Random(seed), actions)
+    finish(world)
+    check_contents(world)
+
+
+@pytest.mark.slow
+@holds(1500, base=LARGE_BASE, actions=edits(30), seed=SEEDS)
+def test_many_edits_between_steps(base: Edits, actions: Edits, seed: int) -> None:
+    world = synced_world(base)
+    edits_between(world, Random(seed), actions)
+    finish(world)
+    check_contents(world)
