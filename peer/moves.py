@@ -43,9 +43,9 @@ class Moves:
         return entry is None or self.changed_places(row, entry)
 
     def changed_places(self, row: Local, entry: Seen) -> bool:
-        """Whether the file that stands at a file's place is another, unchanged, at whose place stands another, and so
-        on round to the first. Not for folders: their inodes alone say too little."""
-        if row.node not in self._swapped and row.kind != DIRECTORY and entry.stat.inode != row.print.inode:
+        """Whether what stands at a node's place is another, unchanged, at whose place stands another, and so on round
+        to the first."""
+        if row.node not in self._swapped and entry.stat.inode != row.print.inode:
             self._swapped |= self._ring(row, entry)
         return row.node in self._swapped
 
@@ -54,9 +54,11 @@ class Moves:
         first, ring = row.node, set[NodeId]()
         while row.node not in ring and entry.stat.inode != row.print.inode:
             ring.add(row.node)
-            holder = self._known_as(entry.stat)
-            if holder is None or holder.node == first:
-                return set() if holder is None else ring
+            holder, place = self._known_as(entry.stat), self._store.path(row.parent)
+            if holder is None or place is None or not self._is_same(holder, (*place, row.name)):
+                return set()
+            if holder.node == first:
+                return ring
             path = self._store.path(holder.parent)
             following = None if path is None else self._entry_at(path, holder)
             if following is None:
@@ -68,6 +70,16 @@ class Moves:
         """The node that was last seen with an inode, and is unchanged."""
         rows = (row for row, _ in self._store.locals_by_inode(stat.device, stat.inode))
         return next((row for row in rows if row.kind == KINDS.get(stat.kind) and is_unchanged(row, stat)), None)
+
+    def _is_same(self, row: Local, place: Names) -> bool:
+        """Of a folder the inode alone says too little; something that was in it must be in it."""
+        if row.kind != DIRECTORY:
+            return True
+        known = self._store.local_children(row.node)
+        return any(
+            entry.name in known and known[entry.name].print.inode == entry.stat.inode
+            for entry in self._seen.listings.get(place, ())
+        )
 
     def _entry_at(self, path: Names, row: Local) -> Seen | None:
         """What has a node's name and kind now."""

@@ -315,6 +315,40 @@ async def test_files_that_change_names_keep_their_nodes(folder: SyncFolder, name
     assert folder.dirty() == set()
 
 
+async def test_folders_that_change_names_keep_all_nodes(folder: SyncFolder) -> None:
+    await filled(folder)
+    folder.hand.mkdir("i")
+    folder.hand.mkdir("i/e")
+    folder.hand.write("i/e/j", b"in the other")
+    await folder.indexer.scan_everything()
+    folder.now_read()
+    nodes = {path: folder.node(path) for path in ("d", "d/e", "d/e/f", "i", "i/e", "i/e/j")}
+    folder.hand.move("d", "between")
+    folder.hand.move("i", "d")
+    folder.hand.move("between", "i")
+    await folder.indexer.scan([()])
+    assert folder.paths() == {"i", "i/e", "i/e/f", "i/g", "d", "d/e", "d/e/j", "h", "empty"}
+    exchanged = {path: folder.node({"d": "i", "i": "d"}[path[0]] + path[1:]) for path in nodes}
+    assert exchanged == nodes
+
+
+async def test_folders_made_anew_with_each_others_inodes_have_not_changed_names(simulated: SyncFolder) -> None:
+    await filled(simulated)
+    simulated.hand.mkdir("empty/inside")
+    await simulated.indexer.scan_everything()
+    nodes = {path: simulated.node(path) for path in ("d", "empty")}
+    inodes = {path: simulated.row(path).print.inode for path in nodes}
+    simulated.hand.remove("d")
+    simulated.hand.remove("empty")
+    for number in range(10):  # the lowest number is the next
+        simulated.hand.mkdir(f"{number}")
+    by_inode = {simulated.simulated.user.find(f"folder/{number}").number: f"{number}" for number in range(10)}
+    simulated.hand.move(by_inode[inodes["d"]], "empty")
+    simulated.hand.move(by_inode[inodes["empty"]], "d")
+    await simulated.indexer.scan_everything()
+    assert {path: simulated.node(path) for path in nodes} == nodes
+
+
 async def test_a_file_moved_over_another_is_the_other_saved_anew(folder: SyncFolder) -> None:
     await filled(folder)
     node = folder.node("d/g")

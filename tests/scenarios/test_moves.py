@@ -124,10 +124,24 @@ async def test_two_names_swapped_on_both_sides(play: Play) -> None:
 async def test_two_folders_swap_names(play: Play) -> None:
     ann, bob = await play.begin({"D/a": b"1", "E/b": LARGE})
     inode = bob.inode("E/b")
+    nodes = bob.node("D"), bob.node("E"), bob.node("D/a"), bob.node("E/b")
     async with play.away(ann):
         ann.swap("D", "E")
     assert await play.end() == {"D": None, "D/b": LARGE, "E": None, "E/a": b"1"}
     assert bob.inode("D/b") == inode
+    assert (bob.node("E"), bob.node("D"), bob.node("E/a"), bob.node("D/b")) == nodes
+
+
+@either_way
+async def test_two_folders_swap_names_there_and_one_is_filled_here(play: Play) -> None:
+    ann, bob = await play.begin({"D/a": b"1", "D/F/f": b"2", "E/b": b"3", "E/F/g": b"4"})
+    async with play.away(bob):
+        ann.swap("D", "E")
+        bob.write("D/new", b"5")
+        bob.save("E/F/g", b"6")
+    tree = await play.end()
+    files = {path: content for path, content in tree.items() if content is not None}
+    assert files == {"E/a": b"1", "E/F/f": b"2", "D/b": b"3", "D/F/g": b"6", "E/new": b"5"}
 
 
 @either_way
