@@ -20,7 +20,7 @@ from peer.synchronizer.gathering import Outcome, Sealed, Source, gather
 from peer.synchronizer.jobs import Job, Wanted, grouped, wanted_by
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.pieces import Piece, pieces_of
-from peer.synchronizer.replacing import Changed, Placed, Target, dress, put_in_place
+from peer.synchronizer.replacing import Changed, InTheWay, Placed, Target, check_target, dress, put_in_place
 from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
@@ -88,7 +88,7 @@ class Downloads:
         target = Target(parent, remote.name, None if local is None else local.print)
         conflict = "" if local is None else self._local_steps.conflict_name(remote.parent, remote.name)
         spare = None if local is None else context.spare(synced)
-        return Job(remote, version, pieces, target, local, base, conflict, spare)
+        return Job(remote, version, pieces, target, local, base, conflict, spare, remote.node in context.stumbles)
 
     def _report(self, remote: Remote, reason: str) -> None:
         path = self._context.store.remote_path(remote.node) or (remote.name,)
@@ -243,7 +243,9 @@ class Downloads:
 
     def _settle_failure(self, job: Job, failure: Exception) -> None:
         context, node = self._context, job.remote.node
-        if isinstance(failure, Changed):
+        if isinstance(failure, InTheWay):
+            self._local_steps.report_in_the_way(node)
+        elif isinstance(failure, Changed):
             context.look_again(job.target.parent)
         elif isinstance(failure, OSError):
             self._local_steps.report(node, failure)
@@ -276,12 +278,14 @@ def _begin(folder: Folder, jobs: list[Job]) -> None:
             if (size := sum(piece.ref.length for piece in job.pieces)) > free:
                 raise OSError(errno.ENOSPC, "No space left on device")
             free -= size
+            if job.wary:
+                check_target(folder, job.target)
             job.sync = len(jobs) <= ONE_BY_ONE
             if job.remote.kind == SYMLINK:
                 _begin_symlink(folder, job)
             else:
                 _begin_file(folder, job)
-        except (OSError, Malformed) as error:
+        except (OSError, Malformed, Changed) as error:
             job.failure = error
         folder.trim()
 

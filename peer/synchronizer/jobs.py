@@ -27,6 +27,7 @@ class Job:
     base: dict[ChunkId, Piece]
     conflict: str
     spare: VersionId | None  # what `replaced` holds, if the cloud doesn't have it
+    wary: bool = False  # it couldn't be put in place before: see whether it can be now before anything is fetched
     failure: Exception | None = None
     sync: bool = True  # to be fsynced by itself
     whole: bool = False  # verified, and with its time and permissions

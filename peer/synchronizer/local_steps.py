@@ -9,7 +9,7 @@ from peer.problems import Problems
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.conflicts import conflict_name
 from peer.synchronizer.context import Context
-from peer.synchronizer.replacing import Changed, Target, move, set_attributes, take_away
+from peer.synchronizer.replacing import Changed, InTheWay, Target, move, set_attributes, take_away
 from peer.synchronizer.steps import (
     MakeDirectory,
     MoveLocal,
@@ -55,6 +55,9 @@ class LocalSteps:
         try:
             async with self._context.turn:
                 return await self._carry_out(step)
+        except InTheWay:
+            self.report_in_the_way(step.node)
+            return False
         except Changed:
             self._look_again(step.node)
             return False
@@ -80,12 +83,19 @@ class LocalSteps:
     def report(self, node: NodeId, error: OSError) -> None:
         """The disk refused: a problem of the node's path, tried again later. What was done before it refused, say the
         rename before an fsync, is only to be found by looking."""
+        self._stumble(node, error, reason_of(error), advice_for(error))
+
+    def report_in_the_way(self, node: NodeId) -> None:
+        """Something has the node's name. As a rule a look finds what it is, and the planner what to do; if it goes on,
+        it is nothing that can be synced, and stays where it is."""
+        reason, advice = "something that isn't synced has its name here", "move that away; it is tried again"
+        self._stumble(node, FileExistsError(errno.EEXIST, reason), reason, advice)
+
+    def _stumble(self, node: NodeId, error: OSError, reason: str, advice: str) -> None:
         self._look_again(node)
-        if not self._context.stumble(node, error):
-            return
-        path = self._store.remote_path(node) or self._store.path(node) or (f"node {node.hex()}",)
-        reason = reason_of(error)
-        self._problems.report(path, KIND, reason, advice_for(error))
+        if self._context.stumble(node, error):
+            path = self._store.remote_path(node) or self._store.path(node) or (f"node {node.hex()}",)
+            self._problems.report(path, KIND, reason, advice)
 
     def _look_again(self, node: NodeId) -> None:
         row, remote = self._store.local(node), self._store.remote(node)

@@ -32,7 +32,7 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
     10  the name that L has or wants belongs to another at the tracker
         10.1 both are new folders, or new with the same bytes: ours takes over the other's id
         10.2 the other leaves that name in the same commit: sent
-        10.3 the other is new there or was moved there: ours takes a conflict name
+        10.3 the other is new there or was moved there: ours takes a conflict name, also if it can't be read
 """
 
 from collections.abc import Iterable, Sequence
@@ -115,12 +115,12 @@ class _Planner:
     # Cases 2 and 3 --------------------
 
     def _new_here(self, local: Local) -> Step:
-        if local.blocked:
-            return Clean(local.node)  # it stands among the problems, and is left alone
+        holder = self.view.remote_at(local.parent, local.name)
+        if local.blocked:  # it stands among the problems, and is left alone, but can't keep a name that isn't free
+            return Clean(local.node) if holder is None else self._name_taken(local, holder, Clean(local.node))
         if local.content is None and local.kind != DIRECTORY:
             return Read(local.node)
         self.hopes[local.node] = SendCreate
-        holder = self.view.remote_at(local.parent, local.name)
         if holder is not None:
             return self._name_taken(local, holder, SendCreate(local.node))
         if not self._parent_will_be_there(local.parent):

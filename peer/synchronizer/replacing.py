@@ -20,6 +20,11 @@ class Changed(ShoalError):
     """The disk is no longer as LOCAL says; look again before deciding anything."""
 
 
+class InTheWay(Changed):
+    """Something that LOCAL doesn't know stands where nothing should. If a look doesn't make it known, it is nothing
+    that can be synced: a pipe, say, or a mount."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where something goes: a folder, a name in it, and what stands there now (None: nothing may)."""
@@ -67,7 +72,9 @@ def check_target(folder: Folder, target: Target) -> Descriptor:
         if target.expected is not None:
             raise Changed("a file is no longer where it was") from None
         return folder.directory(target.parent)
-    if target.expected is None or not still_expected(stat, target.expected):
+    if target.expected is None:
+        raise InTheWay("something else has its name")
+    if not still_expected(stat, target.expected):
         raise Changed("a file has changed since it was last looked at")
     return parent
 
@@ -94,8 +101,10 @@ def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Pl
 def _rename_new(folder: Folder, temp: str, parent: Descriptor, name: str) -> None:
     try:
         folder.disk.rename(folder.temp, temp, parent, name)
-    except (FileExistsError, FileNotFoundError):
-        raise Changed("a file came or went during the swap") from None
+    except FileExistsError:
+        raise InTheWay("a file came during the swap") from None
+    except FileNotFoundError:
+        raise Changed("a file went during the swap") from None
 
 
 def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:
@@ -180,8 +189,10 @@ def move(folder: Folder, source: Target, to_parent: Names, to_name: str) -> Fing
         if disk.stat(parent, source.name).inode != source.expected.inode:
             raise Changed("another file has taken its place")
         disk.rename(parent, source.name, goal, to_name)
-    except (FileExistsError, FileNotFoundError):
-        raise Changed("a file came or went during a move") from None
+    except FileExistsError:
+        raise InTheWay("something else has the name that it is moved to") from None
+    except FileNotFoundError:
+        raise Changed("a file went during a move") from None
     folder.forget((*source.parent, source.name))
     disk.fsync(goal)
     if goal != parent:

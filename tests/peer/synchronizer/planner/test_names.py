@@ -3,6 +3,7 @@
 from peer.synchronizer.planner import plan
 from peer.synchronizer.steps import Adopt, SendCreate, SendDelete, SendMove, SetAside, Wait
 from tests.peer.synchronizer.model.cases import Case
+from tests.peer.synchronizer.model.world import rounds
 
 
 def test_10_2_a_file_takes_the_name_of_the_folder_it_was_in(case: Case) -> None:
@@ -108,3 +109,14 @@ def test_10_3_a_new_folder_and_a_new_file_of_one_name(case: Case) -> None:
     assert case.steps()[folder] == SetAside(folder, renew=True)
     copy = "a (conflicted copy, here, 1970-01-01)"
     assert case.end() == ["a", copy, f"{copy}/inside"]
+
+
+def test_10_3_what_can_not_be_read_gives_its_name_up(case: Case) -> None:
+    """It is new here, and too large to be sent; that must not keep what is new there from coming."""
+    file = case.new(case.here, "a")
+    case.put_local(case.local[file]._replace(content=None, blocked=True))
+    case.new(case.there, "a")
+    assert case.steps()[file] == SetAside(file, renew=True)
+    case.settle(rounds(case))
+    assert sorted(row.name for row in case.local.values()) == ["a", "a (conflicted copy, here, 1970-01-01)"]
+    assert [row.name for row in case.remote.values()] == ["a"]
