@@ -3,6 +3,7 @@
 from peer.trees import Content
 from protocol.commits import DIRECTORY
 from protocol.identifiers import NodeId
+from tests.peer.synchronizer.model.trees import nodes_by_path
 from tests.peer.synchronizer.model.world import World
 
 
@@ -41,8 +42,8 @@ def _rewritten(now: Content | None, before: Content | None) -> bool:
 
 def name_clashes(world: World) -> int:
     """Names that are one thing here and another there, by the directory or by its path."""
-    here, there = world.paths(), world.remote_paths()
-    by_path = {path for path in here.keys() & there.keys() if path}
+    here, there = nodes_by_path(world.local), nodes_by_path(world.remote)
+    by_path = {path for path in here.keys() & there.keys() if here[path] != there[path]}
     ours = {(row.parent, row.name): node for node, row in world.local.items()}
     theirs = {(row.parent, row.name): node for node, row in world.remote.items()}
     by_directory = {place for place in ours.keys() & theirs.keys() if ours[place] != theirs[place]}

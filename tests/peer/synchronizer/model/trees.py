@@ -140,14 +140,16 @@ def check_tree(tree: dict[NodeId, Local]) -> None:
         assert all(tree[above].kind == DIRECTORY for above in path[1:])
 
 
+def nodes_by_path(tree: dict[NodeId, Row]) -> dict[tuple[str, ...], NodeId]:
+    """Which node a path leads to."""
+    return {tuple(tree[above].name for above in reversed(list(path_up(tree, node)))): node for node in tree}
+
+
 def tree_by_path(
     tree: dict[NodeId, Row], content: Callable[[NodeId], Content | None]
 ) -> dict[tuple[str, ...], tuple[int, Content | None]]:
     """Kind and content of each node by its path."""
-    return {
-        tuple(tree[above].name for above in reversed(list(path_up(tree, node)))): (row.kind, content(node))
-        for node, row in tree.items()
-    }
+    return {path: (tree[node].kind, content(node)) for path, node in nodes_by_path(tree).items()}
 
 
 def at(tree: dict[NodeId, Row], parent: NodeId, name: str) -> NodeId | None:

@@ -77,13 +77,15 @@ class World(Sender):
     # The end
 
     def settle(self, rounds: int) -> None:
-        """Plan and carry out until nothing is left to do. Fails after so many rounds."""
-        for _ in range(rounds):
-            if not self.dirty:
-                return
-            if not self.turn() and self.dirty:
-                raise AssertionError(f"stuck: {self.steps()}")
-        assert not self.dirty, f"no end after {rounds} rounds: {self.steps()}"
+        """Plan and carry out until nothing is left to do. Fails when it takes more rounds in which something is done,
+        or when there is a round in which nothing is and something is left."""
+        done = 0
+        while self.dirty:
+            if self.turn():
+                done += 1
+                assert done <= rounds, f"no end after {rounds} rounds: {self.steps()}"
+            else:
+                assert not self.dirty, f"stuck: {self.steps()}"
 
     def check_agreed(self) -> None:
         """The three trees are equal, and the disk is one that can be."""

@@ -15,6 +15,8 @@ from tests.peer.synchronizer.model.sides import Here, There
 from tests.peer.synchronizer.model.world import World, rounds
 
 READABLE = [action for action in ACTIONS if action != "outgrow"]
+MOVING = ("move", "move", "rename", "swap")
+WRITING = ("edit", "edit same", "touch", "chmod")
 
 
 @holds(700, base=BASE, here=edits(6, READABLE), there=edits(6))
@@ -63,3 +65,25 @@ def test_first_login_merges_by_path(base: Edits, here: Edits) -> None:
     check_kept(world, contents)
     assert {path: found for path, found in world.paths().items() if path in remote} == remote
     assert {path[-1] for path in local} <= {path[-1] for path in world.paths()}
+
+
+@holds(400, base=edits(10, ("add directory", "add directory", "move")), here=edits(6, MOVING), there=edits(6, MOVING))
+def test_folders_moved_into_each_other(base: Edits, here: Edits, there: Edits) -> None:
+    """No cycle, no loss, nothing twice, and no conflict copies but for names (Kleppmann's tree moves)."""
+    world = edited_world(base, here, there)
+    nodes, most = world.local.keys() & world.remote.keys(), name_clashes(world)
+    world.settle(rounds(world))
+    world.check_agreed()
+    assert set(world.local) == nodes
+    assert world.conflicts <= most
+
+
+@holds(400, base=edits(4, ("add file", "add same")), here=edits(4, WRITING), there=edits(4, WRITING))
+def test_contents_changed_on_both_sides(base: Edits, here: Edits, there: Edits) -> None:
+    """Copies are made of nothing but writes that differ (law 11)."""
+    world = edited_world(base, here, there)
+    most = differing_writes(world)
+    world.settle(rounds(world))
+    world.check_agreed()
+    check_contents(world)
+    assert world.conflicts == most

@@ -22,6 +22,9 @@ from tests.peer.synchronizer.model.drawn import (
 from tests.peer.synchronizer.model.sides import Here, There
 from tests.peer.synchronizer.model.world import World
 
+CHANGES = st.lists(edits(2, ("swap", "swap", "move", "rename", "delete", "change kind")), max_size=4)
+SAVING = ("edit", "add file", "touch")
+
 
 @holds(500, base=BASE, here=edits(6), there=edits(6), seed=SEEDS, announced_only=st.booleans())
 def test_steps_left_out_or_in_another_order(
@@ -48,6 +51,21 @@ def test_edits_between_steps(base: Edits, actions: Edits, seed: int, announced_o
     world = synced_world(base)
     world.announced_only = announced_only
     edits_between(world, Random(seed), actions)
+    finish(world)
+    check_contents(world)
+
+
+@holds(400, base=edits(5, ("add file", "add directory")), changes=CHANGES, meanwhile=edits(3, SAVING), seed=SEEDS)
+def test_edits_of_what_has_stepped_aside(base: Edits, changes: list[Edits], meanwhile: Edits, seed: int) -> None:
+    """Names change places there, again and again, while somebody here has the files open."""
+    world, random = synced_world(base), Random(seed)
+    for change in changes:
+        for edit in change:
+            There(world).act(*edit)
+        world.turn()
+        for edit in meanwhile:
+            if random.random() < 0.5:
+                Here(world).act(*edit)
     finish(world)
     check_contents(world)
 
