@@ -187,13 +187,14 @@ class Peer:
 
     def decide(self, *, approved: bool) -> int:
         """All that is held goes on, or is undone; returns how many files that are. `Usage` when nothing is held."""
-        held = self.context.surprises.decide(approved=approved, sign=self._approve)
+        held = self.context.surprises.decide(approved=approved, sign=self.approval)
         if not held:
             raise Usage("nothing is held")
         self.context.wake.set()
         return sum(mark.kind is not Kind.DIRECTORY for mark in held)
 
-    def _approve(self, bound: Changes) -> Approval:
+    def approval(self, bound: Changes) -> Approval:
+        """This device's word that so many deletes and overwrites are meant; it goes with the commits that make them."""
         context, machine = self.context, self._machine
         id, now = ApprovalId(new_id(machine.random_bytes)), machine.now() // 1_000_000
         return sign_approval(context.keys.workspace, context.device, id, now, bound, self._signing_key)

@@ -99,11 +99,20 @@ class Surprises:
         self.breaker.settle(clean)
         found = {step.node: each for step in steps if (each := _change(view, step)) is not None}
         if found or not self.breaker.idle:
+            self._forget_others(found)
             held = self._held(view, found, busy)
             if held or not self.breaker.idle:
                 steps = ground(view, [self._sifted(view, step, found.get(step.node), held) for step in steps])
         self._keep()
         return list(steps)
+
+    def _forget_others(self, found: Mapping[NodeId, tuple[Direction, Kind]]) -> None:
+        """What was held or decided about another change of a node than is planned now."""
+        for node, (direction, kind) in found.items():
+            mark = self.breaker.mark(direction, node)
+            same = {kind, Kind.DAMAGE} if kind is Kind.OVERWRITE else {kind}
+            if mark is not None and mark.kind not in same:
+                self.breaker.drop(direction, node)
 
     def _held(self, view: Slice, found: Mapping[NodeId, tuple[Direction, Kind]], busy: Set[NodeId]) -> Set[NodeId]:
         planned: defaultdict[tuple[Direction, Kind], set[NodeId]] = defaultdict(set)
@@ -257,11 +266,11 @@ class Surprises:
     def _is_damage(self, view: Slice, node: NodeId, change: tuple[Direction, Kind]) -> bool:
         """Whether a suspected file is damaged, so that it is held by itself; if it isn't, it is suspected no longer."""
         mark = self.breaker.mark(Direction.OUT, node)
-        if mark is None or mark.kind is not Kind.DAMAGE or change[0] is not Direction.OUT:
+        if mark is None or mark.kind is not Kind.DAMAGE or change != (Direction.OUT, Kind.OVERWRITE):
             return False
         if mark.state is not State.SUSPECT:
-            return change[1] is Kind.OVERWRITE
-        if change[1] is Kind.OVERWRITE and is_hollow(view.local[node], view.synced.get(node)):
+            return True
+        if is_hollow(view.local[node], view.synced.get(node)):
             before = self.breaker.holds(Direction.OUT, Kind.DAMAGE)
             self.breaker.hold(Direction.OUT, Kind.DAMAGE, [node], self._now_ms())
             if not before:
