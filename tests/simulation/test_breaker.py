@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from peer.status import state_of, wait_for
+from peer.synchronizer import synchronizer
 from protocol.breaker import Limits
 from protocol.errors import Problem, Usage
 from tests.simulation.device import FOLDER, SimulatedDevice
@@ -401,6 +402,15 @@ async def without_a_power_cut_an_empty_file_is_an_edit(stage: Stage) -> None:
     stage.start(laptop)
     await stage.all_well(laptop, desktop)
     assert visible(desktop) == {**FILES, "a/1": b""}
+
+
+@pytest.mark.parametrize("act", [rm_rf_is_held_and_goes_when_approved, rm_rf_comes_back_when_rejected])
+def test_not_half_goes_when_it_takes_many_plans(
+    act: Callable[[Stage], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synchronizer, "FIRST_BATCH", 1)
+    monkeypatch.setattr(synchronizer, "BATCH", 2)
+    perform(act)
 
 
 @pytest.mark.parametrize("act", SCENES, ids=lambda act: act.__name__)

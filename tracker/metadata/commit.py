@@ -175,6 +175,8 @@ def _let_pass(
     connection: Connection, head: Head, prepared: Prepared, known: Mapping[NodeId, Node], time_ms: int
 ) -> Head:
     """The head with what this commit adds to what counts for the breaker; `Refused` where that is too much."""
+    if not any(isinstance(operation, Delete | Write) for operation in prepared.operations):
+        return head
     recent = recent_of(head.recent).at(time_ms)
     changes = changes_of(prepared.operations, known, recent)
     if changes == Changes():
