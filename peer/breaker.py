@@ -138,14 +138,14 @@ class Breaker:
         return {node for node, mark in marks if mark is not None and mark.state is State.HELD}
 
     def _let_pass(self, direction: Direction, kind: Kind, nodes: Iterable[NodeId], now_ms: int) -> None:
-        for node in nodes:
+        for node in sorted(nodes):
             key = direction, node
             self._passed.pop(key, None)  # to come after all others
             self._passed[key] = self.changed[key] = Mark(direction, node, kind, State.PASSED, now_ms)
 
     def hold(self, direction: Direction, kind: Kind, nodes: Iterable[NodeId], now_ms: int) -> None:
         """These wait for a person, whatever was decided before."""
-        for node in nodes:
+        for node in sorted(nodes):
             before = self._marks.get((direction, node))
             if before is None or before.state is not State.HELD or before.kind is not kind:
                 self._put(Mark(direction, node, kind, State.HELD, now_ms))

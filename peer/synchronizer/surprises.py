@@ -134,22 +134,22 @@ class Surprises:
         return [node for node in nodes if self.breaker.mark(direction, node) is None]
 
     def _judge(self, direction: Direction, kind: Kind, nodes: Set[NodeId], busy: Set[NodeId]) -> Set[NodeId]:
+        """Which of these are held. What there is besides is looked at only where it may matter."""
         breaker, limits, now = self.breaker, self.limits(), self._now_ms()
-        before, passed = breaker.holds(direction, kind), breaker.passed(direction, kind, now)
-        least = limits.delete_least if kind is Kind.DELETE else limits.overwrite_least
-        least = min(least, limits.delete_most) if kind is Kind.DELETE else least
-        pending: Set[NodeId] = frozenset()
-        files = 0
-        if before or len(passed) + self._store.dirty_count() >= least:
+        before, held = breaker.holds(direction, kind), breaker.held_among(direction, nodes)
+        if held == nodes:
+            return held
+        pending, files = frozenset[NodeId](), 0
+        if before or len(breaker.passed(direction, kind, now)) + self._store.dirty_count() >= _least(limits, kind):
             pending, files = self._pending(direction, kind) - busy, self._files(now)
         held = breaker.judge(direction, kind, nodes, pending, files, limits, now)
         if breaker.holds(direction, kind) and not before:
             self._tell(direction, kind)
         return held
 
-    def _pending(self, direction: Direction, kind: Kind) -> Set[NodeId]:
+    def _pending(self, direction: Direction, kind: Kind) -> frozenset[NodeId]:
         rows = self._store.database.rows(_PENDING[direction, kind], self._store.workspace)
-        return {node for (node,) in rows}
+        return frozenset(node for (node,) in rows)
 
     def _files(self, now_ms: int) -> int:
         """How many files there were before what passed."""
@@ -326,6 +326,11 @@ class Surprises:
 def ends(store: TreeStore) -> None:
     """Shoal ends, and the machine hasn't gone down."""
     store.database.run("DELETE FROM settings WHERE key = ?", _BOOT)
+
+
+def _least(limits: Limits, kind: Kind) -> int:
+    """Fewer are never too many."""
+    return min(limits.delete_least, limits.delete_most) if kind is Kind.DELETE else limits.overwrite_least
 
 
 def _change(view: Slice, step: Step) -> tuple[Direction, Kind] | None:
