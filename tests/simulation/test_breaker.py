@@ -56,6 +56,11 @@ def held(device: SimulatedDevice) -> dict[tuple[str, str], int]:
     return {(group["direction"], group["change"]): group["files"] for group in groups}
 
 
+def commits(stage: Stage) -> int:
+    """How often the tracker was asked to take one."""
+    return sum("asks /v1/commit" in line for line in stage.log.lines)
+
+
 def decide(device: SimulatedDevice, *, approved: bool) -> None:
     assert device.peer is not None
     device.peer.decide(approved=approved)
@@ -190,7 +195,9 @@ async def a_crash_forgets_nothing_of_what_counts(stage: Stage) -> None:
     await stage.all_well(laptop, desktop)
     laptop.crash()
     remove(laptop, "b/1")
+    before = commits(stage)
     await stage.until(lambda: is_held(laptop))
+    assert commits(stage) == before  # it wasn't the tracker that held it
     assert visible(desktop) == without(["a/1", "a/2", "a/3"])
 
 
