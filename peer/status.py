@@ -117,7 +117,7 @@ def state_of(peer: Peer) -> tuple[str, str]:
 def _held(groups: list[dict[str, Any]]) -> str:
     """In one line: what waits for a person."""
     found = "; ".join(f"{_files(group['files'])} {group['text']}" for group in groups)
-    return f"{found or 'folders deleted'}: run shoal held, then shoal approve or shoal reject"
+    return f"{found}: run shoal held, then shoal approve or shoal reject"
 
 
 def _files(count: int) -> str:

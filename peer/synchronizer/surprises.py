@@ -124,14 +124,22 @@ class Surprises:
         for direction, kind in ((d, k) for d in Direction for k in (Kind.DELETE, Kind.OVERWRITE)):
             if nodes := planned[direction, kind]:
                 held = held | self._judge(direction, kind, nodes, busy)
-        for direction in Direction:  # a directory's delete waits where others do
-            if (nodes := planned[direction, Kind.DIRECTORY]) and self.breaker.holds(direction, Kind.DELETE):
-                self.breaker.hold(direction, Kind.DIRECTORY, self._undecided(direction, nodes), self._now_ms())
-            held = held | self.breaker.held_among(direction, planned[direction, Kind.DIRECTORY])
+        for direction in Direction:
+            held = (held - planned[direction, Kind.DIRECTORY]) | self._judge_directories(
+                direction, planned[direction, Kind.DIRECTORY]
+            )
         return held
 
-    def _undecided(self, direction: Direction, nodes: Iterable[NodeId]) -> list[NodeId]:
-        return [node for node in nodes if self.breaker.mark(direction, node) is None]
+    def _judge_directories(self, direction: Direction, nodes: Set[NodeId]) -> Set[NodeId]:
+        """They wait while deletes of files do, and no longer."""
+        breaker = self.breaker
+        if breaker.holds(direction, Kind.DELETE):
+            fresh = [node for node in nodes if breaker.mark(direction, node) is None]
+            breaker.hold(direction, Kind.DIRECTORY, fresh, self._now_ms())
+        else:
+            for node in breaker.held_among(direction, nodes):
+                breaker.drop(direction, node)
+        return breaker.held_among(direction, nodes)
 
     def _judge(self, direction: Direction, kind: Kind, nodes: Set[NodeId], busy: Set[NodeId]) -> Set[NodeId]:
         """Which of these are held. What there is besides is looked at only where it may matter."""
@@ -284,7 +292,8 @@ class Surprises:
     @property
     def holding(self) -> bool:
         """Whether anything waits for a person."""
-        return any(self.breaker.holds(direction) for direction in Direction)
+        kinds = [kind for kind in Kind if kind is not Kind.DIRECTORY]
+        return any(self.breaker.holds(direction, *kinds) for direction in Direction)
 
     def summary(self) -> list[dict[str, Any]]:
         """What is held, for people and programs."""

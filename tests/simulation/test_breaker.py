@@ -138,6 +138,22 @@ async def what_the_user_puts_back_is_held_no_longer(stage: Stage) -> None:
 
 
 @scene
+async def an_empty_folder_waits_with_the_files_and_no_longer(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    for device in (laptop, desktop):
+        device.disk.user.mkdir(f"{FOLDER}/empty")
+    await stage.all_well(laptop, desktop)
+    remove(laptop, "empty", "a/1", "a/2", "a/3", "a/4")
+    await stage.until(lambda: is_held(laptop), 10)
+    await stage.pass_time(60)
+    assert "empty" in desktop.disk.user.tree(FOLDER)
+    for name in ("a/1", "a/2", "a/3", "a/4"):
+        save(laptop, name, FILES[name])
+    await stage.all_well(laptop, desktop)
+    assert "empty" not in desktop.disk.user.tree(FOLDER)
+
+
+@scene
 async def a_slow_delete_of_everything_is_not_held(stage: Stage) -> None:
     laptop, desktop = await two(stage)
     for name in FILES:
