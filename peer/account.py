@@ -41,6 +41,7 @@ from protocol.api import (
     WorkspacesReply,
     WrappedSealingKey,
 )
+from protocol.breaker import Limits
 from protocol.certificates import (
     DeviceStatement,
     SealingKeyStatement,
@@ -104,6 +105,7 @@ class OpenWorkspace:
     home: bool
     keys: WorkspaceKeys
     devices: DeviceDirectory
+    limits: Limits
 
 
 # Sign up -------------------------------------------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def _open_workspace(credentials: Credentials, info: WorkspaceInfo) -> OpenWorksp
         raise BadSignature("a grant is signed by somebody who may not grant")
     verify_grant(grant, granter.signing_key)
     keys = open_grant(grant, credentials.sealing_key(grant.key_number))
-    return OpenWorkspace(info.workspace, info.role, info.home, keys, devices)
+    return OpenWorkspace(info.workspace, info.role, info.home, keys, devices, info.limits)
 
 
 def _directory(credentials: Credentials, info: WorkspaceInfo) -> dict[DeviceId, CertifiedDevice]:

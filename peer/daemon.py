@@ -1,6 +1,7 @@
 """The daemon: a peer on the real machine, with a control socket."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -12,13 +13,14 @@ from peer.lan.options import LanOptions
 from peer.members import Kept
 from peer.peer import Peer, Place, Ports, start_peer
 from peer.status import explain, status_of, wait_for
+from peer.system.boot import boot_id
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
 from peer.system.http import HttpTransport
 from peer.system.lan import LocalNetwork
 from peer.system.memory import collect_seldom, keep_freed_buffers
 from peer.system.network import address_towards
-from protocol.errors import Usage
+from protocol.errors import Problem, Usage
 from protocol.system import real_machine
 
 
@@ -41,11 +43,11 @@ async def run_daemon(
 
     transport = HttpTransport(tracker.url, ca_file=tracker.ca_file, insecure_http=tracker.insecure_http)
     network = LocalNetwork(lan.interface, lan.port) if lan.enabled else None
-    ports = Ports(machine, LinuxDisk(), InotifyEvents(), transport, local_address, network)
+    ports = Ports(machine, LinuxDisk(), InotifyEvents(), transport, local_address, network, boot_id())
     place = Place(home.path, folder, database, Kept(home.cached_workspaces, home.cache_workspaces))
+    starting = Starting()
     try:
         async with transport, trio.open_nursery() as nursery:
-            starting = Starting()
             await nursery.start(serve_control, home.control_socket, starting.handle)
             peer = await start_peer(ports, place, credentials, lan)
             peer.synchronizer.announce_merge = lambda count: announce(str(count))
@@ -55,6 +57,9 @@ async def run_daemon(
             collect_seldom()
             await peer.run()
     finally:
+        if starting.peer is not None:
+            with suppress(Problem):  # it is found out at the next start
+                starting.peer.note_end()
         database.close()
 
 
@@ -86,6 +91,10 @@ class Starting:
         if command == "wait":
             await wait_for(peer, str(arguments.get("what", "")))
             return None
+        if command == "held":
+            return {"held": peer.context.surprises.summary()}
+        if command in ("approve", "reject"):
+            return {"files": peer.decide(approved=command == "approve")}
         if command in ("pause", "resume"):
             peer.synchronizer.pause(paused=command == "pause")
             return None

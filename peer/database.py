@@ -16,7 +16,7 @@ CACHE_KIB = 16 << 10
 """Pages kept in memory. With SQLite's own 2 MB a batch of a thousand files reads most pages again and again."""
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB in the write-ahead log before they go to the database, which takes two fsyncs."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Stored as `user_version`. Raise it with every change of the schema, and add the step that brings an older one up."""
 
 SCHEMA = """
@@ -131,6 +131,14 @@ CREATE TABLE fetched (
     PRIMARY KEY (workspace, node)
 ) WITHOUT ROWID;
 
+-- Deletes and overwrites that passed a short while ago, that wait for a person, or that one has decided about: see
+-- `peer/breaker.py`, also for the numbers. `since_ms` counts from 1970 UTC.
+CREATE TABLE breaker (
+    workspace BLOB NOT NULL, direction INTEGER NOT NULL, node BLOB NOT NULL,
+    kind INTEGER NOT NULL, state INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+    PRIMARY KEY (workspace, direction, node)
+) WITHOUT ROWID;
+
 -- What keeps a path from being synced: a reason for people, and what to do about it.
 CREATE TABLE problems (
     workspace BLOB NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, advice TEXT NOT NULL,
@@ -152,7 +160,14 @@ CREATE TABLE fetched (
 ) WITHOUT ROWID;
 CREATE INDEX remote_not_durable ON remote (workspace, node) WHERE durable IS NOT version;
 """
-STEPS_UP = {1: _TO_2}
+_TO_3 = """
+CREATE TABLE breaker (
+    workspace BLOB NOT NULL, direction INTEGER NOT NULL, node BLOB NOT NULL,
+    kind INTEGER NOT NULL, state INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+    PRIMARY KEY (workspace, direction, node)
+) WITHOUT ROWID;
+"""
+STEPS_UP = {1: _TO_2, 2: _TO_3}
 """What brings a schema up to the next one, by its number."""
 
 

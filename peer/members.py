@@ -15,6 +15,7 @@ from peer.account import CertifiedDevice, OpenWorkspace, open_workspaces
 from peer.home import Credentials
 from peer.tracker_client import DeviceClient
 from protocol.api import WORKSPACES, Empty, WorkspacesReply
+from protocol.breaker import Limits
 from protocol.errors import BadSignature, CannotOpen, Malformed, Refused, Unreachable
 from protocol.identifiers import DeviceId, WorkspaceId
 
@@ -70,6 +71,11 @@ class Members:
     def by_exchange_key(self, key: bytes) -> DeviceId | None:
         """Whose key this is, among `others`."""
         return next((id for id, each in self.others().items() if each.exchange_key == key), None)
+
+    @property
+    def limits(self) -> Limits:
+        """How much may be deleted and overwritten unasked."""
+        return self._workspace.limits
 
     @property
     def fresh(self) -> bool:

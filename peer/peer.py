@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from peer.account import OpenWorkspace
+from peer.breaker import Kind
 from peer.database import Database
 from peer.home import Credentials
 from peer.indexer import Indexer
@@ -26,13 +27,16 @@ from peer.synchronizer.outgoing import OutgoingRoom
 from peer.synchronizer.pulling import Pulling
 from peer.synchronizer.reading import Reading
 from peer.synchronizer.sending import Sending
+from peer.synchronizer.surprises import ends
 from peer.synchronizer.synchronizer import ERROR_RETRY, Synchronizer
 from peer.synchronizer.uploads import Uploads
 from peer.tracker_client import DeviceClient, TrackerClient
 from peer.tree_store import TreeStore
 from peer.version_store import VersionStore
 from peer.watcher import Watcher
+from protocol.breaker import Approval, Changes, sign_approval
 from protocol.errors import Problem, Refused, ShoalError, Unreachable, Usage, WrongRoot, first_of
+from protocol.identifiers import ApprovalId, new_id
 from protocol.ports import Machine
 from protocol.signing import SigningKey
 
@@ -64,6 +68,8 @@ class Ports:
     transport: TrackerTransport
     local_address: LocalAddress
     lan: Lan | None = None
+    boot_id: str = ""
+    """Another whenever the machine has been started anew; empty when it isn't known."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,9 @@ class Peer:
             limiter=context.limiter,
             turn=context.turn,
         )
+        context.surprises.limits = lambda: members.limits
+        self.remote.tell_approved = context.surprises.approved_elsewhere
+        self._machine, self._signing_key = ports.machine, SigningKey(credentials.signing_seed)
         local_steps = LocalSteps(context)
         self.watcher = Watcher(context, ports.events)
         self.uploads = Uploads(context, client)
@@ -131,8 +140,9 @@ class Peer:
             reading=Reading(context),
             local_steps=local_steps,
             downloads=Downloads(context, client, local_steps),
-            sending=Sending(context, client, self.remote, SigningKey(credentials.signing_seed)),
+            sending=Sending(context, client, self.remote, self._signing_key),
         )
+        self.synchronizer.boot_id = ports.boot_id
         self.members = members
         self.meeting: Meeting | None = None
         if ports.lan is not None:
@@ -174,6 +184,25 @@ class Peer:
             nursery.start_soon(self._sweep)
             if self.meeting is not None:
                 nursery.start_soon(self.meeting.run)
+
+    def decide(self, *, approved: bool) -> int:
+        """All that is held goes on, or is undone; returns how many files that are. `Usage` when nothing is held."""
+        held = self.context.surprises.decide(approved=approved, sign=self.approval)
+        if not held:
+            raise Usage("nothing is held")
+        self.context.wake.set()
+        return sum(mark.kind is not Kind.DIRECTORY for mark in held)
+
+    def approval(self, bound: Changes) -> Approval:
+        """This device's word that so many deletes and overwrites are meant; it goes with the commits that make them."""
+        context, machine = self.context, self._machine
+        id, now = ApprovalId(new_id(machine.random_bytes)), machine.now() // 1_000_000
+        return sign_approval(context.keys.workspace, context.device, id, now, bound, self._signing_key)
+
+    def note_end(self) -> None:
+        """Shoal ends, and the machine goes on."""
+        if not self.synchronizer.boot_id:  # what the machine may have left of the files has been looked at
+            ends(self.context.store)
 
     def _moved(self) -> None:
         if self.meeting is not None:

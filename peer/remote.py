@@ -5,7 +5,7 @@ may be taken over back and forth on the way. Where a signature fails the whole d
 manifest can't be used, that node alone is left out and reported (law 15).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from peer.tree_store import TreeStore
 from peer.trees import Remote, Synced
 from peer.version_store import Version, VersionStore
 from protocol.api import EDITOR, OWNER
+from protocol.breaker import verify_approval
 from protocol.commits import (
     DIRECTORY,
     MOUNT,
@@ -114,6 +115,8 @@ class Fold:
     known: set[tuple[NodeId, VersionId]] = field(default_factory=set)  # opened before, or sealed by this device
     orders: list[tuple[VersionId, int, int]] = field(default_factory=list)  # of those: revision, time in ms
     unusable: dict[NodeId, str] = field(default_factory=dict)
+    approved: dict[NodeId, Operation] = field(default_factory=dict)
+    """Deletes and writes that came with an approval of the device that made them."""
     names: Mapping[PlaceMark, str] = field(default_factory=dict)
     """Names that this device has sealed itself, and needn't open."""
 
@@ -138,6 +141,8 @@ class RemoteTree:
         self._workspace: WorkspaceId = keys.workspace
         self.own: tuple[TrackerEpoch | None, int] = (None, 0)
         """The newest commit of this device that is shown: the tracker's epoch and the revision."""
+        self.tell_approved: Callable[[Iterable[Operation]], None] = lambda _: None
+        """Told, in the transaction that shows them, of deletes and writes that were approved where they were made."""
 
     # The cursor
 
@@ -189,6 +194,20 @@ class RemoteTree:
         verify_signed_commit(self._workspace, commit, signer.signing_key)
         operations = [decode_operation(item) for item in commit.items if len(item) != HASH_LENGTH]
         self._take_operations(fold, entry, commit, operations, announced)
+        is_approved = self._is_approved(commit, signer)
+        for operation in operations:
+            fold.approved.pop(operation.node, None)
+            if is_approved and isinstance(operation, Delete | Write):
+                fold.approved[operation.node] = operation
+
+    def _is_approved(self, commit: SignedCommit, signer: Signer) -> bool:
+        if commit.approval is None:
+            return False
+        try:
+            verify_approval(commit.approval, self._workspace, commit.device, signer.signing_key)
+        except BadSignature:
+            return False
+        return True
 
     def _take_operations(
         self, fold: Fold, entry: Entry, commit: SignedCommit, operations: Sequence[Operation], announced: set[VersionId]
@@ -308,6 +327,7 @@ class RemoteTree:
                 self._take_back(*withdrawn)
             self._versions.put_durable(fold.settled())
             self._versions.drop_unused(fold.nodes)
+            self.tell_approved(fold.approved.values())
             self._report(fold)
             if last is not None:
                 self._advance(last)

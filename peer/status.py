@@ -42,6 +42,7 @@ def status_of(peer: Peer) -> dict[str, Any]:
                 "local_pending": max(0, context.store.dirty_count() - coming),
                 "remote_pending": coming,
                 "not_durable": context.store.not_durable_count(),
+                "held": sum(group["files"] for group in context.surprises.summary()),
             }
         ],
         "lan": _lan(peer),
@@ -97,6 +98,8 @@ def state_of(peer: Peer) -> tuple[str, str]:
         return "error", progress.error
     if progress.paused:
         return "paused", "run shoal resume to go on"
+    if context.surprises.holding:
+        return "held", _held(context.surprises.summary())
     if not progress.online:
         if not progress.ready and peer.subscription.reason == "connecting":
             return "starting", "connecting to the tracker"
@@ -109,6 +112,16 @@ def state_of(peer: Peer) -> tuple[str, str]:
     if stuck is not None:
         return "error", stuck
     return "syncing", f"{_paths(context.store.dirty_count())} to go"
+
+
+def _held(groups: list[dict[str, Any]]) -> str:
+    """In one line: what waits for a person."""
+    found = "; ".join(f"{_files(group['files'])} {group['text']}" for group in groups)
+    return f"{found}: run shoal held, then shoal approve or shoal reject"
+
+
+def _files(count: int) -> str:
+    return "1 file was" if count == 1 else f"{count} files were"
 
 
 def is_settled(peer: Peer) -> bool:
@@ -137,8 +150,8 @@ def _paths(count: int) -> str:
 
 
 async def wait_for(peer: Peer, what: str) -> None:
-    """Return once the peer is "synced" or "durable"; `Problem` when it isn't going to be by itself: it is paused, or in
-    error, and for longer than GRACE where it tries again by itself.
+    """Return once the peer is "synced" or "durable"; `Problem` when it isn't going to be by itself: it is paused, holds
+    something, or is in error, and for longer than GRACE where it tries again by itself.
 
     Said of what was on the disk and at the tracker when asked: news of a change may still be on its way, so the tracker
     is asked and the folder looked at first.
@@ -158,7 +171,7 @@ async def wait_for(peer: Peer, what: str) -> None:
             well = trio.current_time()
         elif not tries_again or trio.current_time() - well > GRACE:
             raise Problem(f"{state}: {detail}")
-        if state == "paused":
+        if state in ("paused", "held"):
             raise Problem(f"{state}: {detail}")
         with trio.move_on_after(1.0):
             await settled.wait()

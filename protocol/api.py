@@ -7,6 +7,7 @@ where a device is needed, `Authorization: Bearer TOKEN`. An answer other than 20
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from protocol.breaker import Limits
 from protocol.certificates import Certificate
 from protocol.codec import (
     U32,
@@ -265,6 +266,7 @@ class WorkspaceInfo:
     epoch: int = wire(4, unsigned(U32))
     grant: Grant = wire(5, nested(Grant))
     members: tuple[Member, ...] = wire(6, many(nested(Member), 10_000))
+    limits: Limits = wire(7, nested(Limits), default=Limits())  # of the breaker
 
 
 @message
@@ -326,6 +328,7 @@ REASONS = (
     "too-large",  # past the plan's file size
     "quota",
     "unknown-run",  # names a run that neither the tracker nor the commit has
+    "held",  # one delete or overwrite too many for so short a time, without an approval
 )
 
 

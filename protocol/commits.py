@@ -11,6 +11,7 @@ One signature covers a commit, so an operation can be handed on with only the ha
 
 from typing import TypeAlias
 
+from protocol.breaker import Approval
 from protocol.codec import (
     U32,
     blob,
@@ -143,6 +144,8 @@ class Commit:
     operations: tuple[bytes, ...] = wire(6, many(blob(MAX_OPERATION_BYTES), MAX_COMMIT_OPERATIONS))
     signature: bytes = wire(7, octets(SIGNATURE_LENGTH))
     runs: tuple[bytes, ...] = wire(8, many(blob(MAX_RUN_BYTES), MAX_RUNS), default=())
+    # For deletes and overwrites past what goes unasked; not covered by the commit's signature, it has its own.
+    approval: Approval | None = wire(9, optional(nested(Approval)), default=None)
 
 
 def decode_operation(data: bytes) -> Operation:
@@ -185,6 +188,7 @@ def sign_commit(
     operations: tuple[bytes, ...],
     runs: tuple[bytes, ...],
     signing_key: SigningKey,
+    approval: Approval | None = None,
 ) -> Commit:
     """A commit ready to send."""
     body = signed_bytes(workspace, device, epoch, commit, seen, [operation_hash(op) for op in operations])
@@ -197,6 +201,7 @@ def sign_commit(
         operations=operations,
         signature=signing_key.sign(_PURPOSE, body),
         runs=runs,
+        approval=approval,
     )
 
 

@@ -9,6 +9,7 @@ An entry that the tracker made itself (no commit) says which versions turned dur
     record digest = BLAKE3-derive("record digest", CBOR of Record)
 """
 
+from protocol.breaker import Approval
 from protocol.codec import (
     U32,
     blob,
@@ -61,6 +62,7 @@ class SignedCommit:
     seen: CommitHash = wire(4, octets(HASH_LENGTH))
     signature: bytes = wire(5, octets(SIGNATURE_LENGTH))
     items: tuple[bytes, ...] = wire(6, many(blob(MAX_OPERATION_BYTES), MAX_COMMIT_OPERATIONS))
+    approval: Approval | None = wire(7, optional(nested(Approval)), default=None)  # as it came with the commit
 
 
 @message

@@ -17,6 +17,7 @@ VersionId = NewType("VersionId", bytes)
 PlaceMark = NewType("PlaceMark", bytes)
 """Renewed by create, move, delete and restore: a move names the place it was made on."""
 CommitId = NewType("CommitId", bytes)
+ApprovalId = NewType("ApprovalId", bytes)
 TrackerEpoch = NewType("TrackerEpoch", bytes)
 """Drawn when a tracker's database is made or restored: revisions of different epochs can't be compared."""
 NameToken = NewType("NameToken", bytes)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from bench.seeded import seeded_bytes
 from protocol import aead, api, certificates, chunks, commits, deltas, lan, login, names, notices, packs, runs
+from protocol.breaker import Changes, sign_approval
 from protocol.certificates import Certificate, DeviceStatement, SealingKeyStatement
 from protocol.codec import encode
 from protocol.commits import Commit, Content, Create, Delete, Move, Operation, Place, Restore, Write, encode_operation
@@ -22,6 +23,7 @@ from protocol.hashing import digest
 from protocol.identifiers import (
     MAX_NAME_BYTES,
     ROOT,
+    ApprovalId,
     ChunkId,
     CommitHash,
     CommitId,
@@ -431,6 +433,29 @@ def _commit(story: Story, name: str, operations: list[Operation], bodies: tuple[
     }
 
 
+def approval_vectors() -> list[Case]:
+    """An approval of deletes and overwrites."""
+    world = World("approval")
+    bound, id = Changes(deletes=300, overwrites=7), ApprovalId(world.random_bytes(16))
+    approval = sign_approval(world.workspace, world.device, id, CLOCK_MS, bound, world.signing_key)
+    return [
+        {
+            "name": "300 deletes and 7 overwrites",
+            "inputs": {
+                "workspace": world.workspace.hex(),
+                "device": world.device.hex(),
+                "device_key": world.signing_key.public.hex(),
+                "signing_seed": world.signing_key.seed.hex(),
+                "id": id.hex(),
+                "time": CLOCK_MS,
+                "deletes": bound.deletes,
+                "overwrites": bound.overwrites,
+            },
+            "outputs": {"approval": encode(approval).hex(), "signature": approval.signature.hex()},
+        }
+    ]
+
+
 def delta_vectors() -> list[Case]:
     """A snapshot with an overtaken operation, and what came after it, a record included."""
     story = Story(World("delta"))
@@ -750,6 +775,7 @@ def _renewal(world: World) -> Case:
 
 
 MAKERS: dict[str, Callable[[], list[Case]]] = {
+    "approval": approval_vectors,
     "certificate": certificate_vectors,
     "chunk": chunk_vectors,
     "commit": commit_vectors,

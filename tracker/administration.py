@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, FromClause, func, not_, select, update
 
+from protocol.breaker import Limits
+from protocol.codec import encode
 from protocol.errors import Problem
 from protocol.login import normalise_email
 from tracker.plans import plan_called
@@ -57,6 +59,14 @@ def set_plan(connection: Connection, email: str, plan: str) -> None:
 def set_suspended(connection: Connection, email: str, suspended: bool) -> None:
     """Suspend or resume an account; `Problem` for an unknown user."""
     _change(connection, email, {"suspended": suspended})
+
+
+def set_breaker(connection: Connection, email: str, limits: Limits) -> None:
+    """Give all workspaces of a user these limits of the breaker; `Problem` for an unknown user."""
+    owner = select(users.c.id).where(users.c.email == normalise_email(email)).scalar_subquery()
+    stored = None if limits == Limits() else encode(limits)
+    if connection.execute(update(workspaces).where(workspaces.c.owner == owner).values(limits=stored)).rowcount == 0:
+        raise Problem(f"there is no user {email}")
 
 
 def _change(connection: Connection, email: str, values: dict[str, object]) -> None:

@@ -133,6 +133,8 @@ workspaces = Table(
     Column("epoch", BigInteger, nullable=False),  # of its keys
     Column("revision", BigInteger, nullable=False),
     Column("hash", Bytes(32), nullable=False),  # chained, at `revision`
+    Column("recent", Bytes),  # deletes and overwrites that count for the breaker: an encoded `Recent`
+    Column("limits", Bytes),  # of the breaker, where they are not those of all: an encoded `Limits`
 )
 
 members = Table(
@@ -169,10 +171,23 @@ entries = Table(
     Column("signature", Bytes(64)),
     Column("items", LargeBinary),  # the hashes of the operations, one after the other
     Column("record", LargeBinary),
+    Column("approval", Bytes),  # an encoded Approval that came with a commit
     UniqueConstraint("workspace", "device", "commit_id"),
 )
 COMMIT, RECORD, WITHDRAWAL = 1, 2, 3
 """Kinds of entry; a WITHDRAWAL is a record with withdrawn versions in it."""
+
+# What is left of approvals that came with commits.
+approvals = Table(
+    "approvals",
+    metadata,
+    _workspace(),
+    Column("device", Bytes(16), primary_key=True),
+    Column("id", Bytes(16), primary_key=True),
+    Column("deletes", BigInteger, nullable=False),
+    Column("overwrites", BigInteger, nullable=False),
+    Column("first_ms", BigInteger, nullable=False),  # when it was first used
+)
 
 # Append-only too: one row an operation, with the state its node had after it. This is the history.
 states = Table(

@@ -119,7 +119,8 @@ def device_lines(credentials: Credentials, account: AccountReply) -> Iterator[st
         except (CannotOpen, Malformed):
             name = "(a name that this device can't read)"
         here = "  (this device)" if device.device == credentials.device else ""
-        yield f"{device.device.hex()}  added {_date(device.added_ms)}  seen {_date(device.seen_ms)}  {name}{here}"
+        added, seen = time_text(device.added_ms), time_text(device.seen_ms)
+        yield f"{device.device.hex()}  added {added}  seen {seen}  {name}{here}"
 
 
 def account_lines(account: AccountReply) -> Iterator[str]:
@@ -131,7 +132,8 @@ def account_lines(account: AccountReply) -> Iterator[str]:
     yield f"devices  {len(account.devices)}"
 
 
-def _date(milliseconds: int) -> str:
+def time_text(milliseconds: int) -> str:
+    """A time since 1970 UTC, as it was here."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):

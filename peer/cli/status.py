@@ -89,6 +89,11 @@ async def _started(path: str) -> None:
         await trio.sleep(_KNOCK_SECONDS)
 
 
+async def ask_daemon(control: str, command: str) -> Any:
+    """Have the daemon carry out a command that doesn't wait for anything."""
+    return await _command(control, command, None)
+
+
 async def _command(control: str, command: str, timeout: float | None, /, **arguments: Any) -> Any:
     seconds = ANSWER_SECONDS if timeout is None else timeout
     with trio.move_on_after(seconds):

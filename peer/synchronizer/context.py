@@ -15,6 +15,7 @@ from peer.root import Names, SyncRoot
 from peer.synchronizer.holdings import Holdings
 from peer.synchronizer.lists import ChunkLists
 from peer.synchronizer.replacing import Outgoing
+from peer.synchronizer.surprises import Surprises
 from peer.tree_store import TreeStore
 from peer.trees import Local, Synced
 from peer.version_store import Origin, VersionStore
@@ -97,12 +98,14 @@ class Context:
     neighbours: Neighbours = field(init=False)
     holdings: Holdings = field(init=False)
     lists: ChunkLists = field(init=False)
+    surprises: Surprises = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
         self.neighbours = Neighbours(self.keys.workspace, lambda: self.wake.set())
         self.holdings = Holdings(self.store, self.disk, self.root)
         self.lists = ChunkLists(self.versions)
+        self.surprises = Surprises(self.store, lambda: self.machine.now() // 1_000_000)
 
     # What the planner has to know of heads that are not in the cloud; see `Outlook`
 

@@ -154,14 +154,14 @@ class _Planner:
         if local.content is None:
             return Read(node)
         if synced.content is None or not local.content.same_bytes(synced.content):
-            return _kept(local)  # 4.1
+            return kept(local)  # 4.1
         return RemoveLocal(node)  # 4.3
 
     def _deleted_directory(self, local: Local) -> Step:
         node = local.node
         fates = {self._fate_here(child) for child in self.view.local_children(node)}
         if "stays" in fates:  # 4.2
-            return _kept(local)
+            return kept(local)
         if "waits" not in fates:  # 4.3
             return RemoveLocal(node)
         return StepAside(node) if self._steps_aside(node) else Wait(node, "what is inside goes first")
@@ -361,7 +361,7 @@ class _Planner:
         return Wait(local.node, "its name is taken there")
 
 
-def _kept(local: Local) -> Step:
+def kept(local: Local) -> Step:
     """Worth keeping though deleted there; one that has stepped aside must not keep the name it has for a moment."""
     return SetAside(local.node, renew=True) if local.name == aside_name(local.node) else Renew(local.node)
 

@@ -311,6 +311,7 @@ class Sending:
             operations=tuple(draft.encoded),
             runs=tuple(draft.runs.values()),
             signing_key=self._signing_key,
+            approval=context.surprises.approval_for(draft.nodes),
         )
         with context.store.database.transaction():
             sql = "INSERT INTO outbox VALUES (?,?,?)"
@@ -397,7 +398,9 @@ class Sending:
         remote = self._context.store.remote(operation.node)
         if isinstance(operation, Write) and remote is not None and remote.version not in (None, operation.base):
             self._context.keeps_moving(remote.version)
-        if failed.reason in PERSONAL:
+        if failed.reason == "held":
+            self._context.surprises.refused(operation)
+        elif failed.reason in PERSONAL:
             self._report(draft.nodes[failed.index], *PERSONAL[failed.reason])
         elif failed.reason == "node-exists" and failed.state is not None and failed.state.deleted:
             # Taken over from the tracker and deleted there before it was agreed on, or its only version was withdrawn:

@@ -37,6 +37,14 @@ class Adopt:
     remote: NodeId
 
 
+@dataclass(frozen=True, slots=True)
+class Overrule:
+    """What REMOTE has is not wanted: SYNCED takes its version, so that what is here counts as an edit made on it. The
+    planner never asks for it; somebody who rejects what others wrote does."""
+
+    node: NodeId
+
+
 # Steps that read or change the disk --------------------
 
 
@@ -166,5 +174,5 @@ class Await:
 
 Send: TypeAlias = SendCreate | SendWrite | SendMove | SendDelete
 LocalStep: TypeAlias = MakeDirectory | Fetch | SetAttributes | MoveLocal | StepAside | SetAside | RemoveLocal
-Bookkeeping: TypeAlias = Agree | Forget | Renew | Adopt
+Bookkeeping: TypeAlias = Agree | Forget | Renew | Adopt | Overrule
 Step: TypeAlias = Bookkeeping | Read | LocalStep | Send | Clean | Wait | Await

@@ -34,6 +34,7 @@ from peer.synchronizer.steps import (
     Forget,
     MakeDirectory,
     MoveLocal,
+    Overrule,
     RemoveLocal,
     Renew,
     Send,
@@ -111,6 +112,8 @@ class Synchronizer:
         self._rounds = 0  # of work
         self._unsettled = True  # commits may be waiting for their answer
         self.progress = Progress()
+        self.boot_id = ""
+        """Of the machine, until the folder has been looked at for the first time; empty when it isn't known."""
         self.announce_merge: Callable[[MergeCount], None] | None = None
         """Told once, before a first sync of two sides that both hold something."""
         self.uploads_wanted = trio.Event()
@@ -212,11 +215,20 @@ class Synchronizer:
         if directories is None:
             self.progress.scanning = True
             await self._indexer.scan_everything()
+            self._note_boot()
             self.progress.scanning = False
         else:
             self._watcher.found_new(await self._indexer.scan(directories))
             self._watcher.looked(directories, self._indexer.took)
         self._watcher.found_shut(self._indexer.unlisted | self._indexer.unseen)
+
+    def _note_boot(self) -> None:
+        """After the first look at everything: what has changed while the machine went down is suspect."""
+        boot, self.boot_id = self.boot_id, ""
+        if boot:
+            if self._context.surprises.starts(boot):
+                self._context.surprises.suspect()
+            self._context.surprises.is_running(boot)
 
     # Planning and carrying out
 
@@ -265,6 +277,7 @@ class Synchronizer:
             steps = plan(view)
             clean = agreed.union(step.node for step in steps if isinstance(step, Clean))
             store.mark_clean(clean)
+            steps = self._context.surprises.sift(view, steps, clean, self._busy())
             progressed = self._keep_books(steps)
             self._clear_problems(clean)
         self._note(clean, steps)
@@ -286,8 +299,12 @@ class Synchronizer:
         self._context.postponed = {node: due for node, due in self._context.postponed.items() if due > now}
         waiting = self._context.postponed.keys()
         self._context.stuck &= waiting
-        busy = self.progress.fetching | self.progress.sending | waiting | self._sending.unanswered()
+        busy = self._busy() | waiting
         return [node for node in nodes if node not in busy]
+
+    def _busy(self) -> set[NodeId]:
+        """Those that something is under way with."""
+        return self.progress.fetching | self.progress.sending | self._sending.unanswered()
 
     def _clear_problems(self, clean: Iterable[NodeId]) -> None:
         context = self._context
@@ -325,6 +342,8 @@ class Synchronizer:
                     store.drop_local(step.node)
             elif isinstance(step, Renew):
                 context.renew(step.node)
+            elif isinstance(step, Overrule):
+                context.surprises.overrule(step.node)
             elif isinstance(step, Adopt):
                 store.rename_local_node(step.node, step.remote)
             else:

@@ -21,6 +21,7 @@ from tracker.assembly import build
 from tracker.migrating import migrate
 from tracker.sqlite import SqliteDatabase, make_engine
 
+EMAIL = "ann@example.org"
 DEVICES = ("laptop", "desktop", "phone")
 
 
@@ -57,7 +58,7 @@ async def _prepare() -> Prepared:
     machine = Machine(
         now=lambda: 1_700_000_000_000_000_000, random_bytes=seeded_bytes("prepared"), offload=offload_inline
     )
-    account = new_account("ann@example.org", seeded_bytes("account"))
+    account = new_account(EMAIL, seeded_bytes("account"))
     engine = make_engine("sqlite://")
     database = SqliteDatabase(machine, engine)
     await database.transact(migrate)

@@ -103,6 +103,8 @@ class SimulatedDevice:
         self.transport: SimulatedTransport | None = None
         self.cut_off = frozenset[str]()
         """Paths at which the tracker can't be reached."""
+        self.boot_id = "first"
+        """Of the machine."""
         self.moved_before = 0
         self._seed = seed
         self._credentials = credentials
@@ -166,7 +168,9 @@ class SimulatedDevice:
         if self._air is not None:
             lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
         self.transport.cut_off = self.cut_off
-        ports = Ports(simulated_machine(name, life.check), self.disk, self.events, self.transport, _address, lan)
+        ports = Ports(
+            simulated_machine(name, life.check), self.disk, self.events, self.transport, _address, lan, self.boot_id
+        )
         database = CrashingDatabase(self._connection, self._before_transaction)
         place = Place("/home/.shoal", FOLDER, database, Kept(lambda: self._cached, self._cache))
         while self.peer is None:
@@ -271,7 +275,9 @@ class SimulatedDevice:
 
 def _short(row: object) -> str:
     """A row of a tree, its ids cut down."""
-    return re.sub(r"b'[^']*'|b\"[^\"]*\"", lambda found: literal_eval(found[0]).hex()[:8], repr(row))
+    return re.sub(
+        r"b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\"", lambda found: literal_eval(found[0]).hex()[:8], repr(row)
+    )
 
 
 async def _address() -> str:

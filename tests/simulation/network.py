@@ -18,11 +18,13 @@ from sqlalchemy import Engine, select
 
 from peer.ports import Response
 from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
+from protocol.breaker import Limits
 from protocol.errors import TooLarge, Unreachable
 from protocol.identifiers import VersionId
 from protocol.ports import Machine
 from storage.memory import MemoryStorage
 from tests.simulation.log import ACTOR, EventLog, brief
+from tracker.administration import set_breaker
 from tracker.assembly import build
 from tracker.checking import check_tracker
 from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions
@@ -92,6 +94,11 @@ class TrackerHost:
             await app(scope, receive, exchange.take)
         finally:
             exchange.end()
+
+    def limit(self, email: str, limits: Limits) -> None:
+        """Say how much of a user's files may be deleted or overwritten unasked."""
+        with self._engine.begin() as connection:
+            set_breaker(connection, email, limits)
 
     async def check(self) -> list[str]:
         """What `shoal-tracker check` finds."""

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 import trio
 from trio.testing import MockClock
 
+from protocol.breaker import Limits
 from protocol.names import RESERVED
-from tests.simulation.accounts import DEVICES, engine_of, prepared
+from tests.simulation.accounts import DEVICES, EMAIL, engine_of, prepared
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.lan import Air
 from tests.simulation.log import EventLog, taking_in_logs
@@ -42,6 +43,10 @@ class Stage:
             )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }
+
+    def limit(self, limits: Limits) -> None:
+        """How much may be deleted or overwritten unasked, for devices that start from now on."""
+        self.host.limit(EMAIL, limits)
 
     async def begin(self, *names: str) -> list[SimulatedDevice]:
         """Start the tracker and these devices, and wait until they have met."""

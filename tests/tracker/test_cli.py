@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from protocol import api
+from protocol.breaker import Limits
 from protocol.errors import Code, Refused
 from protocol.failpoints import VARIABLE
 from tests.support.seaweed import BUCKET, SeaweedServer
@@ -66,6 +67,9 @@ async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
             reply = await client.call(api.ACCOUNT, api.Empty())
             assert (reply.plan, reply.quota_bytes) == ("premium", 100 << 30)
 
+            assert document("user", "set-breaker", "ann@example.org", "--delete-percent", "40", data=data)
+            told = await client.call(api.WORKSPACES, api.Empty())
+            assert told.workspaces[0].limits == Limits(delete_percent=40)
             document("user", "suspend", "ann@example.org", data=data)
             with pytest.raises(Refused) as caught:
                 await client.call(api.ACCOUNT, api.Empty())
@@ -126,6 +130,7 @@ BAD_USAGE = {
     "no database": ("serve", "--database", "nonsense"),
     "a storage of another kind": ("serve", "--storage", "gs://bucket"),
     "a bucket that can't be": ("serve", "--storage", "s3://b"),
+    "a share past all": ("user", "set-breaker", "a@b.c", "--delete-percent", "101"),
     "an unknown plan": ("user", "set-plan", "a@b.c", "gold"),
     "a tracker that never was": ("check",),
 }

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, delete, insert, select, text, update
 
 from protocol.api import EDITOR, OWNER, LeaseRequest, NewDevice, RegisterRequest, SignupRequest, WithdrawRequest
+from protocol.breaker import Limits
 from protocol.commits import Create, Operation, first_chain_hash
 from protocol.hashing import digest
 from protocol.identifiers import TrackerEpoch, UserId, WorkspaceId
@@ -26,6 +27,7 @@ from tests.tracker.stepping import Function, Outcome, Run, Step, Stepper, descri
 from tests.tracker.workshop import Workshop, open_workshop_at
 from tracker import accounts
 from tracker.accounts import _check_signup, _register, _sign_up
+from tracker.administration import set_breaker
 from tracker.identity import Identity, settle_identity
 from tracker.metadata.commit import commit, prepare
 from tracker.metadata.durable import record_pack
@@ -95,6 +97,18 @@ async def a_delete_and_a_create_inside(shop: Workshop) -> Two:
     other = await second(shop)
     gone = shop.author.delete(made.node, made.place.mark)
     return sending(shop, shop.author, gone), sending(shop, other, other.create("b", made.node))
+
+
+async def deletes_that_are_too_many_together(shop: Workshop) -> Two:
+    """Either may go, not both."""
+    files, other = [shop.author.create(name) for name in "abcd"], await second(shop)
+    await shop.commit(*files)
+    limits = Limits(delete_percent=50, delete_least=1)
+    await shop.database.transact(set_breaker, shop.account.email, limits)
+    one, two = (
+        [shop.author.delete(f.node, f.place.mark, version_of(f)) for f in half] for half in (files[:2], files[2:])
+    )
+    return sending(shop, shop.author, *one), sending(shop, other, *two)
 
 
 async def commits_in_two_workspaces_of_one_owner(shop: Workshop) -> Two:
@@ -330,6 +344,7 @@ PAIRS = [
     Pair(writes_on_one_version, {1}),
     Pair(moves_that_make_a_cycle, {1}),
     Pair(a_delete_and_a_create_inside, {1}),
+    Pair(deletes_that_are_too_many_together, {1}),
     Pair(one_commit_sent_twice, {2}),
     Pair(a_commit_of_who_loses_the_membership, {1, 2}),
     Pair(one_pack_twice, {2}),

@@ -347,6 +347,7 @@ async def test_unknown_run(shop: Workshop) -> None:
 def test_each_reason_has_its_test() -> None:
     tested = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
     tested |= {"quota", "deleted", "not-deleted"}  # told apart further
+    tested |= {"held"}  # test_breaker.py
     assert set(REASONS) <= tested
 
 

@@ -122,6 +122,13 @@ def check_name(c: Any) -> None:
     assert blake(c["parent"] + c["text"], derive("name token", c["constant"]))[:16] == c["token"]
 
 
+def check_approval(c: Any) -> None:
+    approval = cbor(c["approval"])
+    assert approval == {1: c["id"], 2: c["time"], 3: c["deletes"], 4: c["overwrites"], 5: c["signature"]}
+    numbers = c["time"].to_bytes(8, "big") + u32(c["deletes"]) + u32(c["overwrites"])
+    check_signature(c["device_key"], "approval", c["workspace"] + c["device"] + c["id"] + numbers, c["signature"])
+
+
 def check_certificate(c: Any) -> None:
     certificate = cbor(c["certificate"])
     assert na.crypto_sign_seed_keypair(c["identity_seed"])[0] == c["identity_key"]

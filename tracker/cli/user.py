@@ -8,7 +8,8 @@ import click
 import trio
 from sqlalchemy import Connection
 
-from tracker.administration import list_users, set_plan, set_suspended
+from protocol.breaker import Limits
+from tracker.administration import list_users, set_breaker, set_plan, set_suspended
 from tracker.cli.options import as_json, located, locations
 from tracker.cli.output import print_json, print_table, sized
 from tracker.system.opening import Locations, open_database
@@ -60,6 +61,25 @@ def set_plan_(email: str, plan: str, data: Path, database: str | None, storage: 
     """Give a user another plan."""
     where = locations(data, database, storage)
     trio.run(_change, where, json_, email, lambda connection: set_plan(connection, email, plan))
+
+
+_PERCENT, _FILES, _USUAL = click.IntRange(0, 100), click.IntRange(1, (1 << 32) - 1), Limits()
+
+
+@user.command("set-breaker")
+@click.argument("email")
+@click.option("--delete-percent", type=_PERCENT, default=_USUAL.delete_percent, show_default=True)
+@click.option("--delete-least", type=_FILES, default=_USUAL.delete_least, show_default=True)
+@click.option("--delete-most", type=_FILES, default=_USUAL.delete_most, show_default=True)
+@click.option("--overwrite-percent", type=_PERCENT, default=_USUAL.overwrite_percent, show_default=True)
+@click.option("--overwrite-least", type=_FILES, default=_USUAL.overwrite_least, show_default=True)
+@located
+@as_json
+def set_breaker_(email: str, data: Path, database: str | None, storage: str | None, json_: bool, **limits: int) -> None:
+    """Say how much of a user's files may be deleted or overwritten within ten minutes without a question: up to PERCENT
+    of them, and any number below LEAST. What isn't given is as usual."""
+    where = locations(data, database, storage)
+    trio.run(_change, where, json_, email, lambda connection: set_breaker(connection, email, Limits(**limits)))
 
 
 @user.command()

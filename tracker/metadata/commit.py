@@ -1,16 +1,19 @@
 """Commits: judging one, giving it its place in the order, and recording what it did, in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, bindparam, insert, select
 from sqlalchemy.engine import Row
 
 from protocol.api import CommitRefusal, CommitReply, FailedOperation, NodeState
+from protocol.breaker import Changes, verify_approval
 from protocol.codec import encode
 from protocol.commits import (
     Commit,
+    Delete,
     Operation,
+    Write,
     commit_digest,
     decode_operation,
     operation_hash,
@@ -32,9 +35,12 @@ from protocol.identifiers import (
 )
 from protocol.runs import run_id
 from tracker.metadata.access import WRITERS, check_role
+from tracker.metadata.approvals import cover
+from tracker.metadata.breaker import Judged, changes_of, limits_of, recent_of
+from tracker.metadata.breaker import judge as judge_surprise
 from tracker.metadata.bulk import Bulk, Together, Work
 from tracker.metadata.lease import announced_and_missing
-from tracker.metadata.loading import Limits, read_before
+from tracker.metadata.loading import Limits, live_files, read_before
 from tracker.metadata.order import Head, NewRecord, Owner, adding_used, appending, lock_with_owner
 from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
 from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
@@ -90,6 +96,8 @@ def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) 
     hashes = [operation_hash(operation) for operation in commit.operations]
     signed = signed_bytes(commit.workspace, device, commit.epoch, commit.id, commit.seen, hashes)
     verify_commit(signed, signing_key, commit.signature)
+    if commit.approval is not None:
+        verify_approval(commit.approval, commit.workspace, device, signing_key)
     return Prepared(
         commit=commit,
         user=user,
@@ -119,6 +127,7 @@ def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committe
     verdict = judge(prepared.operations, once_withdrawn(before, skipped))
     if verdict.failures:
         raise _refusal(prepared, verdict.failures, before.nodes)
+    head = _let_pass(connection, head, prepared, before.nodes, time_ms)
     record = take_back(connection, head, list(skipped.items()), time_ms)
     since = head if record is None else record.head
     remove_nodes(connection, workspace, [node for node in verdict.nodes if node in before.nodes])
@@ -162,6 +171,31 @@ def _authorise(prepared: Prepared, head: Head, role: int, *, retired: bool) -> N
         raise Refused(Code.COMMIT, f"the workspace's keys are at epoch {head.epoch}", detail)
 
 
+def _let_pass(
+    connection: Connection, head: Head, prepared: Prepared, known: Mapping[NodeId, Node], time_ms: int
+) -> Head:
+    """The head with what this commit adds to what counts for the breaker; `Refused` where that is too much."""
+    if not any(isinstance(operation, Delete | Write) for operation in prepared.operations):
+        return head
+    recent = recent_of(head.recent).at(time_ms)
+    changes = changes_of(prepared.operations, known, recent)
+    if changes == Changes():
+        return head
+    counted = changes
+    if prepared.commit.approval is not None:
+        counted = cover(connection, head.workspace, prepared.device, prepared.commit.approval, changes, time_ms)
+    judged = judge_surprise(recent, limits_of(head.limits), counted, lambda: live_files(connection, head.workspace))
+    if judged.deletes or judged.overwrites:
+        raise _refusal(prepared, _held(prepared.operations, judged), known)
+    after = judged.recent.adding(time_ms, head.revision + 1, counted, changes)
+    return replace(head, recent=encode(after))
+
+
+def _held(operations: Sequence[Operation], judged: Judged) -> dict[int, str]:
+    kinds = (*([Delete] if judged.deletes else []), *([Write] if judged.overwrites else []))
+    return {index: "held" for index, operation in enumerate(operations) if isinstance(operation, kinds)}
+
+
 def _limits(owner: Owner) -> Limits:
     plan = plan_called(owner.plan)
     return Limits(used=owner.used_bytes, quota=plan.quota, max_file=plan.max_file)
@@ -194,6 +228,7 @@ def _record(
         "seen": commit.seen,
         "signature": commit.signature,
         "items": b"".join(prepared.hashes),
+        "approval": None if commit.approval is None else encode(commit.approval),
     }
     after, appended = appending(head, COMMIT, prepared.digest, time_ms, columns)
     works = [
@@ -264,6 +299,7 @@ def delta_of(prepared: Prepared, reply: CommitReply, tracker_epoch: TrackerEpoch
         seen=commit.seen,
         signature=commit.signature,
         items=commit.operations,
+        approval=commit.approval,
     )
     return Delta(
         workspace=commit.workspace,

@@ -19,6 +19,7 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, or_, 
 from sqlalchemy.engine import Row
 
 from protocol.api import DeltaRequest
+from protocol.breaker import MAX_APPROVAL_BYTES, Approval
 from protocol.codec import decode
 from protocol.commits import Create, decode_operation, first_chain_hash
 from protocol.deltas import MAX_DELTA_BYTES, PAGE_BYTES, Delta, Entry, Record, SignedCommit
@@ -211,6 +212,7 @@ def _commit_entry(row: Row[*tuple[object, ...]], operations: _Operations) -> Ent
         seen=CommitHash(row.seen),
         signature=row.signature,
         items=tuple(items),
+        approval=None if row.approval is None else decode(Approval, row.approval, MAX_APPROVAL_BYTES),
     )
     return Entry(revision=row.revision, time_ms=row.time_ms, commit=signed)
 

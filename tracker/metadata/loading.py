@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import Connection, not_, select, text
+from sqlalchemy import Connection, func, not_, select, text
 from sqlalchemy.engine import Row
 
 from protocol.commits import DIRECTORY, Create, Delete, Move, Operation, Place, Restore
@@ -105,6 +105,12 @@ def find_nodes(connection: Connection, workspace: WorkspaceId, ids: Iterable[Nod
         rows = _NODES.execute(connection, {"workspace": workspace, "ids": batch})
         found.update((node.node, node) for node in map(node_of, rows))
     return found
+
+
+def live_files(connection: Connection, workspace: WorkspaceId) -> int:
+    """How many files and symlinks there are."""
+    live = (nodes.c.workspace == workspace, not_(nodes.c.deleted), nodes.c.kind != DIRECTORY)
+    return connection.execute(select(func.count()).select_from(nodes).where(*live)).scalar_one()
 
 
 def node_of(row: Row[*tuple[Any, ...]]) -> Node:

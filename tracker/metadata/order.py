@@ -1,6 +1,6 @@
 """The order of a workspace: taking the next revision, and the hash chained over all of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -11,6 +11,7 @@ from protocol.commits import chain
 from protocol.deltas import Record, record_digest
 from protocol.identifiers import CommitHash, UserId, WorkspaceId
 from tracker.metadata.access import check_role, no_such_workspace
+from tracker.metadata.breaker import uncounted
 from tracker.metadata.bulk import Bulk, Together, Work
 from tracker.schema import RECORD, WITHDRAWAL, entries, members, users, workspaces
 
@@ -33,8 +34,8 @@ _APPEND = Bulk(insert(entries), *entries.columns.keys())
 _MOVE_HEAD = Bulk(
     update(workspaces)
     .where(workspaces.c.id == bindparam("at"))
-    .values(revision=bindparam("now_revision"), hash=bindparam("now_hash")),
-    *("at", "now_revision", "now_hash"),
+    .values(revision=bindparam("now_revision"), hash=bindparam("now_hash"), recent=bindparam("now_recent")),
+    *("at", "now_revision", "now_hash", "now_recent"),
 )
 _ADD_USED = Bulk(
     update(users).where(users.c.id == bindparam("at")).values(used_bytes=users.c.used_bytes + bindparam("more")),
@@ -52,6 +53,9 @@ class Head:
     epoch: int
     revision: int
     hash: CommitHash
+    recent: bytes | None
+    """What counts for the breaker, and its limits, as `tracker.metadata.breaker` reads them."""
+    limits: bytes | None
 
 
 def lock_head(connection: Connection, workspace: WorkspaceId) -> Head:
@@ -95,7 +99,15 @@ def lock_for(connection: Connection, workspace: WorkspaceId, user: UserId, roles
 
 
 def _head_of(row: Row[*tuple[Any, ...]]) -> Head:
-    return Head(WorkspaceId(row.id), UserId(row.owner), row.epoch, row.revision, CommitHash(row.hash))
+    return Head(
+        workspace=WorkspaceId(row.id),
+        owner=UserId(row.owner),
+        epoch=row.epoch,
+        revision=row.revision,
+        hash=CommitHash(row.hash),
+        recent=row.recent,
+        limits=row.limits,
+    )
 
 
 def append_entry(
@@ -120,9 +132,9 @@ def appending(head: Head, kind: int, digest: bytes, time_ms: int, columns: dict[
         "hash": hash,
         **columns,
     }
-    after = Head(head.workspace, head.owner, head.epoch, revision, hash)
+    after = replace(head, revision=revision, hash=hash)
     entry = tuple(map(row.get, entries.columns.keys()))
-    return after, [(_APPEND, [entry]), (_MOVE_HEAD, [(head.workspace, revision, hash)])]
+    return after, [(_APPEND, [entry]), (_MOVE_HEAD, [(head.workspace, revision, hash, head.recent)])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,8 @@ class NewRecord:
 def append_record(connection: Connection, head: Head, record: Record, time_ms: int) -> NewRecord:
     """Append what the tracker itself has to say."""
     kind = WITHDRAWAL if record.withdrawn else RECORD
+    if record.withdrawn:
+        head = replace(head, recent=uncounted(head.recent))
     after = append_entry(connection, head, kind, record_digest(record), time_ms, {"record": encode(record)})
     return NewRecord(record, head, after, time_ms)
 

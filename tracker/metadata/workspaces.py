@@ -10,6 +10,7 @@ from protocol.codec import decode
 from protocol.grants import MAX_GRANT_BYTES, Grant
 from protocol.identifiers import UserId, WorkspaceId
 from tracker.metadata.batches import batches
+from tracker.metadata.breaker import limits_of
 from tracker.schema import devices, grants, members, users, workspaces
 
 _GRANT_LIMIT = MAX_GRANT_BYTES + 4096
@@ -33,6 +34,7 @@ def workspaces_of(connection: Connection, user: UserId) -> WorkspacesReply:
             epoch=row.epoch,
             grant=_newest_grant(connection, workspace, user),
             members=_members_of(connection, workspace),
+            limits=limits_of(row.limits),
         )
         infos.append(info)
     return WorkspacesReply(workspaces=tuple(infos))
