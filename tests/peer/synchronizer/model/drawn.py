@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.synchronizer.planner import plan
+from tests.peer.synchronizer.model.checks import check_as_new_as_can_be_had
 from tests.peer.synchronizer.model.people import ACTIONS
 from tests.peer.synchronizer.model.sides import Here, There
 from tests.peer.synchronizer.model.world import World, rounds
@@ -92,6 +93,7 @@ def finish(world: World) -> None:
     world.online, world.given_up = True, set()
     for _ in range(3):
         settle_as_far_as_can_be(world)
+        check_as_new_as_can_be_had(world)
         if not world.make_readable() and not world.make_durable():
             break
     world.settle(rounds(world))

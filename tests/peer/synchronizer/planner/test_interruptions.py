@@ -23,6 +23,7 @@ from tests.peer.synchronizer.model.sides import Here, There
 from tests.peer.synchronizer.model.world import World
 
 CHANGES = st.lists(edits(2, ("swap", "swap", "move", "rename", "delete", "change kind")), max_size=4)
+WRITING = ("edit", "edit", "edit same", "touch", "add file", "outgrow", "delete")
 SAVING = ("edit", "add file", "touch")
 
 
@@ -51,6 +52,16 @@ def test_edits_between_steps(base: Edits, actions: Edits, seed: int, announced_o
     world = synced_world(base)
     world.announced_only = announced_only
     edits_between(world, Random(seed), actions)
+    finish(world)
+    check_contents(world)
+
+
+@holds(600, base=edits(3, ("add file", "add file", "add directory")), actions=edits(8, WRITING), seed=SEEDS)
+def test_heads_that_come_late(base: Edits, actions: Edits, seed: int) -> None:
+    """One that can't be had is awaited, passed over when it has stalled, and never fetched for something newer."""
+    world, random = synced_world(base), Random(seed)
+    world.announced_only = True
+    edits_between(world, random, actions)
     finish(world)
     check_contents(world)
 
