@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from tests.scenarios.play import Desk, Play, scenario
+from tests.scenarios.desk import Desk
+from tests.scenarios.play import Play, scenario
 
 LARGE = Random(6).randbytes(100_000)
 NEVER = 5 * 10**18

@@ -16,12 +16,12 @@ from tests.peer.synchronizer.model.world import World, rounds
 Edits: TypeAlias = list[tuple[str, int, int, int]]
 """What a person does, as arguments of `Person.act`."""
 Property: TypeAlias = Callable[..., None]
-_NUMBERS = st.integers(0, 11)
 
 
-def edits(size: int, actions: Sequence[str] = ACTIONS) -> st.SearchStrategy[Edits]:
-    """Up to `size` of them."""
-    return st.lists(st.tuples(st.sampled_from(actions), _NUMBERS, _NUMBERS, _NUMBERS), max_size=size)
+def edits(size: int, actions: Sequence[str] = ACTIONS, nodes: int = 12) -> st.SearchStrategy[Edits]:
+    """Up to `size` of them, which meet more often when they choose among few nodes."""
+    numbers = st.integers(0, nodes - 1)
+    return st.lists(st.tuples(st.sampled_from(actions), numbers, numbers, numbers), max_size=size)
 
 
 _MAKING = ("add file", "add directory", "add same")
