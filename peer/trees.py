@@ -48,7 +48,7 @@ def fingerprint(stat: Stat) -> Fingerprint:
 
 class Local(NamedTuple):
     """A node as last seen on this disk. `content` is None for a directory and for a file not read since it changed;
-    `blocked` says that it can't be read or sent, for a reason that stands among the problems."""
+    `blocked` says that it is too large to be sent, which stands among the problems; so it was changed since it was."""
 
     node: NodeId
     parent: NodeId

@@ -25,6 +25,7 @@ SLOW = (
     "peer/test_beacons.py",
     "peer/test_cli.py",
     "peer/test_disk.py",
+    "scenarios",
     "simulation/test_smoke.py",
     "storage/test_s3.py",
     "tracker/test_app.py",

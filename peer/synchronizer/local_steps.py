@@ -37,6 +37,8 @@ class LocalSteps:
         self._context = context
         self._store = context.store
         self._problems: Problems = context.problems
+        self._obstructed: set[tuple[NodeId, str]] = set()
+        """Names, by their folder, that something has which is not synced."""
 
     async def _on_disk(self, work: Callable[[Folder], T]) -> T:
         context = self._context
@@ -177,21 +179,30 @@ class LocalSteps:
         past = self._store.synced(node)
         known = row.name if past is None or row.name != aside_name(node) else past.name
         name = self.conflict_name(row.parent, known)
-        if not renew:
+        try:
+            if renew:
+                return await self._renew_aside(row, path, name)
             await self._rename(row, path, row.parent, name)
-            return True
+        except InTheWay:
+            self._obstructed.add((row.parent, name))  # the next try takes another
+            raise
+        return True
+
+    async def _renew_aside(self, row: Local, path: Names, name: str) -> bool:
         # The database goes first: a crash in between leaves a new node under its old name, which is set aside again.
         source = self._target(row)
         fresh = NodeId(new_id(self._context.machine.random_bytes))
         with self._store.database.transaction():
-            self._store.rename_local_node(node, fresh)
-            self._store.drop_synced(node)
+            self._store.rename_local_node(row.node, fresh)
+            self._store.drop_synced(row.node)
             self._store.put_local(row._replace(node=fresh, name=name))
         try:
             print_ = await self._move_on_disk(row, source, path, name)
         except (Changed, OSError) as error:
             self._store.put_local(row._replace(node=fresh))  # as far as is known, it still has its old name
             self._context.look_again(path)
+            if isinstance(error, InTheWay):
+                raise
             if isinstance(error, OSError):
                 self.report(fresh, error)
             return False
@@ -206,7 +217,7 @@ class LocalSteps:
         """A free conflict name in a local directory."""
 
         def taken(candidate: str) -> bool:
-            if self._store.local_at(parent, candidate) is not None:
+            if (parent, candidate) in self._obstructed or self._store.local_at(parent, candidate) is not None:
                 return True
             return self._store.remote_at(parent, candidate) is not None
 

@@ -10,7 +10,7 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
      3  R only                                new there: made here, once its folder, its name and its content are there
         3.1  its head can't be had            the durable head until it can; without one it is awaited
      4  L, S; not R                           deleted there
-        4.1  its bytes changed here           kept as a new node (edit beats delete)
+        4.1  its bytes changed here           kept as a new node (edit beats delete), also if it can't be sent
         4.2  a folder with something worth keeping inside: kept as a new node
         4.3  otherwise                        taken off the disk
      5  R, S; not L                           deleted here
@@ -27,12 +27,12 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
      9  changed on both sides
         9.1  same bytes                       the tracker's time and permissions win
         9.2  other bytes on one side only     sent or fetched, with that side's time and permissions
-        9.3  otherwise                        ours becomes a conflict copy, theirs is fetched
+        9.3  otherwise                        ours becomes a conflict copy, also if it can't be sent; theirs is fetched
         9.4  the head there can't be had      awaited; once it has stalled, ours is sent as made on the durable head
     10  the name that L has or wants belongs to another at the tracker
         10.1 both are new folders, or new with the same bytes: ours takes over the other's id
         10.2 the other leaves that name in the same commit: sent
-        10.3 the other is new there or was moved there: ours takes a conflict name, also if it can't be read
+        10.3 the other is new there or was moved there: ours takes a conflict name, also if it can't be sent
 """
 
 from collections.abc import Iterable, Sequence
@@ -150,7 +150,7 @@ class _Planner:
         if local.kind == DIRECTORY:
             return self._deleted_directory(local)
         if local.blocked:
-            return Wait(node, "it can't be read")
+            return _kept(local)  # 4.1
         if local.content is None:
             return Read(node)
         if synced.content is None or not local.content.same_bytes(synced.content):
@@ -305,11 +305,11 @@ class _Planner:
 
     def _content(self, local: Local, remote: Remote, synced: Synced | None) -> Step:
         node = local.node
+        assert remote.content is not None
         if local.blocked:
-            return Wait(node, "it can't be read")
+            return self._too_large(remote, synced)
         if local.content is None:
             return Read(node)
-        assert remote.content is not None
         if local.content == remote.content:  # 7
             return _agree(remote, synced)
         if synced is not None and synced.content == remote.content:  # 8, here
@@ -322,6 +322,15 @@ class _Planner:
         if base is not None and base.same_bytes(remote.content):  # 9.2, here
             return SendWrite(node)
         return SetAside(node, renew=True) if self._to_be_had(remote) else self._despite_head(remote, synced)  # 9.3
+
+    def _too_large(self, remote: Remote, synced: Synced | None) -> Step:
+        """Of a file that can't be sent: what it was changed from may change there all the same."""
+        node, base = remote.node, None if synced is None else synced.content
+        assert remote.content is not None
+        assert remote.version is not None
+        if base is not None and base.same_bytes(remote.content):  # 8, here
+            return Wait(node, "it can't be sent")
+        return SetAside(node, renew=True) if self._to_be_had(remote) else Await(node, remote.version)  # 9.3
 
     def _to_be_had(self, remote: Remote) -> bool:
         return remote.in_the_cloud or remote.version in self.view.offered

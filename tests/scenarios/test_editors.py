@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.scenarios.play import Desk, Play, scenario
+from tests.scenarios.desk import Desk
+from tests.scenarios.play import Play, scenario
 
 Step: TypeAlias = tuple[Any, ...]
 OLD, NEW = b"the old text\n" * 500, b"the new text\n" * 600

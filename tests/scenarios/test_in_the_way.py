@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from tests.scenarios.play import Desk, Play, scenario
+from tests.scenarios.desk import Desk
+from tests.scenarios.play import EVERYTHING, Play, scenario
 
 LARGE = Random(6).randbytes(100_000)
 NEVER = 5 * 10**18
@@ -80,3 +81,24 @@ async def test_it_does_not_stop_others(play: Play, how: str) -> None:
     await play.until(lambda: ann.exists("c"))
     bob.remove("a")
     assert await play.end() == {"a": LARGE, "b": b"1", "c": b"2"}
+
+
+@every_way
+@scenario
+async def test_of_a_conflict_copy(play: Play, how: str) -> None:
+    """It takes another name."""
+    ann, bob = await play.begin({"a": b"1", "b": b"2"})
+    for name in ("a", "c"):
+        put_in_the_way(bob, how, bob.copy_of(name))
+    await play.until(bob.problems)
+    play.cut_off(bob, EVERYTHING)
+    ann.save("a", b"3")
+    ann.write("c", b"4")
+    bob.save("a", b"5")
+    bob.move("b", "c")
+    await play.sent(ann)
+    play.cut_off(bob)
+    await play.until(lambda: ann.exists(bob.copy_of("c", 2)) and ann.exists(bob.copy_of("a", 2)))
+    for name in ("a", "c"):
+        bob.remove(bob.copy_of(name))
+    assert await play.end() == {"a": b"3", bob.copy_of("a", 2): b"5", "c": b"4", bob.copy_of("c", 2): b"2"}

@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from tests.scenarios.play import Desk, Play, either_way, scenario
+from tests.scenarios.desk import Desk
+from tests.scenarios.play import Play, either_way, scenario
 
 LARGE = Random(1).randbytes(200_000)
 

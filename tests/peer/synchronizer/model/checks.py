@@ -3,13 +3,23 @@
 from peer.trees import Content
 from protocol.commits import DIRECTORY
 from protocol.identifiers import NodeId
-from tests.peer.synchronizer.model.trees import nodes_by_path
+from tests.peer.synchronizer.model.trees import nodes_by_path, revision_of
 from tests.peer.synchronizer.model.world import World
 
 
 def check_contents(world: World) -> None:
     """Nothing is lost, nothing comes back, nothing is there twice."""
     assert [digest for digest in world.contents() if not digest.startswith(b"pool")] == sorted(world.saved)
+
+
+def check_as_new_as_can_be_had(world: World) -> None:
+    """Files that nobody changed here are what the LAN or the cloud can give, and no older."""
+    for node, row in world.remote.items():
+        local, synced = world.local.get(node), world.synced.get(node)
+        unchanged = local is not None and synced is not None and local.content == synced.content
+        if unchanged and synced is not None and synced.version is not None:
+            assert row.durable is None or revision_of(synced.version) >= revision_of(row.durable)
+            assert row.version not in world.on_the_lan or synced.version == row.version
 
 
 def contents_of_all(world: World) -> set[bytes]:

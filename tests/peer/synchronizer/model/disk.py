@@ -17,7 +17,7 @@ from peer.trees import Local, Remote
 from protocol.commits import DIRECTORY
 from protocol.identifiers import NodeId, VersionId
 from tests.peer.synchronizer.model.tracking import Tracked
-from tests.peer.synchronizer.model.trees import at, path_up
+from tests.peer.synchronizer.model.trees import at, path_up, revision_of
 
 
 class OnDisk(Tracked):
@@ -80,6 +80,7 @@ class OnDisk(Tracked):
             return False
         assert local is None or (local.node in self.synced and local.content is not None)
         assert local is None or local.content.same_bytes(self.synced[local.node].content or self.new_content())  # type: ignore[union-attr]
+        self._check_fetched(remote, version)
         self._replaced(local)
         self.put_file(remote.node, remote.parent, remote.name, remote.kind, self.versions[version])
         self.put_synced(remote, version)
@@ -132,3 +133,9 @@ class OnDisk(Tracked):
         """Nothing that a person wrote goes unless it is in the history."""
         content = None if row is None else self.held(row.node)
         assert content is None or content.digest in self.history
+
+    def _check_fetched(self, remote: Remote, version: VersionId) -> None:
+        """It can be had, and is newer than what was here."""
+        assert version in self.durable | self.on_the_lan
+        held = None if remote.node not in self.synced else self.synced[remote.node].version
+        assert held is None or revision_of(version) > revision_of(held)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.synchronizer.planner import plan
+from tests.peer.synchronizer.model.checks import check_as_new_as_can_be_had
 from tests.peer.synchronizer.model.people import ACTIONS
 from tests.peer.synchronizer.model.sides import Here, There
 from tests.peer.synchronizer.model.world import World, rounds
@@ -15,12 +16,12 @@ from tests.peer.synchronizer.model.world import World, rounds
 Edits: TypeAlias = list[tuple[str, int, int, int]]
 """What a person does, as arguments of `Person.act`."""
 Property: TypeAlias = Callable[..., None]
-_NUMBERS = st.integers(0, 11)
 
 
-def edits(size: int, actions: Sequence[str] = ACTIONS) -> st.SearchStrategy[Edits]:
-    """Up to `size` of them."""
-    return st.lists(st.tuples(st.sampled_from(actions), _NUMBERS, _NUMBERS, _NUMBERS), max_size=size)
+def edits(size: int, actions: Sequence[str] = ACTIONS, nodes: int = 12) -> st.SearchStrategy[Edits]:
+    """Up to `size` of them, which meet more often when they choose among few nodes."""
+    numbers = st.integers(0, nodes - 1)
+    return st.lists(st.tuples(st.sampled_from(actions), numbers, numbers, numbers), max_size=size)
 
 
 _MAKING = ("add file", "add directory", "add same")
@@ -92,6 +93,7 @@ def finish(world: World) -> None:
     world.online, world.given_up = True, set()
     for _ in range(3):
         settle_as_far_as_can_be(world)
+        check_as_new_as_can_be_had(world)
         if not world.make_readable() and not world.make_durable():
             break
     world.settle(rounds(world))

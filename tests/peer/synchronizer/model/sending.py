@@ -52,6 +52,7 @@ class Sender(OnDisk):
         if remote is None or remote.version is None or content is None:
             return None
         if isinstance(step, SendWrite) and step.skip:
+            assert self.synced[node].version == remote.durable  # it is made on what it says
             self._pass_over(node)
             return None if remote.durable is None else Write(node=node, base=remote.durable, content=content)
         return Write(node=node, base=remote.version, content=content)

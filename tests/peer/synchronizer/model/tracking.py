@@ -25,6 +25,8 @@ class Tracked(Trees):
         """What the tracker lets be passed over."""
         self.history: set[bytes] = set()
         """Digests of all that was ever committed."""
+        self.durable: set[VersionId] = set()
+        """What the cloud has."""
         self._tracker: dict[NodeId, rules.Node] = {}
         self._marks: set[bytes] = set()
         self._revision = 0
@@ -74,6 +76,8 @@ class Tracked(Trees):
             content = None if node.version is None else self.versions[node.version]
             if content is not None:
                 self.history.add(content.digest)
+            if node.durable_version is not None:
+                self.durable.add(node.durable_version)
             name = node.token.decode()
             row = Remote(
                 node.node, node.parent, name, node.kind, node.place, node.version, content, node.durable_version

@@ -5,6 +5,7 @@ from peer.trees import Content, Local
 from protocol.commits import FILE
 from protocol.identifiers import NodeId
 from tests.peer.synchronizer.model.cases import Case
+from tests.peer.synchronizer.model.world import rounds
 
 
 def test_7_the_same_on_both_sides_is_agreed(case: Case) -> None:
@@ -185,10 +186,31 @@ def test_9_4_passes_over_nothing_that_it_is_made_on(case: Case) -> None:
     assert case.awaits(file)
 
 
-def test_9_what_can_not_be_read_waits(case: Case) -> None:
+def test_8_what_is_too_large_to_be_sent_waits(case: Case) -> None:
     (file,) = case.both("a")
     case.put_local(_blocked(case, file))
-    assert case.why(file) == "it can't be read"
+    assert case.why(file) == "it can't be sent"
+    case.edit(case.there, "a", _made_executable(case, file, case.remote[file].content))
+    assert case.why(file) == "it can't be sent"
+
+
+def test_9_3_what_is_too_large_to_be_sent_becomes_a_conflict_copy(case: Case) -> None:
+    (file,) = case.both("a")
+    case.put_local(_blocked(case, file))
+    case.edit(case.there, "a")
+    assert case.steps() == {file: SetAside(file, renew=True)}
+    case.settle(rounds(case))
+    assert case.local[file].content == case.remote[file].content
+    assert sorted(row.name for row in case.local.values()) == ["a", "a (conflicted copy, here, 1970-01-01)"]
+
+
+def test_9_4_what_is_too_large_to_be_sent_passes_over_nothing(case: Case) -> None:
+    (file,) = case.both("a")
+    case.put_local(_blocked(case, file))
+    case.announced_only = True
+    case.edit(case.there, "a")
+    case.given_up = {case.head(file)}
+    assert case.awaits(file)
 
 
 def test_9_what_can_not_be_read_and_is_new_is_left_alone(case: Case) -> None:
@@ -201,7 +223,7 @@ def _blocked(case: Case, node: NodeId) -> Local:
     return case.local[node]._replace(content=None, blocked=True)
 
 
-def _made_executable(case: Case, node: NodeId) -> Content:
-    content = case.local[node].content
+def _made_executable(case: Case, node: NodeId, content: Content | None = None) -> Content:
+    content = content or case.local[node].content
     assert content is not None
     return content._replace(executable=True)

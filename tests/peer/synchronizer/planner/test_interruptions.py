@@ -22,7 +22,8 @@ from tests.peer.synchronizer.model.drawn import (
 from tests.peer.synchronizer.model.sides import Here, There
 from tests.peer.synchronizer.model.world import World
 
-CHANGES = st.lists(edits(2, ("swap", "swap", "move", "rename", "delete", "change kind")), max_size=4)
+CHANGES = st.lists(edits(2, ("swap", "swap", "delete", "move", "change kind"), 3), max_size=4)
+WRITING = ("edit", "edit", "edit same", "touch", "add file", "outgrow", "delete")
 SAVING = ("edit", "add file", "touch")
 
 
@@ -55,10 +56,47 @@ def test_edits_between_steps(base: Edits, actions: Edits, seed: int, announced_o
     check_contents(world)
 
 
-@holds(400, base=edits(5, ("add file", "add directory")), changes=CHANGES, meanwhile=edits(3, SAVING), seed=SEEDS)
-def test_edits_of_what_has_stepped_aside(base: Edits, changes: list[Edits], meanwhile: Edits, seed: int) -> None:
+@holds(600, actions=edits(12, WRITING, 3), seed=SEEDS)
+def test_heads_that_come_late(actions: Edits, seed: int) -> None:
+    """One that can't be had is awaited, passed over when it has stalled, and never fetched for something newer."""
+    world, random = synced_world([("add file", 0, 0, 0), ("add file", 0, 0, 2)]), Random(seed)
+    world.announced_only = True
+    edits_between(world, random, actions)
+    finish(world)
+    check_contents(world)
+
+
+FATES = ("edit here", "edit there", "on the LAN", "not on the LAN", "in the cloud", "stalled")
+
+
+@holds(500, fates=st.lists(st.sampled_from(FATES), max_size=14))
+def test_one_file_whose_heads_come_late(fates: list[str]) -> None:
+    world = synced_world([("add file", 0, 0, 0)])
+    world.announced_only = True
+    for fate in fates:
+        heads = {row.version for row in world.remote.values() if not row.in_the_cloud and row.version}
+        if fate.startswith("edit"):
+            person = Here(world) if fate == "edit here" else There(world)
+            person.act("edit", 0, 0, 0)
+        elif fate == "in the cloud":
+            world.make_durable()
+        elif fate == "stalled":
+            world.given_up = heads
+        else:
+            world.on_the_lan = heads if fate == "on the LAN" else set()
+        world.turn()
+        world.turn()
+    finish(world)
+    check_contents(world)
+
+
+@holds(500, changes=CHANGES, meanwhile=edits(3, SAVING, 3), seed=SEEDS)
+def test_edits_of_what_has_stepped_aside(changes: list[Edits], meanwhile: Edits, seed: int) -> None:
     """Names change places there, again and again, while somebody here has the files open."""
-    world, random = synced_world(base), Random(seed)
+    world, random = (
+        synced_world([("add file", 0, 0, 0), ("add file", 0, 0, 2), ("add directory", 0, 0, 3)]),
+        Random(seed),
+    )
     for change in changes:
         for edit in change:
             There(world).act(*edit)

@@ -18,6 +18,7 @@ from peer.synchronizer.steps import (
 from peer.trees import Content, Local
 from protocol.identifiers import NodeId
 from tests.peer.synchronizer.model.cases import Case
+from tests.peer.synchronizer.model.world import rounds
 
 
 def test_1_neither_here_nor_there_is_forgotten(case: Case) -> None:
@@ -176,13 +177,26 @@ def test_4_3_a_folder_whose_content_is_not_planned_waits(case: Case) -> None:
     assert [type(step) for step in plan(case.view([folder]))] == [Wait]
 
 
-def test_4_3_a_folder_waits_for_what_has_not_gone(case: Case) -> None:
-    """What is inside can't be read, so nobody knows whether it is worth keeping."""
+def test_4_1_what_is_too_large_to_be_sent_was_changed(case: Case) -> None:
+    """Found by a property: what came in its place waited for it."""
+    file, other = case.both("a", "b")
+    case.put_local(_blocked(case, file))
+    case.delete(case.there, "a")
+    case.move(case.there, "b", "a")
+    assert case.steps()[file] == Renew(file)
+    case.settle(rounds(case))
+    assert case.local[other].name == "a"
+    assert sorted(row.name for row in case.local.values()) == ["a", "a (conflicted copy, here, 1970-01-01)"]
+
+
+def test_4_2_a_folder_with_something_too_large_to_be_sent_is_kept(case: Case) -> None:
     folder, file = case.both("d/", "d/f")
     case.put_local(_blocked(case, file))
     case.delete(case.there, "d")
-    assert case.why(folder) == "what is inside goes first"
-    assert case.why(file) == "it can't be read"
+    assert case.steps()[folder] == Renew(folder)
+    case.settle(rounds(case))
+    assert sorted(row.name for row in case.local.values()) == ["d", "f"]
+    assert [row.name for row in case.remote.values()] == ["d"]
 
 
 def test_5_1_edit_there_beats_delete_here(case: Case) -> None:
