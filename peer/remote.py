@@ -455,6 +455,7 @@ def own_entry(commit: Commit, device: DeviceId, revision: int, time_ms: int) -> 
         seen=commit.seen,
         signature=commit.signature,
         items=commit.operations,
+        approval=commit.approval,
     )
     return Entry(revision=revision, time_ms=time_ms, commit=signed)
 

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from peer.breaker import Breaker, Direction, Kind, Mark, State
-from peer.problems import printable
+from peer.held import WORDS, summary_of
 from peer.synchronizer.hollow import is_hollow
+from peer.synchronizer.pending import files_with, pending_changes
 from peer.synchronizer.planner import ground, kept
 from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
@@ -39,40 +40,8 @@ from protocol.identifiers import NodeId
 
 log = logging.getLogger(__name__)
 WHY = "it is held: see shoal held"
-_FIRST = 10
-"""Paths that are shown of what is held."""
 _KEPT_APPROVAL = "approval"
 _BOOT = "boot"
-
-_WORDS = {
-    (Direction.OUT, Kind.DELETE): "deleted here",
-    (Direction.OUT, Kind.OVERWRITE): "overwritten here",
-    (Direction.OUT, Kind.DAMAGE): "found empty after the machine went down",
-    (Direction.IN, Kind.DELETE): "deleted elsewhere",
-    (Direction.IN, Kind.OVERWRITE): "overwritten elsewhere",
-}
-"""What has happened to files, for people."""
-
-# What is still to be done, of all that is dirty. CROSS JOIN fixes the order, as in `loading`.
-_DIRTY = "SELECT d.node FROM dirty d CROSS JOIN synced s ON s.workspace = d.workspace AND s.node = d.node"
-_REMOTE = "JOIN remote r ON r.workspace = d.workspace AND r.node = d.node"
-_LOCAL = "JOIN local l ON l.workspace = d.workspace AND l.node = d.node AND NOT l.gone"
-_AGREED = "LEFT JOIN versions v ON v.workspace = s.workspace AND v.version = s.version"
-_FILES = f"WHERE d.workspace = ? AND s.kind != {DIRECTORY}"
-_UNCHANGED = "l.digest IS v.digest"
-_PENDING = {
-    (Direction.OUT, Kind.DELETE): f"{_DIRTY} {_REMOTE} LEFT {_LOCAL} {_FILES}"
-    " AND l.node IS NULL AND r.version IS s.version",
-    # What has been touched and not been read yet will be sent, at least with another time.
-    (Direction.OUT, Kind.OVERWRITE): f"{_DIRTY} {_REMOTE} {_LOCAL} {_AGREED} {_FILES}"
-    " AND r.version IS s.version AND NOT l.blocked AND (l.mtime_ns != v.mtime_ns"
-    " OR l.digest NOT NULL AND (l.digest, l.executable, l.private) != (v.digest, v.executable, v.private))",
-    (Direction.IN, Kind.DELETE): f"{_DIRTY} {_LOCAL} LEFT {_REMOTE} {_AGREED} {_FILES}"
-    f" AND r.node IS NULL AND {_UNCHANGED}",
-    (Direction.IN, Kind.OVERWRITE): f"{_DIRTY} {_REMOTE} {_LOCAL} {_AGREED}"
-    " JOIN versions w ON w.workspace = r.workspace AND w.version = r.version"
-    f" {_FILES} AND r.version IS NOT s.version AND w.digest != v.digest AND {_UNCHANGED}",
-}
 
 
 class Surprises:
@@ -149,27 +118,20 @@ class Surprises:
             return held
         pending, files = frozenset[NodeId](), 0
         if before or len(breaker.passed(direction, kind, now)) + self._store.dirty_count() >= _least(limits, kind):
-            pending, files = self._pending(direction, kind) - busy, self._files(now)
+            pending, files = pending_changes(self._store, direction, kind) - busy, self._files(now)
         held = breaker.judge(direction, kind, nodes, pending, files, limits, now)
         if breaker.holds(direction, kind) and not before:
             self._tell(direction, kind)
         return held
 
-    def _pending(self, direction: Direction, kind: Kind) -> frozenset[NodeId]:
-        rows = self._store.database.rows(_PENDING[direction, kind], self._store.workspace)
-        return frozenset(node for (node,) in rows)
-
     def _files(self, now_ms: int) -> int:
-        """How many files there were before what passed."""
-        sql = f"SELECT count(*) FROM synced WHERE workspace = ? AND kind != {DIRECTORY}"
-        gone = set[NodeId]().union(*(self.breaker.passed(each, Kind.DELETE, now_ms) for each in Direction))
-        still = self._store.synceds(gone).keys()
-        return int(self._store.database.row(sql, self._store.workspace)[0]) + len(gone - still)
+        gone = (self.breaker.passed(each, Kind.DELETE, now_ms) for each in Direction)
+        return files_with(self._store, set[NodeId]().union(*gone))
 
     def _tell(self, direction: Direction, kind: Kind) -> None:
         self.tripped[direction, kind] += 1
         count = self.breaker.held(direction, kind)
-        log.warning("held: %d files were %s; see shoal held", count, _WORDS[direction, kind])
+        log.warning("held: %d files were %s; see shoal held", count, WORDS[direction, kind])
 
     def _sifted(self, view: Slice, step: Step, change: tuple[Direction, Kind] | None, held: Set[NodeId]) -> Step:
         if change is None:
@@ -208,7 +170,7 @@ class Surprises:
         for (direction, kind), count in Counter((mark.direction, mark.kind) for mark in held).items():
             if kind is not Kind.DIRECTORY:
                 answer = "approved" if approved else "rejected"
-                log.warning("%s: %d files were %s", answer, count, _WORDS[direction, kind])
+                log.warning("%s: %d files were %s", answer, count, WORDS[direction, kind])
         return held
 
     def _outgoing(self, rejected: Iterable[Mark]) -> Changes:
@@ -297,25 +259,7 @@ class Surprises:
 
     def summary(self) -> list[dict[str, Any]]:
         """What is held, for people and programs."""
-        groups: defaultdict[tuple[Direction, Kind], list[Mark]] = defaultdict(list)
-        for mark in self.breaker.marks(State.HELD):
-            if mark.kind is not Kind.DIRECTORY:
-                groups[mark.direction, mark.kind].append(mark)
-        return [self._group(*key, marks) for key, marks in sorted(groups.items())]
-
-    def _group(self, direction: Direction, kind: Kind, marks: list[Mark]) -> dict[str, Any]:
-        return {
-            "direction": "outgoing" if direction is Direction.OUT else "incoming",
-            "change": kind.name.lower(),
-            "text": _WORDS[direction, kind],
-            "files": len(marks),
-            "since_ms": marks[0].since_ms,
-            "paths": sorted(self._path(mark.node) for mark in marks[:_FIRST]),
-        }
-
-    def _path(self, node: NodeId) -> str:
-        path = self._store.path(node) or self._store.remote_path(node)
-        return f"node {node.hex()}" if path is None else printable(path)
+        return summary_of(self._store, self.breaker.marks(State.HELD))
 
     # Storing
 

@@ -12,7 +12,7 @@ FILES = 60
 
 async def empty(device: DeviceProgram) -> None:
     shutil.rmtree(device.folder / "all")
-    await device.until_state("held")
+    await device.until_status(lambda status: status["workspaces"][0]["held"] == FILES, "holding all")
 
 
 async def test_everything_is_deleted_held_rejected_deleted_again_and_approved(pair: Pair) -> None:
@@ -35,7 +35,7 @@ async def test_everything_is_deleted_held_rejected_deleted_again_and_approved(pa
     assert (group["direction"], group["change"], group["files"]) == ("outgoing", "delete", FILES)
     await one.stop()
     await one.start()
-    await one.until_state("held")
+    assert (await one.until_state("held"))["workspaces"][0]["held"] == FILES
     assert contents(two.folder) == before
 
     rejected = one.command("reject")
@@ -50,7 +50,7 @@ async def test_everything_is_deleted_held_rejected_deleted_again_and_approved(pa
     assert not (two.folder / "all").exists()
     again = one.command("approve")
     assert (again.returncode, again.stderr) == (1, "shoal: nothing is held\n")
-    assert f"held: {FILES} files were deleted here" in _log(one)
+    assert " files were deleted here; see shoal held" in _log(one)
 
 
 def _log(device: DeviceProgram) -> str:

@@ -12,6 +12,7 @@ from peer.remote import Cursor, Fold, NeedsSnapshot, RemoteTree, UnknownDevice, 
 from peer.tree_store import TreeStore
 from peer.version_store import VersionStore
 from protocol.api import EDITOR, OWNER, VIEWER
+from protocol.breaker import Approval, Changes, sign_approval
 from protocol.commits import (
     DIRECTORY,
     FILE,
@@ -33,6 +34,7 @@ from protocol.deltas import Delta, Entry, Record, entry_digest
 from protocol.errors import BadSignature
 from protocol.identifiers import (
     ROOT,
+    ApprovalId,
     CommitHash,
     CommitId,
     DeviceId,
@@ -188,6 +190,37 @@ def test_a_viewer_writes_nothing(desk: Desk) -> None:
         desk.take(entry(desk.commit(desk.file("letter.txt")), 1))
     desk.signers.devices[OTHER] = desk.certified(OTHER, EDITOR)
     desk.take(entry(desk.commit(desk.file("letter.txt")), 1))
+
+
+def approval(desk: Desk, device: DeviceId) -> Approval:
+    id = ApprovalId(bytes(16))
+    return sign_approval(desk.keys.workspace, device, id, 1, Changes(1, 1), desk.signing[device])
+
+
+def test_what_its_device_has_approved_is_told(desk: Desk) -> None:
+    told: list[set[NodeId]] = []
+    desk.remote.tell_approved = lambda operations: told.append({each.node for each in operations})
+    gone, changed = desk.file("gone"), desk.file("changed")
+    assert gone.content is not None
+    assert changed.content is not None
+    delete = Delete(node=gone.node, base=gone.place.mark, mark=PlaceMark(b"m" * 16), content_base=gone.content.version)
+    write = Write(node=changed.node, base=changed.content.version, content=desk.content(changed.node, b"new"))
+    commit = replace(desk.commit(delete, write, desk.file("new")), approval=approval(desk, OTHER))
+    desk.take(entry(desk.commit(gone, changed), 1))
+    desk.take(entry(commit, 2))
+    assert told == [set(), {gone.node, changed.node}]
+
+
+def test_an_approval_of_another_device_is_none_but_the_commit_stands(desk: Desk) -> None:
+    told: list[Operation] = []
+    desk.remote.tell_approved = told.extend
+    gone = desk.file("gone")
+    assert gone.content is not None
+    delete = Delete(node=gone.node, base=gone.place.mark, mark=PlaceMark(b"m" * 16), content_base=gone.content.version)
+    desk.take(entry(desk.commit(gone), 1))
+    desk.take(entry(replace(desk.commit(delete), approval=approval(desk, OWN)), 2))
+    assert not told
+    assert desk.names() == set()
 
 
 def test_one_name_that_cannot_be_opened_stops_only_its_node(desk: Desk) -> None:
