@@ -3,6 +3,10 @@
 COMMIT_BEFORE = "tracker.commit.before-transaction"
 COMMIT_AFTER = "tracker.commit.after-transaction"
 """In the order, and the device not answered."""
+STAGED = "tracker.part.staged"
+"""A part is kept, and the device not answered."""
+CLOSE_AFTER = "tracker.close.after-transaction"
+"""All parts are in the order, and the device not answered."""
 PACK_STORED = "tracker.pack.stored"
 """The object is stored, and no row names it."""
 PACK_RECORDED = "tracker.pack.recorded"
@@ -10,4 +14,13 @@ PACK_RECORDED = "tracker.pack.recorded"
 DELTA_ANSWERING = "tracker.delta.answering"
 SIGNUP_RECORDED = "tracker.signup.recorded"
 
-FAILPOINTS = (COMMIT_BEFORE, COMMIT_AFTER, PACK_STORED, PACK_RECORDED, DELTA_ANSWERING, SIGNUP_RECORDED)
+FAILPOINTS = (
+    COMMIT_BEFORE,
+    COMMIT_AFTER,
+    STAGED,
+    CLOSE_AFTER,
+    PACK_STORED,
+    PACK_RECORDED,
+    DELTA_ANSWERING,
+    SIGNUP_RECORDED,
+)

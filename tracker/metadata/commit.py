@@ -1,7 +1,11 @@
-"""Commits: judging one, giving it its place in the order, and recording what it did, in one transaction."""
+"""Commits: judging one, giving it its place in the order, and recording what it did, in one transaction.
+
+One in parts is judged as a whole; each part then gets a revision and an entry of its own, one after the other.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from sqlalchemy import Connection, and_, bindparam, insert, select
 from sqlalchemy.engine import Row
@@ -20,6 +24,7 @@ from protocol.commits import (
 from protocol.deltas import Delta, Entry, SignedCommit
 from protocol.errors import Code, Refused
 from protocol.identifiers import (
+    MAX_COMMIT_OPERATIONS,
     ChunkId,
     CommitHash,
     DeviceId,
@@ -33,11 +38,12 @@ from protocol.identifiers import (
 from protocol.runs import run_id
 from tracker.metadata.access import WRITERS, check_role
 from tracker.metadata.bulk import Bulk, Together, Work
+from tracker.metadata.deltas import hash_at
 from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, read_before
 from tracker.metadata.order import Head, NewRecord, Owner, adding_used, appending, lock_with_owner
 from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
-from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
+from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh, weighed_together
 from tracker.metadata.withdraw import stalled_among, take_back
 from tracker.metadata.writing import nodes_of, remove_nodes, states_of
 from tracker.plans import plan_called
@@ -102,28 +108,55 @@ def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) 
 
 
 def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committed:
-    """Put a commit into its workspace's order, or answer again what was answered the first time.
+    """Put a commit into its workspace's order; see `commit_parts`."""
+    return commit_parts(connection, [prepared], time_ms)
+
+
+def commit_parts(connection: Connection, parts: Sequence[Prepared], time_ms: int) -> Committed:
+    """Put a commit into its workspace's order, or answer again what was answered the first time. Its parts, as a rule
+    one, are all of one device.
 
     Stalled heads that its writes pass over are withdrawn by a record of their own in front of it. `Refused` with COMMIT
     and a `CommitRefusal` when it can't be; nothing is recorded then.
     """
-    workspace = prepared.commit.workspace
-    head, role, owner = lock_with_owner(connection, workspace, prepared.user)
-    known = _author_and_entry(connection, prepared)
+    workspace, operations = parts[0].commit.workspace, _all_operations(parts)
+    head, role, owner = lock_with_owner(connection, workspace, parts[0].user)
+    known = _author_and_entry(connection, parts[0])
+    _check_entries(connection, parts, known.revision)
     if known.revision is not None:
-        return Committed(_answer_again(connection, workspace, prepared, known), fresh=False)
-    _authorise(prepared, head, role, retired=known.retired)
-    weighed = weigh(connection, workspace, contents_of(prepared.operations), prepared.brought)
-    before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, _limits(owner))
-    skipped = stalled_among(connection, workspace, passed_over(prepared.operations, before.nodes), time_ms)
-    verdict = judge(prepared.operations, once_withdrawn(before, skipped))
+        return Committed(_answer_again(connection, workspace, parts, known), fresh=False)
+    for prepared in parts:
+        _authorise(prepared, head, role, retired=known.retired)
+    weighed = _weigh(connection, workspace, parts)
+    before = read_before(
+        connection, workspace, head.revision + 1, operations, weighed, _limits(owner), _beginnings(parts)
+    )
+    skipped = stalled_among(connection, workspace, passed_over(operations, before.nodes), time_ms)
+    verdict = judge(operations, once_withdrawn(before, skipped))
     if verdict.failures:
-        raise _refusal(prepared, verdict.failures, before.nodes)
+        raise _refusal(operations, verdict.failures, before.nodes)
     record = take_back(connection, head, list(skipped.items()), time_ms)
     since = head if record is None else record.head
     remove_nodes(connection, workspace, [node for node in verdict.nodes if node in before.nodes])
-    after = _record(connection, since, prepared, verdict, weighed, time_ms)
+    after = _record(connection, since, parts, verdict, weighed, time_ms)
     return Committed(_answer(since, after, weighed, time_ms), fresh=True, before=record)
+
+
+def _all_operations(parts: Sequence[Prepared]) -> Sequence[Operation]:
+    return parts[0].operations if len(parts) == 1 else [each for part in parts for each in part.operations]
+
+
+def _beginnings(parts: Sequence[Prepared]) -> list[int]:
+    """The index of each part's first operation."""
+    return [0, *accumulate(len(part.operations) for part in parts[:-1])]
+
+
+def _weigh(connection: Connection, workspace: WorkspaceId, parts: Sequence[Prepared]) -> Weighed:
+    brought = {run: body for part in parts for run, body in part.brought.items()}
+    weighed = weighed_together([weigh(connection, workspace, contents_of(part.operations), brought) for part in parts])
+    if len(parts) > 1 and any(weighed.missing.values()):
+        raise Refused(Code.MALFORMED, "a staged commit with contents that the tracker doesn't hold")
+    return weighed
 
 
 def _author_and_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]]:
@@ -136,16 +169,31 @@ def _author_and_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[
     return row
 
 
+def _check_entries(connection: Connection, parts: Sequence[Prepared], first: int | None) -> None:
+    """`Refused` unless the order has either all of these parts, from the revision `first` on, or none."""
+    if len(parts) == 1:
+        return
+    there = and_(entries.c.workspace == parts[0].commit.workspace, entries.c.device == parts[0].device)
+    query = select(entries.c.revision, entries.c.digest).where(
+        there, entries.c.commit_id.in_([part.commit.id for part in parts])
+    )
+    found = [tuple(row) for row in connection.execute(query.order_by(entries.c.revision))]
+    expected = [] if first is None else [(first + number, part.digest) for number, part in enumerate(parts)]
+    if found != expected or len({part.commit.id for part in parts}) < len(parts):
+        raise Refused(Code.MALFORMED, "a part's commit id stands for another commit already")
+
+
 def _answer_again(
-    connection: Connection, workspace: WorkspaceId, prepared: Prepared, entry: Row[*tuple[object, ...]]
+    connection: Connection, workspace: WorkspaceId, parts: Sequence[Prepared], entry: Row[*tuple[object, ...]]
 ) -> CommitReply:
-    """The same place in the order; what is missing is told as of now."""
-    named = [content.version for content in contents_of(prepared.operations)]
+    """The same place in the order; what is missing is told as of now. A staged commit never missed anything."""
+    named = [content.version for content in contents_of(parts[0].operations)] if len(parts) == 1 else []
     announced, missing = announced_and_missing(connection, workspace, named)
+    last = entry.revision + len(parts) - 1
     return CommitReply(
         since=entry.revision - 1,
-        revision=entry.revision,
-        hash=CommitHash(entry.hash),
+        revision=last,
+        hash=CommitHash(entry.hash) if len(parts) == 1 else hash_at(connection, workspace, last),
         time_ms=entry.time_ms,
         announced=tuple(announced),
         missing=tuple(missing),
@@ -167,12 +215,12 @@ def _limits(owner: Owner) -> Limits:
     return Limits(used=owner.used_bytes, quota=plan.quota, max_file=plan.max_file)
 
 
-def _refusal(prepared: Prepared, failures: Mapping[int, str], known: Mapping[NodeId, Node]) -> Refused:
+def _refusal(operations: Sequence[Operation], failures: Mapping[int, str], known: Mapping[NodeId, Node]) -> Refused:
     failed = tuple(
-        FailedOperation(index=index, reason=reason, state=_state(known.get(prepared.operations[index].node)))
-        for index, reason in sorted(failures.items())
+        FailedOperation(index=index, reason=reason, state=_state(known.get(operations[index].node)))
+        for index, reason in sorted(failures.items())[:MAX_COMMIT_OPERATIONS]
     )
-    message = f"{len(failed)} of {len(prepared.operations)} operations can't be"
+    message = f"{len(failures)} of {len(operations)} operations can't be"
     return Refused(Code.COMMIT, message, encode(CommitRefusal(operations=failed)))
 
 
@@ -183,9 +231,32 @@ def _state(node: Node | None) -> NodeState | None:
 
 
 def _record(
-    connection: Connection, head: Head, prepared: Prepared, verdict: Verdict, weighed: Weighed, time_ms: int
+    connection: Connection, head: Head, parts: Sequence[Prepared], verdict: Verdict, weighed: Weighed, time_ms: int
 ) -> Head:
-    """Everything, in one go; of nodes that were there before, no rows are left by now."""
+    """Everything; of nodes that were there before, no rows are left by now. A commit in one part in one go."""
+    *first, last = parts
+    fresh = dict(weighed.new_runs)
+    done = 0
+    for part in first:
+        after = verdict.after[done : (done := done + len(part.operations))]
+        head, works = _recording(head, part, after, weighed, fresh, time_ms)
+        _RECORDING.run(connection, works)
+    head, works = _recording(head, last, verdict.after[done:], weighed, fresh, time_ms)
+    works += [*adding_used(head.owner, verdict.charge), nodes_of(head.workspace, verdict.nodes.values())]
+    _RECORDING.run(connection, works)
+    pardon(connection, head.workspace, weighed.condemned)
+    return head
+
+
+def _recording(
+    head: Head,
+    prepared: Prepared,
+    after: Sequence[Node],
+    weighed: Weighed,
+    fresh: dict[RunId, bytes],
+    time_ms: int,
+) -> tuple[Head, list[Work]]:
+    """The head after one part, and what is to be written for it. It takes the `fresh` runs that it names."""
     commit = prepared.commit
     columns = {
         "device": prepared.device,
@@ -195,24 +266,19 @@ def _record(
         "signature": commit.signature,
         "items": b"".join(prepared.hashes),
     }
-    after, appended = appending(head, COMMIT, prepared.digest, time_ms, columns)
-    works = [
-        *appended,
-        states_of(head.workspace, after.revision, verdict.after, commit.operations),
-        *_versions_of(after, prepared, weighed, time_ms),
-        *adding_used(head.owner, verdict.charge),
-        nodes_of(head.workspace, verdict.nodes.values()),
-    ]
-    _RECORDING.run(connection, works)
-    pardon(connection, head.workspace, weighed.condemned)
-    return after
+    now, appended = appending(head, COMMIT, prepared.digest, time_ms, columns)
+    history = states_of(head.workspace, now.revision, after, commit.operations)
+    return now, [*appended, history, *_versions_of(now, prepared, weighed, fresh, time_ms)]
 
 
-def _versions_of(after: Head, prepared: Prepared, weighed: Weighed, time_ms: int) -> list[Work]:
+def _versions_of(
+    after: Head, prepared: Prepared, weighed: Weighed, fresh: dict[RunId, bytes], time_ms: int
+) -> list[Work]:
     """To be inserted: the new versions, the runs they are the first to name, and the chunks they wait for, whose lease
     is the author's."""
     workspace = after.workspace
     version_rows: list[tuple[object, ...]] = []
+    run_rows: list[tuple[object, ...]] = []
     awaiting_rows: list[tuple[object, ...]] = []
     upload = (prepared.device, time_ms, time_ms)
     for position, operation in enumerate(prepared.operations):
@@ -233,7 +299,7 @@ def _versions_of(after: Head, prepared: Prepared, weighed: Weighed, time_ms: int
             )
             version_rows.append(row)
             awaiting_rows += [(workspace, chunk, content.version, length) for chunk, length in missing.items()]
-    run_rows = [(workspace, run, body) for run, body in weighed.new_runs.items()]
+            run_rows += [(workspace, run, fresh.pop(run)) for run in content.runs if run in fresh]
     return [(_INSERT_RUNS, run_rows), (_INSERT_VERSIONS, version_rows), (_INSERT_AWAITING, awaiting_rows)]
 
 
