@@ -181,14 +181,18 @@ class RemoteTree:
     def _take_commit(
         self, fold: Fold, entry: Entry, commit: SignedCommit, announced: set[VersionId], signers: Signers
     ) -> None:
+        self.verify(commit, signers)
+        operations = [decode_operation(item) for item in commit.items if len(item) != HASH_LENGTH]
+        self._take_operations(fold, entry, commit, operations, announced)
+
+    def verify(self, commit: SignedCommit, signers: Signers) -> None:
+        """`UnknownDevice` or `BadSignature` unless a device that may write here signed this."""
         signer = signers.find(commit.device)
         if signer is None:
             raise UnknownDevice(f"a commit of an unknown device {commit.device.hex()}")
         if signer.role not in (OWNER, EDITOR):
             raise BadSignature("a commit of a device that may not write here")
         verify_signed_commit(self._workspace, commit, signer.signing_key)
-        operations = [decode_operation(item) for item in commit.items if len(item) != HASH_LENGTH]
-        self._take_operations(fold, entry, commit, operations, announced)
 
     def _take_operations(
         self, fold: Fold, entry: Entry, commit: SignedCommit, operations: Sequence[Operation], announced: set[VersionId]

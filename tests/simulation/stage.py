@@ -52,6 +52,10 @@ class Stage:
         await self.until(lambda: all(self._has_met(device, len(names) - 1) for device in chosen))
         return chosen
 
+    async def restart_tracker(self) -> None:
+        """Start the tracker once more, after `host.stop`."""
+        await self._nursery.start(self.host.run)
+
     def start(self, device: SimulatedDevice) -> None:
         """Switch a device on."""
         self._nursery.start_soon(device.run)

@@ -11,7 +11,7 @@ from protocol.codec import encode
 from protocol.commits import Close, Commit, check_commit, decode_commit, verify_close
 from protocol.failpoints import failpoint
 from tracker.clock import now_ms
-from tracker.failpoints import CLOSE_AFTER, COMMIT_AFTER, COMMIT_BEFORE, STAGED
+from tracker.failpoints import COMMIT_AFTER, COMMIT_BEFORE
 from tracker.http.envelope import read_body, token_of
 from tracker.metadata.commit import Committed, Prepared, commit, prepare
 from tracker.metadata.staging import close_parts, stage, staged_parts
@@ -68,7 +68,6 @@ async def stage_part(services: Services, who: Principal, part: Commit) -> Empty:
     taken_apart = partial(prepare, part, who.user, who.device, who.signing_key)
     prepared = await services.machine.offload(taken_apart, services.decoding)
     await services.database.transact(stage, prepared, now_ms(services.machine))
-    failpoint(STAGED)
     return Empty()
 
 
@@ -79,7 +78,6 @@ async def close_commit(services: Services, who: Principal, close: Close) -> Comm
     parts = await services.machine.offload(partial(_prepare_all, who, bodies), services.decoding)
     done = await services.database.transact(close_parts, parts, now_ms(services.machine))
     publish_parts(services, parts[0], done)
-    failpoint(CLOSE_AFTER)
     return done.reply
 
 
