@@ -169,6 +169,7 @@ class Peer:
             Reader(client, self.remote, lambda: members, members.refresh),
             Committing(ports.machine, client, self.remote, context.device, SigningKey(credentials.signing_seed)),
             self.subscription.catch_up,
+            lambda: self.synchronizer.behind.set(),
         )
 
     async def run(self) -> None:

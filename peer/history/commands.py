@@ -43,13 +43,15 @@ class History:
         reader: Reader,
         committing: Committing,
         catch_up: Callable[[], Awaitable[None]],
+        fall_behind: Callable[[], None],
     ) -> None:
-        """`catch_up` brings REMOTE up to date."""
+        """`catch_up` brings REMOTE up to date, if the tracker answers; `fall_behind` has that done for certain."""
         self._context = context
         self._client = client
         self._reader = reader
         self._committing = committing
         self._catch_up = catch_up
+        self._fall_behind = fall_behind
         self._turn = trio.Lock()
 
     # Looking
@@ -208,6 +210,8 @@ class History:
             if not again:
                 raise Problem("others keep changing the same: nothing was changed, try again") from None
             return None
+        finally:
+            self._fall_behind()  # nobody tells a device of its own commits, not even of one whose answer was lost
         await self._catch_up()
         return reply
 

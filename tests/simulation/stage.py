@@ -78,7 +78,7 @@ class Stage:
     def _equal(first: SimulatedDevice, *others: SimulatedDevice) -> bool:
         return all(visible(other) == visible(first) for other in others)
 
-    async def until(self, condition: Callable[[], object], seconds: float = LONG) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = LONG, *, every: float = 1.0) -> None:
         """Wait for something to become true."""
         deadline = trio.current_time() + seconds
         while True:
@@ -87,7 +87,7 @@ class Stage:
             if trio.current_time() > deadline:
                 reports = "\n".join(device.report() for device in self.devices.values())
                 raise AssertionError(f"not within {seconds:g} s\n{reports}\n" + "\n".join(list(self.log.lines)[-60:]))
-            await trio.sleep(1)
+            await trio.sleep(every)
 
     async def pass_time(self, seconds: float) -> None:
         """Nothing in particular happens."""

@@ -9,7 +9,7 @@ import trio
 from peer.history import committing
 from peer.history.control import PAST
 from protocol.errors import Problem, ShoalError, Unreachable, Usage
-from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.device import FOLDER, Crashed, SimulatedDevice
 from tests.simulation.stage import Stage, perform, save, visible
 
 FIRST, SECOND, THIRD = b"first", b"second" * 5000, b"third"
@@ -206,15 +206,15 @@ async def _a_busy_day(stage: Stage, laptop: SimulatedDevice, desktop: SimulatedD
     await stage.all_well(laptop, desktop)
     then, tree = revision(laptop), visible(laptop)
     user = desktop.disk.user
-    user.rename(f"{FOLDER}/d/a", f"{FOLDER}/e/moved")
-    user.rename(f"{FOLDER}/d", f"{FOLDER}/renamed")
+    user.move(f"{FOLDER}/d/a", f"{FOLDER}/e/moved")
+    user.move(f"{FOLDER}/d", f"{FOLDER}/renamed")
     save(desktop, "renamed/b", SECOND)
     save(desktop, "top", THIRD)
     await stage.all_well(laptop, desktop)
     remove(laptop, "e/c")
     folder(laptop, "new")
     save(laptop, "new/file", FIRST)
-    laptop.disk.user.rename(f"{FOLDER}/e/moved", f"{FOLDER}/new/moved")
+    laptop.disk.user.move(f"{FOLDER}/e/moved", f"{FOLDER}/new/moved")
     await stage.all_well(laptop, desktop)
     remove(desktop, "e")
     await stage.all_well(laptop, desktop)
@@ -227,7 +227,7 @@ async def everything_is_rewound_in_one_step_and_that_is_undone(stage: Stage) -> 
     then, tree = await _a_busy_day(stage, laptop, desktop)
     later, before = visible(laptop), revision(laptop)
     preview = await command(desktop, "rewind", revision=then)
-    assert preview["counts"] == {"restored": 2, "changed": 1, "moved": 3, "deleted": 2}
+    assert preview["counts"] == {"restored": 2, "changed": 2, "moved": 2, "deleted": 2}
     assert not preview["done"]
     assert revision(desktop) == before
     done = await rewind(desktop, then)
@@ -333,8 +333,7 @@ async def _look(look: Callable[[], object]) -> None:
 
 
 async def _restart_after(stage: Stage, line: str, times: int) -> None:
-    while sum(line in each for each in stage.log.lines) < times:
-        await trio.sleep(0.01)
+    await stage.until(lambda: sum(line in each for each in stage.log.lines) >= times, every=0.01)
     stage.host.stop()
     await trio.sleep(3)
     await stage.restart_tracker()
@@ -345,19 +344,10 @@ async def a_crash_between_parts_leaves_all_as_it_was(stage: Stage) -> None:
     laptop, desktop = await stage.begin("laptop", "desktop")
     then = await _many(stage, laptop, (desktop,))
 
-    async def crash() -> None:
-        while not any("asks /v1/stage" in line for line in stage.log.lines):
-            await trio.sleep(0.001)
-        laptop.crash()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(crash)
-        with trio.CancelScope() as scope:
-            nursery.start_soon(_end_with, laptop, scope)
-            try:
-                await rewind(laptop, then)
-            except BaseException as error:  # noqa: BLE001  the process is dead
-                assert not isinstance(error, AssertionError)
+        nursery.start_soon(_die_at_rewinding, laptop, then)
+        await stage.until(lambda: any("asks /v1/stage" in line for line in stage.log.lines), every=0.001)
+        laptop.crash()
     await stage.all_well(laptop, desktop)
     assert visible(desktop) == {}
     await rewind(laptop, then)
@@ -365,10 +355,10 @@ async def a_crash_between_parts_leaves_all_as_it_was(stage: Stage) -> None:
     assert visible(desktop) == WHOLE
 
 
-async def _end_with(device: SimulatedDevice, scope: trio.CancelScope) -> None:
-    while device.alive:
-        await trio.sleep(0.01)
-    scope.cancel()
+async def _die_at_rewinding(device: SimulatedDevice, then: int) -> None:
+    """A command whose daemon ends before it is done."""
+    with pytest.raises(Crashed):
+        await rewind(device, then)
 
 
 @scene
