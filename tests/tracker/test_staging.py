@@ -201,7 +201,7 @@ async def test_runs_of_one_part_are_known_to_the_next(shop: Workshop) -> None:
 
 async def test_quota_is_exact_over_all_parts(shop: Workshop) -> None:
     writes = [shop.author.create(f"{number}") for number in range(3)]
-    await shop.set_used(FREE.quota - 150)
+    await shop.set_used(FREE.quota - 1)
     error = await refusal(shop, await stage(shop, *commits(shop, *writes)))
     reasons = {each.reason for each in decode(CommitRefusal, error.detail, 1 << 20).operations}
     assert reasons == {"quota"}
