@@ -148,6 +148,7 @@ def _preview_lines(preview: Mapping[str, Any]) -> Iterator[str]:
     if more > 0:
         yield f"    and {more} more"
     if preview["left"]:
-        yield f"  {counted(preview['left'], 'item')} stay as they are: they can't be had, or have nowhere to go"
+        stays = "stays as it is" if preview["left"] == 1 else "stay as they are"
+        yield f"  {counted(preview['left'], 'item')} {stays}: not in the cloud, or nowhere to go"
     if preview["unsynced"]:
         yield f"  {counted(preview['unsynced'], 'change')} here not synced yet: nothing of that is lost"

@@ -14,6 +14,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 from peer.history.past import CHANGED, DELETED, MOVED, RESTORED, Change, Past, restored_name
@@ -48,6 +49,7 @@ class _Rewinding:
     def __init__(self, changed: Mapping[NodeId, Past], tree: Tree, folder: NodeId, now_ns: int) -> None:
         self._changed = changed
         self._tree = tree
+        self._row = cache(tree.remote)  # siblings ask for the same folders again and again
         self._folder = folder
         self._now_ns = now_ns
         self._to: dict[NodeId, tuple[NodeId, str]] = {}  # new places
@@ -91,7 +93,7 @@ class _Rewinding:
                 yield at
 
     def _parent_now(self, node: NodeId) -> NodeId | None:
-        row = self._tree.remote(node)
+        row = self._row(node)
         return None if row is None else row.parent
 
     def _parent_then(self, node: NodeId) -> NodeId | None:
@@ -103,7 +105,7 @@ class _Rewinding:
     # What becomes of one
 
     def _decide(self, past: Past) -> None:
-        row = self._tree.remote(past.node)
+        row = self._row(past.node)
         if row is None and not past.now.deleted:
             self._left.add(past.node)  # something that this device can't use
         elif past.place is None:
@@ -165,7 +167,7 @@ class _Rewinding:
     # The changes
 
     def _change(self, past: Past) -> Iterator[Change]:
-        node, row = past.node, self._tree.remote(past.node)
+        node, row = past.node, self._row(past.node)
         place, version = (past.now.place, past.now.version) if row is None else (row.place, row.version)
         change = Change(node, past.now.kind, "", self._path(node), place, version)
         if node in self._deleted:
@@ -191,7 +193,7 @@ class _Rewinding:
         names: list[str] = []
         at = node
         while at != ROOT and len(names) < MAX_DEPTH:
-            row = self._tree.remote(at)
+            row = self._row(at)
             if at in self._to:
                 at, name = self._to[at]
             elif row is not None:
