@@ -34,8 +34,9 @@ class HistoryRequest:
 
 @message
 class DeletedRequest:
-    """Deleted nodes that were in one of these directories, in the order of their ids; where tokens are given, only
-    those that had one of these names. Of each its last place, its deletion and its newest durable content."""
+    """Deleted nodes that were in these directories, one after the other; where tokens are given, only those that had
+    one of these names. Of each its last place, its deletion and its newest durable content. `after` is about the first
+    directory: what follows on a page is asked for with the directory of its last node as the first."""
 
     workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
     parents: tuple[NodeId, ...] = wire(2, many(octets(ID_LENGTH), MAX_ASKED))

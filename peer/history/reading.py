@@ -15,7 +15,7 @@ from protocol.api import CHANGED, DELETED, HISTORY, Endpoint
 from protocol.commits import Content, Create, Delete, Move, Operation, Place, Restore, Write, decode_operation
 from protocol.deltas import Entry, SignedCommit
 from protocol.errors import BadSignature, CannotOpen, Malformed, Problem
-from protocol.history import MAX_ASKED, ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest
+from protocol.history import MAX_ASKED, ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest, PastNode
 from protocol.identifiers import HASH_LENGTH, NodeId, VersionId, WorkspaceId
 from protocol.names import name_token, open_name
 
@@ -57,7 +57,7 @@ class Reader:
             part = tuple(parents[at : at + MAX_ASKED])
             tokens = () if name is None else tuple(name_token(self._remote.keys, parent, name) for parent in part)
             request = DeletedRequest(workspace=self._workspace, parents=part, tokens=tokens)
-            found += pasts(await self._all(DELETED, request, _after_node))
+            found += pasts(await self._all(DELETED, request, _after_deleted))
         return [past for past in found if past.place is not None and name in (None, past.place.name)]
 
     async def changed(self, **since: int) -> Answer:
@@ -148,19 +148,24 @@ def _after_entry(request: HistoryRequest, page: HistoryReply) -> HistoryRequest:
     return replace(request, after=page.entries[-1].revision)
 
 
-def _after_node(request: DeletedRequest, page: HistoryReply) -> DeletedRequest:
-    return replace(request, after=_last_node(page))
+def _after_deleted(request: DeletedRequest, page: HistoryReply) -> DeletedRequest:
+    """Without the directories that are done."""
+    last = _last_node(page)
+    if last.parent not in request.parents:
+        raise Malformed(ENDLESS)
+    left = request.parents[request.parents.index(last.parent) :]
+    return replace(request, parents=left, after=last.node)
 
 
 def _after_changed(request: ChangedRequest, page: HistoryReply) -> ChangedRequest:
     """What a time means is settled by the first page."""
-    return ChangedRequest(workspace=request.workspace, revision=page.revision, after=_last_node(page))
+    return ChangedRequest(workspace=request.workspace, revision=page.revision, after=_last_node(page).node)
 
 
-def _last_node(page: HistoryReply) -> NodeId:
+def _last_node(page: HistoryReply) -> PastNode:
     if not page.nodes:
         raise Malformed(ENDLESS)
-    return page.nodes[-1].node
+    return page.nodes[-1]
 
 
 def latest(found: Iterable[Past]) -> list[Past]:

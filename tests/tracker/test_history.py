@@ -141,14 +141,15 @@ async def test_what_was_deleted_in_a_folder(shop: Workshop, monkeypatch: pytest.
     assert not (await deleted(shop, folder.node, tokens=(inside[4].place.token,))).nodes
     assert len((await deleted(shop, folder.node, ROOT)).nodes) == 5
     monkeypatch.setattr(reading, "MAX_NODES", 1)
-    found, after = [], None
+    found, parents, after = list[NodeId](), [folder.node, ROOT], None
     while True:
-        page = await deleted(shop, folder.node, after=after)
+        page = await deleted(shop, *parents, after=after)
         found += [node.node for node in page.nodes]
         if not page.more:
             break
         after = found[-1]
-    assert found == sorted(each.node for each in inside[:4])
+        parents = parents[parents.index(page.nodes[-1].parent) :]
+    assert found == [*sorted(each.node for each in inside[:4]), outside.node]
 
 
 async def test_what_has_changed_since(shop: Workshop) -> None:

@@ -27,6 +27,10 @@ from tracker.metadata.rules import Node
 from tracker.metadata.weighing import contents_of
 from tracker.schema import DURABLE, entries, nodes, states, versions, workspaces
 
+# States are looked up by their node. Compared and sorted by as it is, this column would have SQLite read the whole
+# workspace in the order of the primary key instead.
+_REVISION = states.c.revision + 0
+
 Row: TypeAlias = SqlRow[*tuple[Any, ...]]
 ROWS = MAX_COMMIT_OPERATIONS + 1
 """States read at a time: a whole commit, and one that shows it to be whole."""
@@ -112,9 +116,9 @@ def read_history(connection: Connection, user: UserId, request: HistoryRequest, 
         .where(
             states.c.workspace == request.workspace,
             states.c.node.in_(set(request.nodes)),
-            states.c.revision > request.after,
+            request.after < _REVISION,
         )
-        .order_by(states.c.revision, states.c.position)
+        .order_by(_REVISION, states.c.position)
         .limit(ROWS)
     ).all()
     commits = {revision: list(group) for revision, group in groupby(rows, key=attrgetter("revision"))}
@@ -134,16 +138,13 @@ def read_history(connection: Connection, user: UserId, request: HistoryRequest, 
 def read_deleted(connection: Connection, user: UserId, request: DeletedRequest, now_ms: int) -> HistoryReply:
     """Deleted nodes that were in some directories, one page of them, for a member."""
     now = _now(connection, user, request.workspace)
-    wanted = and_(nodes.c.deleted, nodes.c.parent.in_(set(request.parents)))
-    if request.tokens:
-        wanted = and_(wanted, nodes.c.token.in_(set(request.tokens)))
 
     def past(ids: Sequence[NodeId]) -> list[_Past]:
         places = _places(connection, request.workspace, ids, MAX_REVISION, not_(states.c.deleted))
         contents = _contents(connection, request.workspace, ids, MAX_REVISION)
         return [*places, *contents, *_deletions(connection, request.workspace, ids)]
 
-    told, more = _nodes_and_past(connection, request.workspace, request.after, wanted, past)
+    told, more = _with_past(connection, request.workspace, _deleted_nodes(connection, request), past)
     return _reply(now, (now.head, now.time_ms), now_ms, told, more=more)
 
 
@@ -158,7 +159,8 @@ def read_changed(connection: Connection, user: UserId, request: ChangedRequest, 
         existed = [place.node for place in places]
         return [*places, *_contents(connection, request.workspace, existed, through)]
 
-    told, more = _nodes_and_past(connection, request.workspace, request.after, changed, past)
+    wanted = [nodes.c.workspace == request.workspace, changed]
+    told, more = _with_past(connection, request.workspace, _all_nodes(connection, wanted, request.after or b""), past)
     at = through, _time_at(connection, request.workspace, through)
     return _reply(now, at, now_ms, told, more=more)
 
@@ -207,34 +209,50 @@ def _last_until(connection: Connection, workspace: WorkspaceId, head: int, time_
 # The past of nodes --------------------------------------------------------------------------------------------------
 
 
-def _nodes_and_past(
+def _with_past(
     connection: Connection,
     workspace: WorkspaceId,
-    after: NodeId | None,
-    wanted: ColumnElement[bool],
+    found: Iterable[Node],
     past: Callable[[Sequence[NodeId]], list[_Past]],
 ) -> tuple[_Told, bool]:
-    """A page of the nodes that are `wanted`, each with the operations that `past` finds; whether there may be more."""
-    told, last = _Told(), after or b""
-    while True:
-        query = select(nodes).where(nodes.c.workspace == workspace, nodes.c.node > last, wanted)
-        rows = connection.execute(query.order_by(nodes.c.node).limit(AT_ONCE)).all()
-        batch = [node_of(row) for row in rows]
-        found = past([node.node for node in batch])
-        revisions = sorted({each.revision for each in found})
+    """A page of these nodes, each with the operations that `past` finds; whether there are more."""
+    told = _Told()
+    for batch in batches(found, AT_ONCE):
+        operations = past([node.node for node in batch])
+        revisions = sorted({each.revision for each in operations})
         entry_at = {row.revision: row for row in entry_rows(connection, workspace, revisions)}
         for node in batch:
             if told.full:
                 return told, True
-            told.add_node(node, [(entry_at[each.revision], each) for each in found if each.node == node.node])
-        if len(batch) < AT_ONCE:
-            return told, False
-        last = batch[-1].node
+            told.add_node(node, [(entry_at[each.revision], each) for each in operations if each.node == node.node])
+    return told, False
+
+
+def _all_nodes(connection: Connection, wanted: Sequence[ColumnElement[bool]], after: bytes) -> Iterator[Node]:
+    """The nodes that are `wanted`, in the order of their ids."""
+    while True:
+        query = select(nodes).where(*wanted, nodes.c.node > after).order_by(nodes.c.node).limit(AT_ONCE)
+        rows = connection.execute(query).all()
+        yield from map(node_of, rows)
+        if len(rows) < AT_ONCE:
+            return
+        after = rows[-1].node
+
+
+def _deleted_nodes(connection: Connection, request: DeletedRequest) -> Iterator[Node]:
+    """One directory after the other: the index that finds deleted nodes there gives them in the order of their ids."""
+    after = request.after or b""
+    for parent in dict.fromkeys(request.parents):
+        wanted = [nodes.c.workspace == request.workspace, nodes.c.parent == parent, nodes.c.deleted]
+        if request.tokens:
+            wanted.append(nodes.c.token.in_(set(request.tokens)))
+        yield from _all_nodes(connection, wanted, after)
+        after = b""
 
 
 def _rank(column: ColumnElement[Any], *, newest: bool) -> ColumnElement[int]:
     """The place of a state among those with the same value: the newest first, or the oldest."""
-    order = (states.c.revision, states.c.position)
+    order = (_REVISION, states.c.position)
     by = [each.desc() for each in order] if newest else list(order)
     return func.row_number().over(partition_by=column, order_by=by).label("rank")
 
@@ -257,12 +275,16 @@ def _places(
     *conditions: ColumnElement[bool],
 ) -> list[_Past]:
     """The operations that put nodes where they were at a revision; none of nodes that didn't exist then."""
+    if not ids:
+        return []
     last = (
         select(states.c.place, states.c.deleted, _rank(states.c.node, newest=True))
-        .where(states.c.workspace == workspace, states.c.node.in_(ids), states.c.revision <= through, *conditions)
+        .where(states.c.workspace == workspace, states.c.node.in_(ids), through >= _REVISION, *conditions)
         .subquery()
     )
     marks = connection.scalars(select(last.c.place).where(last.c.rank == 1, not_(last.c.deleted))).all()
+    if not marks:
+        return []
     setting = select(states.c.revision, states.c.position, _rank(states.c.place, newest=False)).where(
         states.c.workspace == workspace, states.c.place.in_(marks)
     )
@@ -271,6 +293,8 @@ def _places(
 
 def _contents(connection: Connection, workspace: WorkspaceId, ids: Sequence[NodeId], through: int) -> list[_Past]:
     """The operations that brought the newest contents up to a revision that are durable by now."""
+    if not ids:
+        return []
     brought = and_(
         versions.c.workspace == states.c.workspace,
         versions.c.version == states.c.version,
@@ -281,7 +305,7 @@ def _contents(connection: Connection, workspace: WorkspaceId, ids: Sequence[Node
     newest = (
         select(states.c.revision, states.c.position, _rank(states.c.node, newest=True))
         .join_from(states, versions, brought)
-        .where(states.c.workspace == workspace, states.c.node.in_(ids), states.c.revision <= through)
+        .where(states.c.workspace == workspace, states.c.node.in_(ids), through >= _REVISION)
     )
     return [
         _past(row)._replace(durable=VersionId(row.version)) for row in _first_operations(connection, workspace, newest)
