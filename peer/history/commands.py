@@ -28,6 +28,7 @@ TRIES = 4
 PATHS = 20
 """Paths that a preview shows."""
 NS = 1_000_000
+"""In a millisecond."""
 QUOTA = "your plan's storage is full: nothing was changed"
 
 Names = tuple[str, ...]
@@ -147,6 +148,10 @@ class History:
                 await self._catch_up()
                 answer = await self._reader.changed(**since)
                 since = {"revision": answer.revision}  # what a time means is settled
+                if not self._reader.is_up_to_date(answer):
+                    if not left:
+                        raise Problem("this device is behind the tracker: nothing was changed, try again")
+                    continue
                 plan = await self._rewinding(names, answer)
                 preview = self._preview(names, answer, plan)
                 if apply and agreed is not None and agreed != preview["plan"]:
@@ -165,7 +170,7 @@ class History:
             raise Usage("there was nothing yet at that time")
         if any(past.node == folder and past.place is None for past in changed):
             raise Usage(f"{'/'.join(names)} wasn't there yet at that time")
-        return rewind(changed, self._context.store, folder, self._context.machine.now())
+        return rewind(changed, self._context.store, folder, answer.now_ms * NS)
 
     async def _folder(self, names: Names) -> NodeId:
         """The folder at a path, or the one that was deleted there last."""

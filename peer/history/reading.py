@@ -70,6 +70,10 @@ class Reader:
         )
         return await self._all(CHANGED, request, _after_changed)
 
+    def is_up_to_date(self, answer: Answer) -> bool:
+        """Whether REMOTE has come as far as an answer."""
+        return self._remote.cursor().revision >= answer.head
+
     async def _all(
         self, endpoint: Endpoint[Q, HistoryReply], request: Q, following: Callable[[Q, HistoryReply], Q]
     ) -> Answer:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from peer.history.control import PAST
 from protocol.errors import Problem, ShoalError, Unreachable, Usage
 from tests.simulation.device import FOLDER, Crashed, SimulatedDevice
 from tests.simulation.stage import Stage, perform, save, visible
+from tracker.plans import FREE, PLANS, Plan
 
 FIRST, SECOND, THIRD = b"first", b"second" * 5000, b"third"
 SCENES: list[Callable[[Stage], Awaitable[None]]] = []
@@ -398,6 +400,68 @@ async def a_file_that_never_reached_the_cloud_is_no_version(stage: Stage) -> Non
     stage.cut_off(laptop)
     stage.cut_off(desktop)
     await stage.all_well(laptop, desktop)
+
+
+@scene
+async def links_times_and_permissions_come_back(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    user = laptop.disk.user
+    user.link_to("where", f"{FOLDER}/link")
+    save(laptop, "tool", FIRST)
+    user.chmod(f"{FOLDER}/tool", 0o700)
+    user.touch(f"{FOLDER}/tool", 1_234_567_890_123_456_789)
+    await stage.all_well(laptop, desktop)
+    before, then = desktop.disk.user.tree(FOLDER), revision(laptop)
+    user.remove(f"{FOLDER}/link")
+    user.link_to("elsewhere", f"{FOLDER}/link")
+    remove(laptop, "tool")
+    await stage.all_well(laptop, desktop)
+    await command(desktop, "restore", "tool")
+    await rewind(desktop, then)
+    await stage.all_well(laptop, desktop)
+    assert desktop.disk.user.tree(FOLDER) == before
+
+
+@scene
+async def what_has_no_room_is_not_restored(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", SECOND)
+    await stage.all_well(laptop, desktop)
+    then = revision(laptop)
+    remove(laptop, "f")
+    await stage.all_well(laptop, desktop)
+    with mock.patch.dict(PLANS, {FREE.name: Plan(FREE.name, quota=1000)}):
+        with pytest.raises(Problem, match="storage is full"):
+            await command(laptop, "restore", "f")
+        with pytest.raises(Problem, match="storage is full"):
+            await rewind(laptop, then)
+    assert visible(laptop) == {}
+    await command(laptop, "restore", "f")
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def of_two_who_restore_the_same_one_is_told_that_it_is_there(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    await stage.all_well(laptop, desktop)
+    remove(laptop, "f")
+    await stage.all_well(laptop, desktop)
+    told: list[str] = []
+
+    async def one(device: SimulatedDevice) -> None:
+        try:
+            await command(device, "restore", "f")
+            told.append("restored")
+        except Usage as refusal:
+            told.append(str(refusal))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one, laptop)
+        nursery.start_soon(one, desktop)
+    await stage.all_well(laptop, desktop)
+    assert sorted(told) == ["f is there: say which version you want; shoal history lists them", "restored"]
+    assert visible(desktop) == {"f": FIRST}
 
 
 @scene
