@@ -240,6 +240,7 @@ async def everything_is_rewound_in_one_step_and_that_is_undone(stage: Stage) -> 
     await rewind(laptop, int(done["undo"][1:]))
     await stage.all_well(laptop, desktop)
     assert visible(desktop) == later
+    assert not any("from a full snapshot" in line for line in stage.log.lines), "a delta has to tell all of it"
 
 
 @scene
