@@ -8,6 +8,7 @@ import trio
 
 from peer.control import serve_control
 from peer.database import open_database
+from peer.history.control import PAST
 from peer.home import Home
 from peer.lan.options import LanOptions
 from peer.members import Kept
@@ -98,6 +99,8 @@ class Starting:
         if command in ("pause", "resume"):
             peer.synchronizer.pause(paused=command == "pause")
             return None
+        if command in PAST:
+            return await PAST[command](peer, arguments)
         raise Usage(f"there is no command {command!r}")
 
 

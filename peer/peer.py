@@ -8,6 +8,9 @@ import trio
 from peer.account import OpenWorkspace
 from peer.breaker import Kind
 from peer.database import Database
+from peer.history.commands import History
+from peer.history.committing import Committing
+from peer.history.reading import Reader
 from peer.home import Credentials
 from peer.indexer import Indexer
 from peer.lan.meeting import Meeting
@@ -169,6 +172,14 @@ class Peer:
             moved=self._moved,
             local_address=ports.local_address,
             backoff=client.client.backoff(),
+        )
+        self.history = History(
+            context,
+            client,
+            Reader(client, self.remote, lambda: members, members.refresh),
+            Committing(ports.machine, client, self.remote, context.device, SigningKey(credentials.signing_seed)),
+            self.subscription.catch_up,
+            lambda: self.synchronizer.behind.set(),
         )
 
     async def run(self) -> None:

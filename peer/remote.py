@@ -186,12 +186,7 @@ class RemoteTree:
     def _take_commit(
         self, fold: Fold, entry: Entry, commit: SignedCommit, announced: set[VersionId], signers: Signers
     ) -> None:
-        signer = signers.find(commit.device)
-        if signer is None:
-            raise UnknownDevice(f"a commit of an unknown device {commit.device.hex()}")
-        if signer.role not in (OWNER, EDITOR):
-            raise BadSignature("a commit of a device that may not write here")
-        verify_signed_commit(self._workspace, commit, signer.signing_key)
+        signer = self.verify(commit, signers)
         operations = [decode_operation(item) for item in commit.items if len(item) != HASH_LENGTH]
         self._take_operations(fold, entry, commit, operations, announced)
         is_approved = self._is_approved(commit, signer)
@@ -199,6 +194,16 @@ class RemoteTree:
             fold.approved.pop(operation.node, None)
             if is_approved and isinstance(operation, Delete | Write):
                 fold.approved[operation.node] = operation
+
+    def verify(self, commit: SignedCommit, signers: Signers) -> Signer:
+        """Who signed this; `UnknownDevice` or `BadSignature` unless it is a device that may write here."""
+        signer = signers.find(commit.device)
+        if signer is None:
+            raise UnknownDevice(f"a commit of an unknown device {commit.device.hex()}")
+        if signer.role not in (OWNER, EDITOR):
+            raise BadSignature("a commit of a device that may not write here")
+        verify_signed_commit(self._workspace, commit, signer.signing_key)
+        return signer
 
     def _is_approved(self, commit: SignedCommit, signer: Signer) -> bool:
         if commit.approval is None:

@@ -180,7 +180,7 @@ async def wait_for(peer: Peer, what: str) -> None:
 async def explain(peer: Peer, path: str) -> dict[str, Any]:
     """What is known of one path: each tree's view, what is pending and why, and where its bytes are. Devices on the LAN
     are asked whether they have it."""
-    names = _names(peer, path)
+    names = names_of(peer, path)
     store = peer.context.store
     node = store.find(names) or _find_remote(peer, names)
     lines = [f"{path}"]
@@ -192,7 +192,8 @@ async def explain(peer: Peer, path: str) -> dict[str, Any]:
     return {"lines": [*lines, *await _explain_node(peer, node)], "node": node.hex()}
 
 
-def _names(peer: Peer, path: str) -> tuple[str, ...]:
+def names_of(peer: Peer, path: str) -> tuple[str, ...]:
+    """The names from the top of the folder to an absolute path; `Usage` for one that isn't in it."""
     root = peer.context.root.path.rstrip("/")
     if path != root and not path.startswith(root + "/"):
         raise Usage(f"{path} is not in the folder {root}")

@@ -58,8 +58,10 @@ class TrackerClient:
         self.transport = transport
         self.machine = machine
 
-    async def call(self, endpoint: Endpoint[Q, A], request: Q, *, token: str | None = None) -> A:
-        """Ask `endpoint` and return its answer.
+    async def call(
+        self, endpoint: Endpoint[Q, A], request: Q, *, token: str | None = None, patience: float = PATIENCE
+    ) -> A:
+        """Ask `endpoint` and return its answer, after at most `patience` seconds without progress.
 
         `Refused` when the tracker says no, `Unreachable` when it says nothing, `Malformed` when what it says is
         nonsense, `TooLarge` when the request is longer than the tracker takes. Cancelled, the request may have been
@@ -67,15 +69,29 @@ class TrackerClient:
         """
         body = encode(request)
         answer = await self.post(
-            endpoint.path, body, request_limit=endpoint.request_limit, reply_limit=endpoint.reply_limit, token=token
+            endpoint.path,
+            body,
+            request_limit=endpoint.request_limit,
+            reply_limit=endpoint.reply_limit,
+            token=token,
+            patience=patience,
         )
         return decode(endpoint.reply, answer, endpoint.reply_limit)
 
-    async def post(self, path: str, body: bytes, *, request_limit: int, reply_limit: int, token: str | None) -> bytes:
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        request_limit: int,
+        reply_limit: int,
+        token: str | None,
+        patience: float = PATIENCE,
+    ) -> bytes:
         """The body of the answer to `body` at `path`; errors as in `call`."""
         if len(body) > request_limit:
             raise TooLarge(f"a request of {len(body)} bytes to {path}, at most {request_limit} allowed")
-        response = await self.transport.request(path, body, token=token, patience=PATIENCE, response_limit=reply_limit)
+        response = await self.transport.request(path, body, token=token, patience=patience, response_limit=reply_limit)
         if len(response.body) > reply_limit:
             raise TooLarge(f"the tracker's answer has {len(response.body)} bytes; {reply_limit} are allowed")
         if response.status != _OK:
@@ -126,9 +142,9 @@ class DeviceClient:
         self._token: _Token | None = None
         self._renewing = trio.Lock()
 
-    async def call(self, endpoint: Endpoint[Q, A], request: Q) -> A:
+    async def call(self, endpoint: Endpoint[Q, A], request: Q, *, patience: float = PATIENCE) -> A:
         """Ask `endpoint` as this device."""
-        return await self._as_device(lambda token: self.client.call(endpoint, request, token=token))
+        return await self._as_device(lambda token: self.client.call(endpoint, request, token=token, patience=patience))
 
     async def upload_pack(self, body: bytes) -> PackReply:
         """Send a pack (`protocol.packs.build_pack`); its chunks are durable when this returns."""

@@ -23,10 +23,11 @@ from protocol.codec import (
     unsigned,
     wire,
 )
-from protocol.commits import Commit
+from protocol.commits import Close, Commit
 from protocol.deltas import MAX_DELTA_BYTES, MAX_REVISION, Delta
 from protocol.errors import Code, Refused
 from protocol.grants import Grant
+from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest
 from protocol.identifiers import (
     HASH_LENGTH,
     ID_LENGTH,
@@ -307,7 +308,7 @@ class NodeState:
 class FailedOperation:
     """Why one operation of a commit can't be: its index, a reason, and the node's present state, if it is known."""
 
-    index: int = wire(1, unsigned(MAX_COMMIT_OPERATIONS))
+    index: int = wire(1, unsigned(U32))  # in a staged commit counted through all parts
     reason: str = wire(2, text(64))  # one of REASONS
     state: NodeState | None = wire(3, optional(nested(NodeState)), default=None)
 
@@ -334,7 +335,8 @@ REASONS = (
 
 @message
 class CommitRefusal:
-    """The detail of a refusal with `Code.COMMIT`: every failing operation; nothing was recorded."""
+    """The detail of a refusal with `Code.COMMIT`: every failing operation, of a staged commit the first 1,000; nothing
+    was recorded."""
 
     operations: tuple[FailedOperation, ...] = wire(1, many(nested(FailedOperation), MAX_COMMIT_OPERATIONS), default=())
     epoch: int | None = wire(2, optional(unsigned(U32)), default=None)  # the present key epoch, when that is why
@@ -437,9 +439,15 @@ COMMIT = Endpoint("/v1/commit", Commit, CommitReply, request_limit=MAX_COMMIT_BY
 DELTA = Endpoint("/v1/delta", DeltaRequest, Delta, reply_limit=MAX_DELTA_BYTES)
 RUNS = Endpoint("/v1/runs", RunsRequest, RunsReply, request_limit=64 << 10, reply_limit=LARGE)
 LEASE = Endpoint("/v1/lease", LeaseRequest, LeaseReply, request_limit=64 << 10, reply_limit=LARGE)
+HISTORY = Endpoint("/v1/history", HistoryRequest, HistoryReply, reply_limit=MAX_DELTA_BYTES)
+DELETED = Endpoint("/v1/deleted", DeletedRequest, HistoryReply, reply_limit=MAX_DELTA_BYTES)
+CHANGED = Endpoint("/v1/changed", ChangedRequest, HistoryReply, reply_limit=MAX_DELTA_BYTES)
+STAGE = Endpoint("/v1/stage", Commit, Empty, request_limit=MAX_COMMIT_BYTES)
+CLOSE = Endpoint("/v1/close", Close, CommitReply, request_limit=SMALL, reply_limit=LARGE)
 WITHDRAW = Endpoint("/v1/withdraw", WithdrawRequest, Empty, request_limit=64 << 10)
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
-    SALT, SIGNUP, LOGIN, REGISTER, CHALLENGE, RENEW, LOGOUT, ACCOUNT, WORKSPACES, COMMIT, DELTA, RUNS, LEASE, WITHDRAW
+    SALT, SIGNUP, LOGIN, REGISTER, CHALLENGE, RENEW, LOGOUT, ACCOUNT, WORKSPACES, COMMIT, DELTA, RUNS, LEASE, WITHDRAW,
+    HISTORY, DELETED, CHANGED, STAGE, CLOSE,
 )  # fmt: skip
 
 MAX_CHUNKS_REQUEST_BYTES = 256 << 10

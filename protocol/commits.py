@@ -7,8 +7,15 @@
     chain hash   = BLAKE3-derive("commit chain", chain hash before ‖ revision: u64 ‖ digest)
 
 One signature covers a commit, so an operation can be handed on with only the hashes of its neighbours.
+
+What is too large for one commit is staged in parts, each a commit of its own, and closed by one request that names
+them all in their order. They enter the order together, one revision after the other, or not at all:
+
+    signed bytes = workspace ‖ device ‖ number of parts: u32 ‖ digest of each part
+    signature    = Ed25519(device key, "Shoal 1 commit close" ‖ 00 ‖ signed bytes)
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from protocol.breaker import Approval
@@ -33,6 +40,7 @@ from protocol.identifiers import (
     ID_LENGTH,
     MAX_COMMIT_BYTES,
     MAX_COMMIT_OPERATIONS,
+    MAX_PARTS,
     CommitHash,
     CommitId,
     DeviceId,
@@ -52,7 +60,7 @@ FILE, DIRECTORY, SYMLINK, MOUNT = 1, 2, 3, 4
 """Kinds of node."""
 FORMAT = 1
 MAX_OPERATION_BYTES = 700_000
-_PURPOSE = "commit"
+_PURPOSE, _CLOSE_PURPOSE = "commit", "commit close"
 
 
 @message
@@ -148,6 +156,16 @@ class Commit:
     approval: Approval | None = wire(9, optional(nested(Approval)), default=None)
 
 
+@message
+class Close:
+    """All parts of a staged commit, by their digests in their order; they are to be taken into the order as one."""
+
+    format: int = wire(1, unsigned(255))
+    workspace: WorkspaceId = wire(2, octets(ID_LENGTH))
+    parts: tuple[bytes, ...] = wire(3, many(octets(HASH_LENGTH), MAX_PARTS))
+    signature: bytes = wire(4, octets(SIGNATURE_LENGTH))
+
+
 def decode_operation(data: bytes) -> Operation:
     """One operation from its exact bytes; `Malformed` when a directory has content or something else has none."""
     operation: Operation = decode_union(OPERATIONS, data, MAX_OPERATION_BYTES)
@@ -228,13 +246,45 @@ def first_chain_hash(workspace: WorkspaceId) -> CommitHash:
 def decode_commit(data: bytes) -> Commit:
     """A commit from a request body. `Malformed` also for a format that this version does not know."""
     commit = decode(Commit, data, MAX_COMMIT_BYTES)
+    check_commit(commit)
+    return commit
+
+
+def check_commit(commit: Commit) -> None:
+    """`Malformed` for a format that this version does not know, and for nothing at all."""
     if commit.format != FORMAT:
         raise Malformed(f"commit format {commit.format} is not known here")
     if not commit.operations:
         raise Malformed("a commit without operations")
-    return commit
 
 
 def encode_operation(operation: Operation) -> bytes:
     """The exact bytes that are hashed, signed and sent."""
     return encode(operation)
+
+
+def digest_of(commit: Commit, device: DeviceId) -> bytes:
+    """The digest of a commit that this device made."""
+    hashes = [operation_hash(operation) for operation in commit.operations]
+    signed = signed_bytes(commit.workspace, device, commit.epoch, commit.id, commit.seen, hashes)
+    return commit_digest(signed, commit.signature)
+
+
+def close_bytes(workspace: WorkspaceId, device: DeviceId, parts: Sequence[bytes]) -> bytes:
+    """What the signature of a `Close` is over; `parts` are digests."""
+    return workspace + device + len(parts).to_bytes(4, "big") + b"".join(parts)
+
+
+def sign_close(workspace: WorkspaceId, device: DeviceId, parts: tuple[bytes, ...], signing_key: SigningKey) -> Close:
+    """A request that closes a staged commit."""
+    signature = signing_key.sign(_CLOSE_PURPOSE, close_bytes(workspace, device, parts))
+    return Close(format=FORMAT, workspace=workspace, parts=parts, signature=signature)
+
+
+def verify_close(close: Close, device: DeviceId, device_key: bytes) -> None:
+    """Raise `BadSignature` unless this device closes these parts, `Malformed` for what can't be closed."""
+    if close.format != FORMAT:
+        raise Malformed(f"commit format {close.format} is not known here")
+    if not close.parts or len(set(close.parts)) < len(close.parts):
+        raise Malformed("a staged commit without parts, or with one twice")
+    verify(device_key, _CLOSE_PURPOSE, close_bytes(close.workspace, device, close.parts), close.signature)

@@ -456,6 +456,32 @@ def approval_vectors() -> list[Case]:
     ]
 
 
+def close_vectors() -> list[Case]:
+    """Commits in one part, in two and in three, and the request that closes them."""
+    story = Story(World("close"))
+    world = story.world
+    cases = []
+    for count in (1, 2, 3):
+        folders = [story.create(f"{count}.{number}", None) for number in range(count)]
+        parts = [story.commit([folder])[0] for folder in folders]
+        digests = tuple(commits.digest_of(part, world.device) for part in parts)
+        close = commits.sign_close(world.workspace, world.device, digests, world.signing_key)
+        inputs = {
+            "workspace": world.workspace.hex(),
+            "device": world.device.hex(),
+            "device_key": world.signing_key.public.hex(),
+            "signing_seed": world.signing_key.seed.hex(),
+            "parts": [encode(part).hex() for part in parts],
+        }
+        outputs = {
+            "signed_bytes": commits.close_bytes(world.workspace, world.device, digests).hex(),
+            "signature": close.signature.hex(),
+            "close": encode(close).hex(),
+        }
+        cases.append({"name": f"parts: {count}", "inputs": inputs, "outputs": outputs})
+    return cases
+
+
 def delta_vectors() -> list[Case]:
     """A snapshot with an overtaken operation, and what came after it, a record included."""
     story = Story(World("delta"))
@@ -778,6 +804,7 @@ MAKERS: dict[str, Callable[[], list[Case]]] = {
     "approval": approval_vectors,
     "certificate": certificate_vectors,
     "chunk": chunk_vectors,
+    "close": close_vectors,
     "commit": commit_vectors,
     "delta": delta_vectors,
     "frame": frame_vectors,

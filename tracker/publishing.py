@@ -36,6 +36,14 @@ def publish_commit(services: Services, prepared: Prepared, done: Committed) -> N
     services.hub.publish(commit.workspace, reply.since, reply.revision, prepared.device, delta, brief=brief)
 
 
+def publish_parts(services: Services, first: Prepared, done: Committed) -> None:
+    """Tell subscribers of a commit in parts, which they ask for, and before it of the record that it was put behind."""
+    if done.before is not None:
+        publish_record(services, done.before)
+    reply = done.reply
+    services.hub.publish(first.commit.workspace, reply.since, reply.revision, first.device, lambda: None)
+
+
 def _delta_of(services: Services, prepared: Prepared, reply: CommitReply) -> Delta:
     """The commit, with the runs inside if the whole stays small."""
     with_runs = delta_of(prepared, reply, services.identity.epoch, with_runs=True)

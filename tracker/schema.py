@@ -229,6 +229,13 @@ nodes = _growing(
     Column("durable_revision", BigInteger),
     Column("durable_position", Integer),
 )
+Index(
+    "ix_nodes_deleted",
+    nodes.c.workspace,
+    nodes.c.parent,
+    sqlite_where=text("deleted = 1"),
+    postgresql_where=text("deleted"),
+)
 live_names = Index(
     "uq_nodes_live_name",
     nodes.c.workspace,
@@ -277,6 +284,18 @@ runs = Table(
     _workspace(),
     Column("run", Bytes(32), primary_key=True),
     Column("body", Bytes, nullable=False),
+)
+
+# Parts of commits that are too large for one request, until all are here and the device closes them.
+staged = Table(
+    "staged",
+    metadata,
+    _workspace(),
+    Column("device", Bytes(16), ForeignKey("devices.id"), primary_key=True, index=True),
+    Column("digest", Bytes(32), primary_key=True),
+    Column("body", Bytes, nullable=False),  # an encoded Commit
+    Column("size", Integer, nullable=False),
+    Column("since_ms", BigInteger, nullable=False, index=True),
 )
 
 # Chunks that announced versions list and that are not held; the length is what that version's list says.

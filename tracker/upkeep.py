@@ -1,5 +1,5 @@
 """What a serving tracker does by itself: it withdraws versions that nobody uploads any more (design §6, rule d), and
-forgets the oldest failed logins."""
+forgets the oldest failed logins, and parts of commits that nobody closed."""
 
 import logging
 
@@ -8,6 +8,7 @@ import trio
 from protocol.errors import Refused
 from tracker.attempts import forget_oldest
 from tracker.clock import now_ms
+from tracker.metadata.staging import forget_staged
 from tracker.metadata.withdraw import withdraw_stalled
 from tracker.publishing import publish_record
 from tracker.services import Services
@@ -24,6 +25,7 @@ async def look_after(services: Services) -> None:
         try:
             await withdraw_forsaken(services)
             await services.database.transact(forget_oldest)
+            await services.database.transact(forget_staged, now_ms(services.machine))
         except Refused as error:
             _log.warning("the upkeep has to wait: %s", error)
         except Exception:  # noqa: BLE001 a task boundary: a defect in the upkeep must not end the server

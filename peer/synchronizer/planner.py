@@ -150,7 +150,7 @@ class _Planner:
         if local.kind == DIRECTORY:
             return self._deleted_directory(local)
         if local.blocked:
-            return _kept(local)  # 4.1
+            return kept(local)  # 4.1
         if local.content is None:
             return Read(node)
         if synced.content is None or not local.content.same_bytes(synced.content):

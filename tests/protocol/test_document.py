@@ -13,6 +13,7 @@ from protocol import (
     commits,
     deltas,
     grants,
+    history,
     identifiers,
     lan,
     lan_frames,
@@ -59,8 +60,9 @@ def test_every_reason_is_described(reason: str) -> None:
 
 LISTED = [
     cls
-    for cls in vars(api).values()
-    if dataclasses.is_dataclass(cls) and cls in codec._plans and cls.__module__ == api.__name__
+    for module in (api, history)
+    for cls in vars(module).values()
+    if dataclasses.is_dataclass(cls) and cls in codec._plans and cls.__module__ == module.__name__
 ]
 
 

@@ -58,6 +58,10 @@ class Stage:
         await self.until(lambda: all(self._has_met(device, len(names) - 1) for device in chosen))
         return chosen
 
+    async def restart_tracker(self) -> None:
+        """Start the tracker once more, after `host.stop`."""
+        await self._nursery.start(self.host.run)
+
     def start(self, device: SimulatedDevice) -> None:
         """Switch a device on."""
         self._nursery.start_soon(device.run)
@@ -80,7 +84,7 @@ class Stage:
     def _equal(first: SimulatedDevice, *others: SimulatedDevice) -> bool:
         return all(visible(other) == visible(first) for other in others)
 
-    async def until(self, condition: Callable[[], object], seconds: float = LONG) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = LONG, *, every: float = 1.0) -> None:
         """Wait for something to become true."""
         deadline = trio.current_time() + seconds
         while True:
@@ -89,7 +93,7 @@ class Stage:
             if trio.current_time() > deadline:
                 reports = "\n".join(device.report() for device in self.devices.values())
                 raise AssertionError(f"not within {seconds:g} s\n{reports}\n" + "\n".join(list(self.log.lines)[-60:]))
-            await trio.sleep(1)
+            await trio.sleep(every)
 
     async def pass_time(self, seconds: float) -> None:
         """Nothing in particular happens."""

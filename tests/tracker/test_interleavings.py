@@ -29,10 +29,12 @@ from tracker import accounts
 from tracker.accounts import _check_signup, _register, _sign_up
 from tracker.administration import set_breaker
 from tracker.identity import Identity, settle_identity
+from tracker.metadata import staging
 from tracker.metadata.commit import commit, prepare
 from tracker.metadata.durable import record_pack
 from tracker.metadata.lease import LEASE_MS, lease
 from tracker.metadata.order import lock_head
+from tracker.metadata.staging import close_parts, stage
 from tracker.metadata.withdraw import FORSAKEN_MS, STALLED_MS, Withdrawn, withdraw, withdraw_stalled
 from tracker.plans import FREE, PLANS, Plan
 from tracker.schema import members, meta, metadata, workspaces
@@ -42,7 +44,7 @@ from tracker.system import postgresql
 MOST, FEWER = 200, 60
 """Orders of one pair on one database; of more, so many are tried: of two commits, and of what is simpler."""
 SEED = 1
-QUOTA, DEVICES = 20_000, 3
+QUOTA, DEVICES, PARTS = 20_000, 3, 2
 """Limits that two can meet at."""
 
 Two = tuple[Function, Function]
@@ -154,6 +156,46 @@ def _unshare(connection: Connection, workspace: WorkspaceId, user: UserId) -> No
 async def a_commit_of_a_device_that_logs_out(shop: Workshop) -> Two:
     other = await second(shop)
     return sending(shop, other, other.create("a")), partial(retire_device, device=other.device.id)
+
+
+def closing(shop: Workshop, author: Author, *operations: Operation) -> Function:
+    """A commit of one part for each operation, staged and closed."""
+    device = author.device
+    parts = [
+        prepare(author.commit(operation), device.account.user, device.id, device.signing.public)
+        for operation in operations
+    ]
+    return partial(close_parts, parts=parts, time_ms=shop.now_ms)
+
+
+async def a_staged_commit_closed_twice(shop: Workshop) -> Two:
+    closed = closing(shop, shop.author, shop.author.create("a"), shop.author.create("b"))
+    return closed, closed
+
+
+async def a_staged_commit_and_one_of_the_same_name(shop: Workshop) -> Two:
+    other = await second(shop)
+    closed = closing(shop, shop.author, shop.author.create("a"), shop.author.create("b"))
+    return closed, sending(shop, other, other.create("b"))
+
+
+async def two_staged_commits_of_one_node(shop: Workshop) -> Two:
+    made, other = shop.author.create("a"), await second(shop)
+    await shop.commit(made)
+    one, two = (author.write(made.node, version_of(made)) for author in (shop.author, other))
+    return closing(shop, shop.author, shop.author.create("b"), one), closing(shop, other, two, other.create("c"))
+
+
+async def parts_for_the_last_place(shop: Workshop) -> Two:
+    def part(name: str) -> Function:
+        device = shop.author.device
+        sent = shop.author.commit(shop.author.create(name))
+        prepared = prepare(sent, device.account.user, device.id, device.signing.public)
+        return partial(stage, prepared=prepared, time_ms=shop.now_ms)
+
+    await shop.database.transact(part("first"))
+    shop.clock.advance(1)
+    return part("a"), part("b")
 
 
 # Uploads -------------------------------------------------------------------------------------------------------------
@@ -346,6 +388,9 @@ PAIRS = [
     Pair(a_delete_and_a_create_inside, {1}),
     Pair(deletes_that_are_too_many_together, {1}),
     Pair(one_commit_sent_twice, {2}),
+    Pair(a_staged_commit_closed_twice, {2}),
+    Pair(a_staged_commit_and_one_of_the_same_name, {1}),
+    Pair(two_staged_commits_of_one_node, {1}),
     Pair(a_commit_of_who_loses_the_membership, {1, 2}),
     Pair(one_pack_twice, {2}),
     Pair(a_pack_and_a_commit_of_the_same_chunks, {2}),
@@ -364,6 +409,7 @@ HEAVY = [  # these don't begin with a lock on PostgreSQL, so there are many orde
     Pair(one_sign_up_sent_twice, {2}, collide=True),
     Pair(sign_ups_with_one_id, {1}, FEWER, collide=True),
     Pair(devices_for_the_last_place, {1}, FEWER),
+    Pair(parts_for_the_last_place, {2}, FEWER),
     Pair(one_device_registered_twice, {2}, FEWER),
 ]
 
@@ -413,6 +459,7 @@ def _put_back(connection: Connection, changed: Contents) -> None:
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLANS, FREE.name, Plan(FREE.name, QUOTA))
     monkeypatch.setattr(accounts, "MAX_DEVICES", DEVICES)
+    monkeypatch.setattr(staging, "MAX_PARTS", PARTS)
     monkeypatch.setattr(postgresql, "PAUSE_S", 0)
 
 

@@ -172,6 +172,17 @@ def check_commit(c: Any) -> None:
     assert {run for content in contents for run in content.get(3, [])} == {blake(body) for body in commit.get(8, [])}
 
 
+def check_close(c: Any) -> None:
+    digests = []
+    for part in map(cbor, c["parts"]):
+        signed = signed_bytes(part[2], c["device"], part[3], part[4], part[5], part[6])
+        digests.append(derive("commit digest", signed, part[7]))
+    close = cbor(c["close"])
+    assert close == {1: 1, 2: c["workspace"], 3: digests, 4: c["signature"]}
+    assert c["workspace"] + c["device"] + u32(len(digests)) + b"".join(digests) == c["signed_bytes"]
+    check_signature(c["device_key"], "commit close", c["signed_bytes"], c["signature"])
+
+
 def check_delta(c: Any) -> None:
     """Follow the chain through the revisions, and fold them into what they say of each node."""
     delta = cbor(c["delta"])

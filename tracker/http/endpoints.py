@@ -6,11 +6,14 @@ from typing import Any, TypeVar
 from protocol import api
 from protocol.deltas import Delta
 from protocol.failpoints import failpoint
+from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest
 from tracker.accounts import account_of
 from tracker.clock import now_ms
 from tracker.failpoints import DELTA_ANSWERING
+from tracker.http.commits import close_commit, stage_part
 from tracker.metadata.access import memberships_of
 from tracker.metadata.deltas import read_delta
+from tracker.metadata.history import read_changed, read_deleted, read_history
 from tracker.metadata.lease import lease
 from tracker.metadata.runs import read_runs
 from tracker.metadata.withdraw import withdraw
@@ -91,6 +94,18 @@ async def _withdraw(services: Services, who: Principal, request: api.WithdrawReq
     return api.Empty()
 
 
+async def _history(services: Services, who: Principal, request: HistoryRequest) -> HistoryReply:
+    return await services.database.read(read_history, who.user, request, now_ms(services.machine))
+
+
+async def _deleted(services: Services, who: Principal, request: DeletedRequest) -> HistoryReply:
+    return await services.database.read(read_deleted, who.user, request, now_ms(services.machine))
+
+
+async def _changed(services: Services, who: Principal, request: ChangedRequest) -> HistoryReply:
+    return await services.database.read(read_changed, who.user, request, now_ms(services.machine))
+
+
 OPEN: dict[api.Endpoint[Any, Any], Open[Any, Any]] = {
     api.SALT: _salt,
     api.SIGNUP: _sign_up,
@@ -107,4 +122,9 @@ CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
     api.RUNS: _runs,
     api.LEASE: _lease,
     api.WITHDRAW: _withdraw,
+    api.HISTORY: _history,
+    api.DELETED: _deleted,
+    api.CHANGED: _changed,
+    api.STAGE: stage_part,
+    api.CLOSE: close_commit,
 }

@@ -1,7 +1,11 @@
-"""Commits: judging one, giving it its place in the order, and recording what it did, in one transaction."""
+"""Commits: judging one, giving it its place in the order, and recording what it did, in one transaction.
+
+One in parts is judged as a whole; each part then gets a revision and an entry of its own, one after the other.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from sqlalchemy import Connection, and_, bindparam, insert, select
 from sqlalchemy.engine import Row
@@ -23,6 +27,7 @@ from protocol.commits import (
 from protocol.deltas import Delta, Entry, SignedCommit
 from protocol.errors import Code, Refused
 from protocol.identifiers import (
+    MAX_COMMIT_OPERATIONS,
     ChunkId,
     CommitHash,
     DeviceId,
@@ -39,11 +44,12 @@ from tracker.metadata.approvals import cover
 from tracker.metadata.breaker import Judged, changes_of, limits_of, recent_of
 from tracker.metadata.breaker import judge as judge_surprise
 from tracker.metadata.bulk import Bulk, Together, Work
+from tracker.metadata.deltas import hash_at
 from tracker.metadata.lease import announced_and_missing
 from tracker.metadata.loading import Limits, live_files, read_before
 from tracker.metadata.order import Head, NewRecord, Owner, adding_used, appending, lock_with_owner
 from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
-from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh
+from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh, weighed_together
 from tracker.metadata.withdraw import stalled_among, take_back
 from tracker.metadata.writing import nodes_of, remove_nodes, states_of
 from tracker.plans import plan_called
@@ -110,29 +116,56 @@ def prepare(commit: Commit, user: UserId, device: DeviceId, signing_key: bytes) 
 
 
 def commit(connection: Connection, prepared: Prepared, time_ms: int) -> Committed:
-    """Put a commit into its workspace's order, or answer again what was answered the first time.
+    """Put a commit into its workspace's order; see `commit_parts`."""
+    return commit_parts(connection, [prepared], time_ms)
+
+
+def commit_parts(connection: Connection, parts: Sequence[Prepared], time_ms: int) -> Committed:
+    """Put a commit into its workspace's order, or answer again what was answered the first time. Its parts, as a rule
+    one, are all of one device.
 
     Stalled heads that its writes pass over are withdrawn by a record of their own in front of it. `Refused` with COMMIT
     and a `CommitRefusal` when it can't be; nothing is recorded then.
     """
-    workspace = prepared.commit.workspace
-    head, role, owner = lock_with_owner(connection, workspace, prepared.user)
-    known = _author_and_entry(connection, prepared)
+    workspace, operations = parts[0].commit.workspace, _all_operations(parts)
+    head, role, owner = lock_with_owner(connection, workspace, parts[0].user)
+    known = _author_and_entry(connection, parts[0])
+    _check_entries(connection, parts, known.revision)
     if known.revision is not None:
-        return Committed(_answer_again(connection, workspace, prepared, known), fresh=False)
-    _authorise(prepared, head, role, retired=known.retired)
-    weighed = weigh(connection, workspace, contents_of(prepared.operations), prepared.brought)
-    before = read_before(connection, workspace, head.revision + 1, prepared.operations, weighed, _limits(owner))
-    skipped = stalled_among(connection, workspace, passed_over(prepared.operations, before.nodes), time_ms)
-    verdict = judge(prepared.operations, once_withdrawn(before, skipped))
+        return Committed(_answer_again(connection, workspace, parts, known), fresh=False)
+    for prepared in parts:
+        _authorise(prepared, head, role, retired=known.retired)
+    weighed = _weigh(connection, workspace, parts)
+    before = read_before(
+        connection, workspace, head.revision + 1, operations, weighed, _limits(owner), _beginnings(parts)
+    )
+    skipped = stalled_among(connection, workspace, passed_over(operations, before.nodes), time_ms)
+    verdict = judge(operations, once_withdrawn(before, skipped))
     if verdict.failures:
-        raise _refusal(prepared, verdict.failures, before.nodes)
-    head = _let_pass(connection, head, prepared, before.nodes, time_ms)
+        raise _refusal(operations, verdict.failures, before.nodes)
+    head = _let_pass(connection, head, parts, before.nodes, time_ms)
     record = take_back(connection, head, list(skipped.items()), time_ms)
     since = head if record is None else record.head
     remove_nodes(connection, workspace, [node for node in verdict.nodes if node in before.nodes])
-    after = _record(connection, since, prepared, verdict, weighed, time_ms)
+    after = _record(connection, since, parts, verdict, weighed, time_ms)
     return Committed(_answer(since, after, weighed, time_ms), fresh=True, before=record)
+
+
+def _all_operations(parts: Sequence[Prepared]) -> Sequence[Operation]:
+    return parts[0].operations if len(parts) == 1 else [each for part in parts for each in part.operations]
+
+
+def _beginnings(parts: Sequence[Prepared]) -> list[int]:
+    """The index of each part's first operation."""
+    return [0, *accumulate(len(part.operations) for part in parts[:-1])]
+
+
+def _weigh(connection: Connection, workspace: WorkspaceId, parts: Sequence[Prepared]) -> Weighed:
+    brought = {run: body for part in parts for run, body in part.brought.items()}
+    weighed = weighed_together([weigh(connection, workspace, contents_of(part.operations), brought) for part in parts])
+    if len(parts) > 1 and any(weighed.missing.values()):
+        raise Refused(Code.MALFORMED, "a staged commit with contents that the tracker doesn't hold")
+    return weighed
 
 
 def _author_and_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[object, ...]]:
@@ -145,16 +178,31 @@ def _author_and_entry(connection: Connection, prepared: Prepared) -> Row[*tuple[
     return row
 
 
+def _check_entries(connection: Connection, parts: Sequence[Prepared], first: int | None) -> None:
+    """`Refused` unless the order has either all of these parts, from the revision `first` on, or none."""
+    if len(parts) == 1:
+        return
+    there = and_(entries.c.workspace == parts[0].commit.workspace, entries.c.device == parts[0].device)
+    query = select(entries.c.revision, entries.c.digest).where(
+        there, entries.c.commit_id.in_([part.commit.id for part in parts])
+    )
+    found = [tuple(row) for row in connection.execute(query.order_by(entries.c.revision))]
+    expected = [] if first is None else [(first + number, part.digest) for number, part in enumerate(parts)]
+    if found != expected or len({part.commit.id for part in parts}) < len(parts):
+        raise Refused(Code.MALFORMED, "a part's commit id stands for another commit already")
+
+
 def _answer_again(
-    connection: Connection, workspace: WorkspaceId, prepared: Prepared, entry: Row[*tuple[object, ...]]
+    connection: Connection, workspace: WorkspaceId, parts: Sequence[Prepared], entry: Row[*tuple[object, ...]]
 ) -> CommitReply:
-    """The same place in the order; what is missing is told as of now."""
-    named = [content.version for content in contents_of(prepared.operations)]
+    """The same place in the order; what is missing is told as of now. A staged commit never missed anything."""
+    named = [content.version for content in contents_of(parts[0].operations)] if len(parts) == 1 else []
     announced, missing = announced_and_missing(connection, workspace, named)
+    last = entry.revision + len(parts) - 1
     return CommitReply(
         since=entry.revision - 1,
-        revision=entry.revision,
-        hash=CommitHash(entry.hash),
+        revision=last,
+        hash=CommitHash(entry.hash) if len(parts) == 1 else hash_at(connection, workspace, last),
         time_ms=entry.time_ms,
         announced=tuple(announced),
         missing=tuple(missing),
@@ -172,21 +220,23 @@ def _authorise(prepared: Prepared, head: Head, role: int, *, retired: bool) -> N
 
 
 def _let_pass(
-    connection: Connection, head: Head, prepared: Prepared, known: Mapping[NodeId, Node], time_ms: int
+    connection: Connection, head: Head, parts: Sequence[Prepared], known: Mapping[NodeId, Node], time_ms: int
 ) -> Head:
-    """The head with what this commit adds to what counts for the breaker; `Refused` where that is too much."""
-    if not any(isinstance(operation, Delete | Write) for operation in prepared.operations):
+    """The head with what this commit adds to what counts for the breaker; `Refused` where that is too much. What
+    approves a commit in parts comes with the first."""
+    operations, approval = _all_operations(parts), parts[0].commit.approval
+    if not any(isinstance(operation, Delete | Write) for operation in operations):
         return head
     recent = recent_of(head.recent).at(time_ms)
-    changes = changes_of(prepared.operations, known, recent)
+    changes = changes_of(operations, known, recent)
     if changes == Changes():
         return head
     counted = changes
-    if prepared.commit.approval is not None:
-        counted = cover(connection, head.workspace, prepared.device, prepared.commit.approval, changes, time_ms)
+    if approval is not None:
+        counted = cover(connection, head.workspace, parts[0].device, approval, changes, time_ms)
     judged = judge_surprise(recent, limits_of(head.limits), counted, lambda: live_files(connection, head.workspace))
     if judged.deletes or judged.overwrites:
-        raise _refusal(prepared, _held(prepared.operations, judged), known)
+        raise _refusal(operations, _held(operations, judged), known)
     after = judged.recent.adding(time_ms, head.revision + 1, counted, changes)
     return replace(head, recent=encode(after))
 
@@ -201,12 +251,12 @@ def _limits(owner: Owner) -> Limits:
     return Limits(used=owner.used_bytes, quota=plan.quota, max_file=plan.max_file)
 
 
-def _refusal(prepared: Prepared, failures: Mapping[int, str], known: Mapping[NodeId, Node]) -> Refused:
+def _refusal(operations: Sequence[Operation], failures: Mapping[int, str], known: Mapping[NodeId, Node]) -> Refused:
     failed = tuple(
-        FailedOperation(index=index, reason=reason, state=_state(known.get(prepared.operations[index].node)))
-        for index, reason in sorted(failures.items())
+        FailedOperation(index=index, reason=reason, state=_state(known.get(operations[index].node)))
+        for index, reason in sorted(failures.items())[:MAX_COMMIT_OPERATIONS]
     )
-    message = f"{len(failed)} of {len(prepared.operations)} operations can't be"
+    message = f"{len(failures)} of {len(operations)} operations can't be"
     return Refused(Code.COMMIT, message, encode(CommitRefusal(operations=failed)))
 
 
@@ -217,9 +267,32 @@ def _state(node: Node | None) -> NodeState | None:
 
 
 def _record(
-    connection: Connection, head: Head, prepared: Prepared, verdict: Verdict, weighed: Weighed, time_ms: int
+    connection: Connection, head: Head, parts: Sequence[Prepared], verdict: Verdict, weighed: Weighed, time_ms: int
 ) -> Head:
-    """Everything, in one go; of nodes that were there before, no rows are left by now."""
+    """Everything; of nodes that were there before, no rows are left by now. A commit in one part in one go."""
+    *first, last = parts
+    fresh = dict(weighed.new_runs)
+    done = 0
+    for part in first:
+        after = verdict.after[done : (done := done + len(part.operations))]
+        head, works = _recording(head, part, after, weighed, fresh, time_ms)
+        _RECORDING.run(connection, works)
+    head, works = _recording(head, last, verdict.after[done:], weighed, fresh, time_ms)
+    works += [*adding_used(head.owner, verdict.charge), nodes_of(head.workspace, verdict.nodes.values())]
+    _RECORDING.run(connection, works)
+    pardon(connection, head.workspace, weighed.condemned)
+    return head
+
+
+def _recording(
+    head: Head,
+    prepared: Prepared,
+    after: Sequence[Node],
+    weighed: Weighed,
+    fresh: dict[RunId, bytes],
+    time_ms: int,
+) -> tuple[Head, list[Work]]:
+    """The head after one part, and what is to be written for it. It takes the `fresh` runs that it names."""
     commit = prepared.commit
     columns = {
         "device": prepared.device,
@@ -230,24 +303,19 @@ def _record(
         "items": b"".join(prepared.hashes),
         "approval": None if commit.approval is None else encode(commit.approval),
     }
-    after, appended = appending(head, COMMIT, prepared.digest, time_ms, columns)
-    works = [
-        *appended,
-        states_of(head.workspace, after.revision, verdict.after, commit.operations),
-        *_versions_of(after, prepared, weighed, time_ms),
-        *adding_used(head.owner, verdict.charge),
-        nodes_of(head.workspace, verdict.nodes.values()),
-    ]
-    _RECORDING.run(connection, works)
-    pardon(connection, head.workspace, weighed.condemned)
-    return after
+    now, appended = appending(head, COMMIT, prepared.digest, time_ms, columns)
+    history = states_of(head.workspace, now.revision, after, commit.operations)
+    return now, [*appended, history, *_versions_of(now, prepared, weighed, fresh, time_ms)]
 
 
-def _versions_of(after: Head, prepared: Prepared, weighed: Weighed, time_ms: int) -> list[Work]:
+def _versions_of(
+    after: Head, prepared: Prepared, weighed: Weighed, fresh: dict[RunId, bytes], time_ms: int
+) -> list[Work]:
     """To be inserted: the new versions, the runs they are the first to name, and the chunks they wait for, whose lease
     is the author's."""
     workspace = after.workspace
     version_rows: list[tuple[object, ...]] = []
+    run_rows: list[tuple[object, ...]] = []
     awaiting_rows: list[tuple[object, ...]] = []
     upload = (prepared.device, time_ms, time_ms)
     for position, operation in enumerate(prepared.operations):
@@ -268,7 +336,7 @@ def _versions_of(after: Head, prepared: Prepared, weighed: Weighed, time_ms: int
             )
             version_rows.append(row)
             awaiting_rows += [(workspace, chunk, content.version, length) for chunk, length in missing.items()]
-    run_rows = [(workspace, run, body) for run, body in weighed.new_runs.items()]
+            run_rows += [(workspace, run, fresh.pop(run)) for run in content.runs if run in fresh]
     return [(_INSERT_RUNS, run_rows), (_INSERT_VERSIONS, version_rows), (_INSERT_AWAITING, awaiting_rows)]
 
 

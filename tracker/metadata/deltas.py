@@ -9,11 +9,11 @@ before it, also when something was written since: who made a withdrawn version, 
 nobody else may ever see it. A snapshot is told of those that still hold.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, or_, select
 from sqlalchemy.engine import Row
@@ -108,13 +108,14 @@ def read_delta(connection: Connection, user: UserId, request: DeltaRequest, trac
         since=request.revision,
         through=through,
         head=head,
-        hash=CommitHash(head_hash) if through == head else _hash_at(connection, request.workspace, through),
+        hash=CommitHash(head_hash) if through == head else hash_at(connection, request.workspace, through),
         entries=tuple(page.entries),
         announced=tuple(page.announced),
     )
 
 
-def _hash_at(connection: Connection, workspace: WorkspaceId, revision: int) -> CommitHash:
+def hash_at(connection: Connection, workspace: WorkspaceId, revision: int) -> CommitHash:
+    """The chain hash at a revision."""
     if revision == 0:
         return first_chain_hash(workspace)
     return CommitHash(
@@ -130,7 +131,7 @@ def _check_cursor(connection: Connection, request: DeltaRequest, head: int, trac
     if (
         request.tracker_epoch != tracker_epoch
         or request.revision > head
-        or request.hash != _hash_at(connection, request.workspace, request.revision)
+        or request.hash != hash_at(connection, request.workspace, request.revision)
     ):
         raise Refused(Code.CURSOR_UNKNOWN, "the cursor is not of this tracker's history; take a snapshot")
 
@@ -183,16 +184,17 @@ def _current_commits(connection: Connection, workspace: WorkspaceId, since: int)
         groups = {revision: list(group) for revision, group in groupby(rows, key=itemgetter(0))}
         if len(rows) == ROWS:
             groups.popitem()  # the window may end within it
-        for row in _entry_rows(connection, workspace, list(groups)):
-            yield _commit_entry(row, groups[row.revision]), groups[row.revision]
+        for row in entry_rows(connection, workspace, list(groups)):
+            yield commit_entry(row, groups[row.revision]), groups[row.revision]
         if len(rows) < ROWS:
             return
         since = max(groups)
 
 
-def _entry_rows(
+def entry_rows(
     connection: Connection, workspace: WorkspaceId, revisions: Sequence[int]
-) -> Iterator[Row[*tuple[object, ...]]]:
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """The entries of these revisions, in order."""
     for batch in batches(revisions):
         yield from connection.execute(
             select(entries)
@@ -201,7 +203,17 @@ def _entry_rows(
         ).all()
 
 
-def _commit_entry(row: Row[*tuple[object, ...]], operations: _Operations) -> Entry:
+class Placed(Protocol):
+    """An operation, and which of its commit's it is."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def operation(self) -> bytes: ...
+
+
+def commit_entry(row: Row[*tuple[Any, ...]], operations: Iterable[Placed]) -> Entry:
+    """A commit as it is handed on: these operations whole, the others as their hashes."""
     items = [row.items[at : at + HASH_LENGTH] for at in range(0, len(row.items), HASH_LENGTH)]
     for current in operations:
         items[current.position] = current.operation

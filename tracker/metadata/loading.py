@@ -1,5 +1,6 @@
 """Reading what a commit is judged by: every query covers many operations, none is per row."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -59,8 +60,9 @@ def read_before(
     operations: Sequence[Operation],
     weighed: Weighed,
     limits: Limits,
+    parts: Sequence[int] = (0,),
 ) -> Before:
-    """Everything `rules.judge` looks at."""
+    """Everything `rules.judge` looks at. `parts` are the indices at which the parts of a staged commit begin."""
     places = places_of(operations)
     known = find_nodes(connection, workspace, _named(operations, places))
     if any(isinstance(op, Move | Restore) and _is_directory(known.get(op.node)) for op in operations):
@@ -73,12 +75,15 @@ def read_before(
         revision=revision,
         nodes=known,
         occupants=occupants,
-        crowded=_crowded(connection, workspace, gone, {op.node for op in operations}),
+        crowded=_crowded(
+            connection, workspace, gone, [known[id] for id in {op.node for op in operations} & known.keys()]
+        ),
         used_marks=_used_marks(connection, workspace, operations),
         contents=weighed.measured,
         used=limits.used,
         quota=limits.quota,
         max_file=limits.max_file,
+        parts=parts,
     )
 
 
@@ -147,22 +152,18 @@ def _occupants(
 
 
 def _crowded(
-    connection: Connection, workspace: WorkspaceId, directories: Iterable[NodeId], touched: set[NodeId]
+    connection: Connection, workspace: WorkspaceId, directories: Iterable[NodeId], touched: Iterable[Node]
 ) -> set[NodeId]:
-    """Directories with a live child outside `touched`."""
+    """Directories with a live child outside `touched`: with more of them than are in it."""
+    inside = Counter(node.parent for node in touched if not node.deleted)
     found: set[NodeId] = set()
     for batch in batches(dict.fromkeys(directories)):
         rows = connection.execute(
-            select(nodes.c.parent)
-            .where(
-                nodes.c.workspace == workspace,
-                nodes.c.parent.in_(batch),
-                not_(nodes.c.deleted),
-                nodes.c.node.not_in(touched),
-            )
-            .distinct()
+            select(nodes.c.parent, func.count())
+            .where(nodes.c.workspace == workspace, nodes.c.parent.in_(batch), not_(nodes.c.deleted))
+            .group_by(nodes.c.parent)
         )
-        found.update(NodeId(row.parent) for row in rows)
+        found.update(NodeId(parent) for parent, count in rows if count > inside[parent])
     return found
 
 

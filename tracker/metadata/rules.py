@@ -6,6 +6,7 @@ one commit. A failing operation is taken out and the rest judged again, until wh
 names every operation that fails, those that built on a failed one included.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,13 @@ class Before:
     used: int  # by the workspace's owner, in bytes
     quota: int
     max_file: int
+    parts: Sequence[int] = (0,)
+    """Of a commit in parts, each a revision of its own: the index of each part's first operation."""
+
+    def at(self, index: int) -> At:
+        """Where an operation is put into the order."""
+        part = bisect_right(self.parts, index) - 1
+        return self.revision + part, index - self.parts[part]
 
 
 @dataclass(slots=True)
@@ -163,9 +171,6 @@ class _Overlay:
             case Restore():
                 return self._restore(index, operation, present)
 
-    def _at(self, index: int) -> At:
-        return self.before.revision, index
-
     def _create(self, index: int, operation: Create, present: Node | None) -> Node:
         if present is not None or operation.node == ROOT:
             raise _Refuse("node-exists")
@@ -184,7 +189,7 @@ class _Overlay:
             size=0,
             durable_size=0,
             deleted=False,
-            place_at=self._at(index),
+            place_at=self.before.at(index),
             content_at=None,
             durable_at=None,
         )
@@ -221,7 +226,7 @@ class _Overlay:
         self.placed.pop(present.node, None)
         if present.kind == DIRECTORY:
             self.emptied[present.node] = index
-        return present._replace(place=operation.mark, deleted=True, place_at=self._at(index))
+        return present._replace(place=operation.mark, deleted=True, place_at=self.before.at(index))
 
     def _restore(self, index: int, operation: Restore, present: Node | None) -> Node:
         if present is None:
@@ -242,7 +247,9 @@ class _Overlay:
     def _put_at(self, index: int, present: Node, place: Place) -> Node:
         self._check_marks(place.mark)
         self._take_marks(place.mark)
-        node = present._replace(parent=place.parent, token=place.token, place=place.mark, place_at=self._at(index))
+        node = present._replace(
+            parent=place.parent, token=place.token, place=place.mark, place_at=self.before.at(index)
+        )
         self._note_place(index, node)
         return node
 
@@ -255,7 +262,7 @@ class _Overlay:
             raise _Refuse("unknown-run")
         if measured.content > self.before.max_file:
             raise _Refuse("too-large")
-        node = node._replace(version=content.version, size=measured.size, content_at=self._at(index))
+        node = node._replace(version=content.version, size=measured.size, content_at=self.before.at(index))
         return as_durable(node) if measured.durable else node
 
     def _check_marks(self, *marks: bytes) -> None:

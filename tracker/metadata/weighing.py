@@ -55,6 +55,21 @@ def weigh(
     return Weighed(measured, missing, condemned, new_runs)
 
 
+def weighed_together(parts: Sequence[Weighed]) -> Weighed:
+    """What is known of the contents of several parts of one commit."""
+    if len(parts) == 1:
+        return parts[0]
+    together = Weighed({}, {}, [each for part in parts for each in part.condemned], {})
+    for part in parts:
+        together = Weighed(
+            {**together.measured, **part.measured},
+            {**together.missing, **part.missing},
+            together.condemned,
+            {**together.new_runs, **part.new_runs},
+        )
+    return together
+
+
 def _listed(content: Content, lists: Mapping[RunId, list[Listed]]) -> list[Listed]:
     return [item for run in content.runs for item in lists[run]]
 
