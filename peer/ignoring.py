@@ -67,12 +67,13 @@ def rule_for(chain: Chain, path: Names, *, directory: bool) -> Rule | None:
 def is_ignored(chain: Chain, path: Names, *, directory: bool) -> bool:
     """Whether a path is ignored; those above it are not."""
     name = path[-1]
-    if name == IGNORE_FILE or _ASIDE.fullmatch(name):
-        return False
-    rule = rule_for(chain, path, directory=directory) if chain else None
-    if rule is not None:
-        return rule.ignores
-    return not directory and _LITTER.fullmatch(name) is not None
+    if chain:
+        if name == IGNORE_FILE or _ASIDE.fullmatch(name):
+            return False
+        rule = rule_for(chain, path, directory=directory)
+        if rule is not None:
+            return rule.ignores
+    return not directory and _LITTER.match(name) is not None
 
 
 @lru_cache(1000)

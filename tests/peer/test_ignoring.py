@@ -102,7 +102,8 @@ def test_a_bad_line_is_told_and_the_others_apply() -> None:
 
 def test_too_large_a_file_has_no_rules() -> None:
     rules = parse(b"*\n" + b"#" * MAX_BYTES)
-    assert rules.rules == () and "larger" in rules.faults[0]
+    assert not rules.rules
+    assert "larger" in rules.faults[0]
 
 
 def test_names_that_no_pattern_was_made_for() -> None:
