@@ -47,7 +47,7 @@ class Selection:
         else:
             sql = "INSERT OR REPLACE INTO rules VALUES (?,?,?)"
             self._database.run(sql, self._store.workspace, directory, body)
-        self._store.mark_all_dirty(self.below_there(directory))
+        self._store.mark_all_dirty([*self.below_there(directory), *self._store.unwanted_folders()])
 
     def keeps_rules(self, directory: NodeId) -> bool:
         """Whether the rules of a directory hold on without their file: it is being removed, or was and is here for what
@@ -99,7 +99,7 @@ class Selection:
             for each in inside:
                 if each not in here:
                     self._store.drop_synced(each)
-            self._store.mark_all_dirty([*inside, *self.below_here(node)])
+            self._store.mark_all_dirty([*inside, *self.below_here(node), *self._store.unwanted_folders()])
 
     def excluded_of(self, nodes: Iterable[NodeId]) -> set[NodeId]:
         """Those of these nodes that are excluded at the tracker's order of things: themselves, or a folder above."""
