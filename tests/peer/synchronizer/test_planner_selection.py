@@ -285,7 +285,7 @@ def act(world: Excluding, random: Random, actions: Edits) -> None:
 def finish(world: Excluding) -> None:
     world.online = True
     for _ in range(rounds(world)):
-        if not world.turn():
+        if not world.turn() and not world.make_durable():
             break
     world.settle(rounds(world))
 
@@ -299,8 +299,6 @@ def test_excluding_at_any_time_loses_nothing(base: Edits, actions: Edits, seed: 
     world.settle(rounds(world))
     world.announced_only = announced_only
     act(world, random, actions)
-    while world.make_durable():
-        pass
     finish(world)
     world.check_wanted()
     held = {row.content.digest for row in world.remote.values() if row.content is not None}
