@@ -7,6 +7,7 @@ import trio
 
 from peer.control import serve_control
 from peer.database import open_database
+from peer.excluding import exclude, excluded, include
 from peer.home import Home
 from peer.lan.options import LanOptions
 from peer.members import Kept
@@ -86,6 +87,13 @@ class Starting:
         if command == "wait":
             await wait_for(peer, str(arguments.get("what", "")))
             return None
+        if command == "excluded":
+            return excluded(peer.context)
+        if command == "exclude":
+            return exclude(peer.context, str(arguments.get("path", "")))
+        if command == "include":
+            include(peer.context, str(arguments.get("path", "")))
+            return None
         if command in ("pause", "resume"):
             peer.synchronizer.pause(paused=command == "pause")
             return None
@@ -103,5 +111,6 @@ def _nothing_yet() -> dict[str, Any]:
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
         "progress": {"done_bytes": 0, "total_bytes": 0},
+        "excluded": [],
         "problems": [],
     }

@@ -55,12 +55,13 @@ Chain = Sequence[tuple[int, Rules]]
 """The rules that hold somewhere, each with the depth of its directory, outermost first."""
 
 
-def rule_for(chain: Chain, path: Names, *, directory: bool) -> Rule | None:
-    """The rule that decides about a path, leaving aside what is said of the directories above it."""
+def rule_for(chain: Chain, path: Names, *, directory: bool) -> tuple[int, Rule] | None:
+    """The rule that decides about a path, with the depth of its directory; what is said of the directories above the
+    path is left aside."""
     for depth, rules in reversed(chain):
         found = rules.decide("/".join(path[depth:]) + "/" * directory) if depth < len(path) else None
         if found is not None:
-            return found
+            return depth, found
     return None
 
 
@@ -70,9 +71,9 @@ def is_ignored(chain: Chain, path: Names, *, directory: bool) -> bool:
     if chain:
         if name == IGNORE_FILE or _ASIDE.fullmatch(name):
             return False
-        rule = rule_for(chain, path, directory=directory)
-        if rule is not None:
-            return rule.ignores
+        found = rule_for(chain, path, directory=directory)
+        if found is not None:
+            return found[1].ignores
     return not directory and _LITTER.match(name) is not None
 
 

@@ -6,7 +6,8 @@ move with it. When the database is lost the rules are read again, and nothing is
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 
-from peer.ignoring import IGNORE_FILE, Chain, Rules, is_ignored, parse
+from peer.ignoring import IGNORE_FILE, Chain, Rule, Rules, is_ignored, parse, rule_for
+from peer.problems import printable
 from peer.root import Names
 from peer.tree_store import TreeStore
 from peer.trees import Remote
@@ -61,6 +62,16 @@ class Selection:
     def ignores(self, directory: NodeId, path: Names, name: str, *, is_directory: bool) -> bool:
         """Whether an entry of a local directory, which has this path, is ignored."""
         return is_ignored(self.chain(directory, path), (*path, name), directory=is_directory)
+
+    def ignoring(self, path: Names) -> str | None:
+        """What says that a path is ignored, for people; None when nothing does."""
+        for end in range(1, len(path) + 1):
+            folder = self._store.find(path[: end - 1])
+            chain = () if folder is None else self.chain(folder, path[: end - 1])
+            for directory in (True, False) if end == len(path) else (True,):
+                if is_ignored(chain, path[:end], directory=directory):
+                    return _said(path, rule_for(chain, path[:end], directory=directory))
+        return None
 
     def chain(self, directory: NodeId, path: Names) -> Chain:
         """The rules that hold in a local directory, which has this path."""
@@ -135,6 +146,13 @@ class Selection:
         rules of a folder above them are still to come, and not `stuck`. `here` are those on the disk: what is here is
         ignored only where it would go to an ignored folder."""
         return _Judge(self, self._store, remote, here, stuck).judge()
+
+
+def _said(path: Names, found: tuple[int, Rule] | None) -> str:
+    if found is None:
+        return "its name: editors and systems leave such files behind"
+    depth, rule = found
+    return f"line {rule.line} of {printable((*path[:depth], IGNORE_FILE))}: {printable((rule.pattern,))}"
 
 
 def _upwards(parents: Mapping[NodeId, NodeId], node: NodeId) -> Iterator[NodeId]:

@@ -18,6 +18,8 @@ COMMANDS = {
     "explain": "peer.cli.status",
     "pause": "peer.cli.status",
     "resume": "peer.cli.status",
+    "exclude": "peer.cli.excluding",
+    "include": "peer.cli.excluding",
     "devices": "peer.cli.account",
     "account": "peer.cli.account",
     "completion": "peer.cli.completion",
