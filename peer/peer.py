@@ -225,7 +225,7 @@ class Peer:
     async def _sweep(self) -> None:
         while True:
             try:
-                await self._outgoing.sweep()
+                await self._outgoing.sweep(unknown=self.synchronizer.progress.ready)
             except (Problem, OSError) as error:
                 log.info("not swept: %s", error)
             await trio.sleep(SWEEP)
