@@ -272,6 +272,10 @@ class Database:
         """Store a single value."""
         self.run("INSERT OR REPLACE INTO settings VALUES (?, ?)", key, value)
 
+    def checkpoint(self) -> None:
+        """Have the disk hold everything that was committed before this returns."""
+        self.row("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -20,6 +20,7 @@ COMMANDS = {
     "resume": "peer.cli.status",
     "exclude": "peer.cli.excluding",
     "include": "peer.cli.excluding",
+    "move": "peer.cli.moving",
     "devices": "peer.cli.account",
     "account": "peer.cli.account",
     "completion": "peer.cli.completion",
