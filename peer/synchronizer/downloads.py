@@ -20,7 +20,7 @@ from peer.synchronizer.gathering import Outcome, Sealed, Source, gather
 from peer.synchronizer.jobs import Job, Wanted, grouped, wanted_by
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.pieces import Piece, pieces_of
-from peer.synchronizer.replacing import Changed, Placed, Target, dress, put_in_place
+from peer.synchronizer.replacing import Changed, Placed, Taken, Target, dress, put_in_place
 from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
@@ -244,7 +244,9 @@ class Downloads:
 
     def _settle_failure(self, job: Job, failure: Exception) -> None:
         context, node = self._context, job.remote.node
-        if isinstance(failure, Changed):
+        if isinstance(failure, Taken):
+            self._local_steps.report(node, FileExistsError(errno.EEXIST, "something has its name"))
+        elif isinstance(failure, Changed):
             context.look_again(job.target.parent)
         elif isinstance(failure, OSError):
             self._local_steps.report(node, failure)

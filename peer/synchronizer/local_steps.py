@@ -290,6 +290,8 @@ def advice_for(error: OSError) -> str:
         return "free some space; it is tried again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "give Shoal permission to write there; it is tried again"
+    if error.errno == errno.EEXIST:
+        return "it is nothing that is synced, an ignored folder perhaps: give it another name; it is tried again"
     if error.errno == errno.ENAMETOOLONG:
         return "this disk can't hold so long a name; rename it on another device"
     return "it is tried again"

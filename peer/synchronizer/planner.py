@@ -403,13 +403,13 @@ class _Planner:
             return step  # it is agreed on first, so that it is known whether the cloud has it
         agreed = isinstance(step, Clean | Agree) and synced is not None and synced.version == remote.version
         overtaken = isinstance(step, Fetch | Await) and base.same_bytes(local.content)
-        return RemoveLocal(local.node) if agreed or overtaken else step  # 11.2, 11.3
+        return RemoveLocal(local.node, unwanted=True) if agreed or overtaken else step  # 11.2, 11.3
 
     def _unwanted_directory(self, node: NodeId) -> Step:
         fates = {self._fate_unwanted(child) for child in self.view.local_children(node)}
         if "stays" in fates:  # 11.4
             return Renew(node)
-        return Wait(node, "what is inside goes first") if "waits" in fates else RemoveLocal(node)
+        return Wait(node, "what is inside goes first") if "waits" in fates else RemoveLocal(node, unwanted=True)
 
     def _fate_unwanted(self, child: NodeId) -> str:
         local = self.view.local[child]

@@ -20,6 +20,10 @@ class Changed(ShoalError):
     """The disk is no longer as LOCAL says; look again before deciding anything."""
 
 
+class Taken(Changed):
+    """Something stands where nothing should; it may be nothing that LOCAL knows, such as an ignored folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where something goes: a folder, a name in it, and what stands there now (None: nothing may)."""
@@ -67,7 +71,9 @@ def check_target(folder: Folder, target: Target) -> Descriptor:
         if target.expected is not None:
             raise Changed("a file is no longer where it was") from None
         return folder.directory(target.parent)
-    if target.expected is None or not still_expected(stat, target.expected):
+    if target.expected is None:
+        raise Taken("something has the name of a file that is to come")
+    if not still_expected(stat, target.expected):
         raise Changed("a file has changed since it was last looked at")
     return parent
 
@@ -94,8 +100,10 @@ def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Pl
 def _rename_new(folder: Folder, temp: str, parent: Descriptor, name: str) -> None:
     try:
         folder.disk.rename(folder.temp, temp, parent, name)
-    except (FileExistsError, FileNotFoundError):
-        raise Changed("a file came or went during the swap") from None
+    except FileExistsError:
+        raise Taken("a file came during the swap") from None
+    except FileNotFoundError:
+        raise Changed("a file went during the swap") from None
 
 
 def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:

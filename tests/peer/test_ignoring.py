@@ -14,7 +14,26 @@ PATTERNS = (
     *("a", "b", "ab", "a*", "*b", "?", "*.log", "build/", "/build", "/a/", "a/b", "a/*", "a/**", "**/b", "a/**/b"),
     *("!a", "!b", "!ab", "!*.log", "!x.log", "!a/b", "!/build", "!build/", "!a/*", "!*/", "*", "**", "*/", "**/", "/*"),
     *("[ab]", "[!a]", "[a-b]*", "a\\ b", "a b", "a b  ", "\\[c\\]", "é*", "#a", "\\#a", "", "/", "*.l?g", "a*b", "/**"),
-    *("a/**/", "!a/**", "**/a/**", "b/a", "/b/**/a", "x.*", "!y.log", "*/b", "!*/b", "[a-", "!"),
+    *(
+        "a/**/",
+        "!a/**",
+        "**/a/**",
+        "b/a",
+        "/b/**/a",
+        "x.*",
+        "!y.log",
+        "*a*b*",
+        "a**b",
+        "*.*o*g",
+        "?*a*",
+        "*[a-b]*[b-l]*",
+        "*b*/*a*",
+        "!*l*g*",
+        "*/b",
+        "!*/b",
+        "[a-",
+        "!",
+    ),
 )
 
 
@@ -104,6 +123,12 @@ def test_too_large_a_file_has_no_rules() -> None:
     rules = parse(b"*\n" + b"#" * MAX_BYTES)
     assert not rules.rules
     assert "larger" in rules.faults[0]
+
+
+def test_many_stars_take_no_time() -> None:
+    rules = rules_of("*a" * 30 + "*b")
+    assert not is_ignored([(0, rules)], ("a" * 255,), directory=False)
+    assert is_ignored([(0, rules)], ("a" * 254 + "b",), directory=False)
 
 
 def test_names_that_no_pattern_was_made_for() -> None:

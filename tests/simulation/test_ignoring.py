@@ -28,6 +28,11 @@ def folders(device: SimulatedDevice) -> set[str]:
     return {path for path, entry in tree.items() if entry[0] == "directory" and not path.startswith(".shoal")}
 
 
+def problems(device: SimulatedDevice) -> dict[str, str]:
+    assert device.peer is not None
+    return {each.path: each.reason for each in device.peer.context.problems.all()}
+
+
 async def settled(stage: Stage, *devices: SimulatedDevice) -> None:
     await stage.pass_time(10)
     await stage.until(lambda: all(device.settled for device in devices))
@@ -175,6 +180,23 @@ async def a_file_renamed_there_to_a_name_ignored_here_follows_and_is_then_left(s
     await stage.pass_time(HOUR)
     assert visible(laptop)["f.log"] == b"one"
     assert b"one" in visible(desktop).values()
+
+
+@scene
+async def a_file_that_is_to_come_where_an_ignored_folder_is_is_a_problem_until_it_goes(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, ".shoalignore", b"build/\n")
+    await settled(stage, laptop, desktop)
+    mkdir(desktop, "build")
+    save(laptop, "build", b"a file")
+    await stage.until(lambda: "build" in problems(desktop))
+    asked = sum(" desktop " in line and "asks /v1" in line for line in stage.log.lines)
+    await stage.pass_time(HOUR)
+    assert sum(" desktop " in line and "asks /v1" in line for line in stage.log.lines) - asked < 500
+    desktop.disk.user.move(f"{FOLDER}/build", f"{FOLDER}/other")
+    await settled(stage, laptop, desktop)
+    assert visible(desktop)["build"] == b"a file"
+    assert not problems(desktop)
 
 
 @pytest.mark.parametrize("act", SCENES, ids=lambda act: act.__name__)

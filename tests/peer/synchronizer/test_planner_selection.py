@@ -149,9 +149,9 @@ def test_11_2_what_is_agreed_on_is_taken_off(case: ExcludingCase) -> None:
     folder, inner, file, other = case.both("d/", "d/e/", "d/e/f", "g")
     case.exclude(folder)
     assert case.steps() == {
-        file: RemoveLocal(file),
-        inner: RemoveLocal(inner),
-        folder: RemoveLocal(folder),
+        file: RemoveLocal(file, unwanted=True),
+        inner: RemoveLocal(inner, unwanted=True),
+        folder: RemoveLocal(folder, unwanted=True),
     }
     assert case.done() == ["g"]
     assert case.there_still() == ["d", "d/e", "d/e/f", "g"]
@@ -165,7 +165,7 @@ def test_11_2_what_was_changed_there_is_taken_off_as_it_is(case: ExcludingCase) 
     (file,) = case.both("f")
     case.edit(case.there, "f")
     case.exclude(file)
-    assert case.steps() == {file: RemoveLocal(file)}
+    assert case.steps() == {file: RemoveLocal(file, unwanted=True)}
     assert case.done() == []
 
 
@@ -174,7 +174,7 @@ def test_11_2_what_was_moved_into_it_there_is_taken_off(case: ExcludingCase) -> 
     case.exclude(folder)
     case.done()
     case.move(case.there, "f", "d/f")
-    assert case.steps()[file] == RemoveLocal(file)
+    assert case.steps()[file] == RemoveLocal(file, unwanted=True)
     assert case.done() == []
 
 
