@@ -25,6 +25,8 @@ LITTER = (".~lock.*", "*.swp", "4913", ".goutputstream-*", ".DS_Store", ".nfs*")
 MAX_BYTES = 256 << 10
 """Of a `.shoalignore`; a larger one has no rules."""
 _LITTER = re.compile("|".join(map(translate, LITTER)))
+# What litter begins or ends with: of a hundred thousand names few need to be looked at any closer.
+_FIRST, _LAST = {each[0] for each in LITTER if each[0] != "*"}, tuple(each[1:] for each in LITTER if each[0] == "*")
 _ASIDE = re.compile(r"\.shoal-[0-9a-f]{32}")  # what Shoal itself calls a file for a moment
 _STAR = "[^/]*"  # as pathspec writes it
 _ANY, _ANY_DIRECTORY = re.compile(".+", re.DOTALL), re.compile(".+/", re.DOTALL)
@@ -75,7 +77,7 @@ def is_ignored(chain: Chain, path: Names, *, directory: bool) -> bool:
         found = rule_for(chain, path, directory=directory)
         if found is not None:
             return found[1].ignores
-    return not directory and _LITTER.match(name) is not None
+    return not directory and (name[0] in _FIRST or name.endswith(_LAST)) and _LITTER.match(name) is not None
 
 
 @lru_cache(1000)

@@ -145,10 +145,11 @@ class Indexer:
             node = self._store.find(names)
             known = {} if node is None or names not in seen.listings else self._store.local_children(node)
             fresh_inodes = list[int]()
+            chain = self._chain(names, seen) if names in seen.listings else ()
             everything = deep or (bool(anew) and _is_in(names, anew))
             for entry in seen.listings.get(names, ()):
                 row = known.get(entry.name)
-                if (row is None or row.kind == DIRECTORY) and self._is_ignored(names, entry, seen):
+                if (row is None or row.kind == DIRECTORY) and _left_out(chain, names, entry):
                     continue
                 if row is None or row.print.inode != entry.stat.inode:
                     fresh_inodes.append(entry.stat.inode)
@@ -173,10 +174,6 @@ class Indexer:
             is_ignored(self._chain(names[:depth], None), names[: depth + 1], directory=True)
             for depth in range(len(names))
         )
-
-    def _is_ignored(self, names: Names, entry: Seen, seen: Look) -> bool:
-        path = (*names, entry.name)
-        return is_ignored(self._chain(names, seen), path, directory=entry.stat.kind is EntryKind.DIRECTORY)
 
     def _chain(self, names: Names, seen: Look | None) -> Chain:
         """The rules that hold in a folder."""
@@ -263,11 +260,11 @@ class Indexer:
     def _appearances(
         self, parent: NodeId, names: Names, known: Mapping[str, Local], seen: Look, claimed: set[NodeId]
     ) -> Iterator[tuple[str, NodeId]]:
-        closed = self._closed.get(names, ())
+        closed, chain = self._closed.get(names, ()), self._chain(names, seen)
         for entry in seen.listings[names]:
             reason = _unfit(entry, seen.device)
             row = known.get(entry.name)
-            if self._is_ignored(names, entry, seen):
+            if _left_out(chain, names, entry):
                 if row is not None and row.node not in claimed:
                     claimed.add(row.node)
                     self._store.unfollow(row.node)
@@ -372,6 +369,10 @@ def _all_as_known(folder: Folder, directory: Names, rows: Mapping[str, Local | N
         if now != (None if row is None else row.print) or (row is not None and row.kind != FILE):
             return False
     return True
+
+
+def _left_out(chain: Chain, names: Names, entry: Seen) -> bool:
+    return is_ignored(chain, (*names, entry.name), directory=entry.stat.kind is EntryKind.DIRECTORY)
 
 
 def _is_in(names: Names, folders: Container[Names]) -> bool:
