@@ -104,7 +104,9 @@ class Control:
         self._waiting: set[trio.CancelScope] = set()
 
     async def run(self, peer: Peer) -> Move:
-        """Run the peer and answer for it, until a move is asked for."""
+        """Run the peer and answer for it, until a move is asked for. It pauses if the one before it did."""
+        if self.peer is not None:
+            peer.synchronizer.pause(paused=self.peer.synchronizer.progress.paused)
         self.peer, self._move = peer, None
         self._started.set()
         with trio.CancelScope() as self._running:

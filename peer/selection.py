@@ -107,9 +107,10 @@ class Selection:
             self._database.run(sql, self._store.workspace, node)
             inside = [node, *self.below_there(node)]
             here = self._store.locals(inside)
-            for each in inside:
-                if each not in here:
-                    self._store.drop_synced(each)
+            missing = [each for each in inside if each not in here]
+            self._database.run_in(
+                "DELETE FROM synced WHERE workspace = ? AND node IN (??)", self._store.workspace, missing
+            )
             self._store.mark_all_dirty([*inside, *self.below_here(node), *self._store.unwanted_folders()])
 
     def excluded_of(self, nodes: Iterable[NodeId]) -> set[NodeId]:
