@@ -185,12 +185,15 @@ class Indexer:
 
     def _body(self, names: Names, seen: Look | None) -> bytes | None:
         """What the `.shoalignore` of a folder says; None when there is none."""
-        if seen is not None and names in seen.rules:
-            return seen.rules[names]
+        body = None if seen is None else seen.rules.get(names)
+        if isinstance(body, bytes):
+            return body
         if not self._had_rules:
-            return None
+            return None if body is None else b""
         node = self._store.find(names)
         known = None if node is None else self._selection.bodies([node]).get(node)
+        if body is not None:  # it can't be read: what it said before holds on
+            return known or b""
         listed = seen is not None and names in seen.listings
         if known is None or node is None or (listed and not self._selection.keeps_rules(node)):
             return None
@@ -209,6 +212,12 @@ class Indexer:
         body = self._body(names, seen)
         if body != self._selection.bodies([node]).get(node):
             self._selection.put_rules(node, body)
+        failure = seen.rules.get(names)
+        if isinstance(failure, OSError):
+            reason = f"it can't be read: {reason_of(failure)}"
+            self._problems.report(
+                (*names, IGNORE_FILE), KIND, reason, "the rules known so far apply; it is tried again"
+            )
         faults = () if body is None else parse(body).faults
         if faults:
             more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
@@ -247,8 +256,12 @@ class Indexer:
             self._report_failure(names, error)
 
     def _forget_trouble(self, names: Names, seen: Look) -> None:
-        """What was wrong in a directory is seen anew; what was wrong in folders that are no longer in it is over."""
+        """What was wrong in a directory is seen anew; what was wrong in folders that are no longer in it, or ignored, is
+        over."""
+        chain = self._chain(names, seen)
         folders = {entry.name for entry in seen.listings[names] if entry.stat.kind is EntryKind.DIRECTORY}
+        if chain:
+            folders -= {entry.name for entry in seen.listings[names] if _left_out(chain, names, entry)}
         folders |= {path[-1] for path in seen.unseen if path[:-1] == names}
         self._problems.clear_inside(names, KIND, folders)
         depth = len(names)

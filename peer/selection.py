@@ -178,7 +178,11 @@ class _Judge:
         self._excluded = selection.excluded()
         folders = [ROOT, *(node for node, row in remote.items() if row.kind == DIRECTORY)]
         self._bodies = selection.bodies(folders) if selection.has_rules() else {}
-        self._coming = _rules_to_come(store, folders, stuck)
+        self._coming = {
+            folder
+            for node, folder in _rules_to_come(store, folders)
+            if node not in stuck and node not in self._excluded
+        }
         # Of each folder: whether it is not wanted, whether rules above or in it are to come, its path, and its rules.
         self._known: dict[NodeId, tuple[bool, bool, Names, Chain]] = {}
         self._known[ROOT] = (False, ROOT in self._coming, (), self._with_rules((), ROOT, 0))
@@ -217,13 +221,12 @@ class _Judge:
         return chain if body is None else [*chain, (depth, parse(body))]
 
 
-def _rules_to_come(store: TreeStore, folders: Iterable[NodeId], stuck: Container[NodeId]) -> set[NodeId]:
-    """The folders of which the tracker has, in the cloud, rules that this disk hasn't, or that were not read yet."""
+def _rules_to_come(store: TreeStore, folders: Iterable[NodeId]) -> Iterator[tuple[NodeId, NodeId]]:
+    """The rules of these folders that the cloud has and this disk hasn't, or hasn't read yet: each with its folder."""
     sql = f"""SELECT r.node, r.parent FROM remote r LEFT JOIN local l
                  ON l.workspace = r.workspace AND l.parent = r.parent AND l.name = r.name AND NOT l.gone
              WHERE r.workspace = ? AND r.name = ? AND r.durable IS r.version AND r.version NOT NULL
              AND (l.node IS NULL OR l.kind = {FILE} AND NOT EXISTS (
                  SELECT 1 FROM rules WHERE workspace = r.workspace AND directory = r.parent
              )) AND r.parent IN (??)"""
-    rows = store.database.rows_in(sql, store.workspace, folders, IGNORE_FILE)
-    return {parent for node, parent in rows if node not in stuck}
+    return store.database.rows_in(sql, store.workspace, folders, IGNORE_FILE)

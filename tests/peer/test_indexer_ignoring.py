@@ -125,25 +125,28 @@ async def test_a_synced_file_renamed_to_an_ignored_name_is_gone(folder: SyncFold
     assert folder.store.synced(node) is not None
 
 
-async def test_rules_that_can_not_be_read_change_nothing(simulated: SyncFolder) -> None:
+async def test_rules_that_can_not_be_read_are_as_before(simulated: SyncFolder) -> None:
     await filled(simulated)
-    simulated.hand.write(".shoalignore", b"build\n")
-    await simulated.indexer.scan({()})
+    simulated.hand.write("d/.shoalignore", b"build\n")
+    await simulated.indexer.scan({("d",)})
     known = simulated.paths()
-    simulated.hand.write("d/.shoalignore", b"*\n")
-    simulated.hand.write("d/new", b"new")
+    for path in ("d/.shoalignore", ".shoalignore"):
+        simulated.hand.save(path, b"*\n")
 
     def before(method: str, arguments: tuple[Any, ...]) -> None:
         if method == "open_file" and arguments[1] == ".shoalignore":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     simulated.simulated.before_call = before
-    await simulated.indexer.scan({("d",)})
-    assert simulated.paths() == known
-    assert "can't be listed" in simulated.problems()["d"]
+    simulated.hand.write("d/new", b"new")
+    await simulated.indexer.scan_everything()
+    assert simulated.paths() == known | {"d/new", ".shoalignore"}
+    assert simulated.problems() == dict.fromkeys(
+        ("d/.shoalignore", ".shoalignore"), "it can't be read: input/output error"
+    )
     simulated.simulated.before_call = None
-    await simulated.indexer.scan({()})
-    assert simulated.paths() == known - {"d/f", "d/a.log"} | {"d/.shoalignore"}
+    await simulated.indexer.scan_everything()
+    assert simulated.paths() == {".shoalignore"}
     assert not simulated.problems()
 
 

@@ -260,6 +260,19 @@ async def what_is_ignored_in_it_stays(stage: Stage) -> None:
 
 
 @scene
+async def rules_that_are_excluded_hold_nothing_up(stage: Stage) -> None:
+    """Found by doing anything at once: what else was new in their folder waited for them."""
+    laptop, desktop = await two_devices(stage)
+    save(laptop, "d/.shoalignore", b"x\n")
+    await settled(stage, laptop, desktop)
+    leave_out(desktop, "d/.shoalignore")
+    await settled(stage, laptop, desktop)
+    save(laptop, "d/new", b"new")
+    await settled(stage, laptop, desktop)
+    assert visible(desktop) == {**ALL, "d/new": b"new"}
+
+
+@scene
 async def what_can_not_be_excluded_is_told(stage: Stage) -> None:
     _, desktop = await two_devices(stage)
     with pytest.raises(Usage, match="as a whole"):
