@@ -256,7 +256,7 @@ class Indexer:
             self._report_failure(names, error)
 
     def _forget_trouble(self, names: Names, seen: Look) -> None:
-        """What was wrong in a directory is seen anew; what was wrong in folders that are ignored, or no longer in it, is
+        """What was wrong in a directory is seen anew; what was wrong in folders that are ignored or no longer in it is
         over."""
         chain = self._chain(names, seen)
         folders = {entry.name for entry in seen.listings[names] if entry.stat.kind is EntryKind.DIRECTORY}

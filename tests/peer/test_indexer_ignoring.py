@@ -141,9 +141,8 @@ async def test_rules_that_can_not_be_read_are_as_before(simulated: SyncFolder) -
     simulated.hand.write("d/new", b"new")
     await simulated.indexer.scan_everything()
     assert simulated.paths() == known | {"d/new", ".shoalignore"}
-    assert simulated.problems() == dict.fromkeys(
-        ("d/.shoalignore", ".shoalignore"), "it can't be read: input/output error"
-    )
+    reason = "it can't be read: input/output error"
+    assert simulated.problems() == {"d/.shoalignore": reason, ".shoalignore": reason}
     simulated.simulated.before_call = None
     await simulated.indexer.scan_everything()
     assert simulated.paths() == {".shoalignore"}
