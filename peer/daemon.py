@@ -7,33 +7,38 @@ from typing import Any
 import trio
 
 from peer.control import serve_control
-from peer.database import open_database
+from peer.database import Database, open_database
+from peer.excluding import exclude, excluded, include
 from peer.history.control import PAST
 from peer.home import Home
 from peer.lan.options import LanOptions
 from peer.members import Kept
+from peer.moving import chosen_folder, move_folder, settle
 from peer.peer import Peer, Place, Ports, start_peer
+from peer.ports import Disk
 from peer.status import explain, status_of, wait_for
 from peer.system.boot import boot_id
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
+from peer.system.home_files import default_folder
 from peer.system.http import HttpTransport
 from peer.system.lan import LocalNetwork
 from peer.system.memory import collect_seldom, keep_freed_buffers
 from peer.system.network import address_towards
-from protocol.errors import Problem, Usage
+from protocol.errors import Problem, ShoalError, Usage
 from protocol.system import real_machine
 
 
 async def run_daemon(
     home: Home,
-    folder: str,
+    folder: str | None,
     *,
     announce: Callable[[str], None],
     lan: LanOptions,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Sync `folder` for `home` until cancelled. `announce` is given lines for whoever started it."""
+    """Sync `folder` for `home` until cancelled; with None the one that it has, or the usual one. `announce` is given
+    lines for whoever started it. When the folder is to be moved the peer ends, and another begins at the new place."""
     keep_freed_buffers()
     credentials, machine = home.credentials(), real_machine()
     tracker, routing = credentials.tracker, trio.CapacityLimiter(1)
@@ -45,36 +50,94 @@ async def run_daemon(
     transport = HttpTransport(tracker.url, ca_file=tracker.ca_file, insecure_http=tracker.insecure_http)
     network = LocalNetwork(lan.interface, lan.port) if lan.enabled else None
     ports = Ports(machine, LinuxDisk(), InotifyEvents(), transport, local_address, network, boot_id())
-    place = Place(home.path, folder, database, Kept(home.cached_workspaces, home.cache_workspaces))
-    starting = Starting()
+    kept = Kept(home.cached_workspaces, home.cache_workspaces)
+    control = Control()
     try:
         async with transport, trio.open_nursery() as nursery:
-            await nursery.start(serve_control, home.control_socket, starting.handle)
-            peer = await start_peer(ports, place, credentials, lan)
-            peer.synchronizer.announce_merge = lambda count: announce(str(count))
-            starting.started(peer)
-            announce(f"syncing {folder}")
-            task_status.started()
-            collect_seldom()
-            await peer.run()
+            await nursery.start(serve_control, home.control_socket, control.handle)
+            settle(ports.disk, database)
+            folder = folder or chosen_folder(database) or default_folder()
+            while True:
+                place = Place(home.path, folder, database, kept)
+                peer = await start_peer(ports, place, credentials, lan)
+                peer.synchronizer.announce_merge = lambda count: announce(str(count))
+                announce(f"syncing {folder}")
+                if control.peer is None:
+                    task_status.started()
+                    collect_seldom()
+                move = await control.run(peer)
+                move.carry_out(ports.disk, database, home.path)
+                folder = chosen_folder(database) or folder
     finally:
-        if starting.peer is not None:
+        if control.peer is not None:
             with suppress(Problem):  # it is found out at the next start
-                starting.peer.note_end()
+                control.peer.note_end()
         database.close()
 
 
-class Starting:
+class Move:
+    """What somebody who asked for a move waits for."""
+
+    def __init__(self, folder: str) -> None:
+        """The folder is to go to the absolute path `folder`."""
+        self._folder = folder
+        self._failure: ShoalError | None = None
+        self._done = trio.Event()
+
+    def carry_out(self, disk: Disk, database: Database, home: str) -> None:
+        """Move it, now that no peer is at work."""
+        try:
+            move_folder(disk, database, home, self._folder)
+        except ShoalError as error:
+            self._failure = error
+        self._done.set()
+
+    async def wait(self) -> None:
+        """Return when it is done; raises why it isn't."""
+        await self._done.wait()
+        if self._failure is not None:
+            raise self._failure
+
+
+class Control:
     """Answers commands, also before there is a peer to answer them."""
 
     def __init__(self) -> None:
         self.peer: Peer | None = None
         self._started = trio.Event()
+        self._running = trio.CancelScope()
+        self._move: Move | None = None
+        self._waiting: set[trio.CancelScope] = set()
 
-    def started(self, peer: Peer) -> None:
-        """From now on there is one."""
-        self.peer = peer
+    async def run(self, peer: Peer) -> Move:
+        """Run the peer and answer for it, until a move is asked for. It pauses if the one before it did."""
+        if self.peer is not None:
+            peer.synchronizer.pause(paused=self.peer.synchronizer.progress.paused)
+        self.peer, self._move = peer, None
         self._started.set()
+        with trio.CancelScope() as self._running:
+            await peer.run()
+        for waiting in self._waiting:
+            waiting.cancel()
+        assert self._move is not None
+        return self._move
+
+    async def _wait(self, peer: Peer, what: str) -> None:
+        with trio.CancelScope() as waiting:
+            self._waiting.add(waiting)
+            try:
+                await wait_for(peer, what)
+            finally:
+                self._waiting.discard(waiting)
+        if waiting.cancelled_caught:
+            raise Problem("the folder was moved meanwhile: ask again")
+
+    async def _move_to(self, folder: str) -> None:
+        if self._move is not None:
+            raise Usage("the folder is being moved already")
+        move = self._move = Move(folder)
+        self._running.cancel()
+        await move.wait()
 
     async def handle(self, command: str, arguments: dict[str, Any]) -> Any:
         """Carry out one command of the control socket."""
@@ -90,7 +153,17 @@ class Starting:
         if command == "explain":
             return await explain(peer, str(arguments.get("path", "")))
         if command == "wait":
-            await wait_for(peer, str(arguments.get("what", "")))
+            await self._wait(peer, str(arguments.get("what", "")))
+            return None
+        if command == "move":
+            await self._move_to(str(arguments.get("folder", "")))
+            return None
+        if command == "excluded":
+            return excluded(peer.context)
+        if command == "exclude":
+            return exclude(peer.context, str(arguments.get("path", "")))
+        if command == "include":
+            include(peer.context, str(arguments.get("path", "")))
             return None
         if command == "held":
             return {"held": peer.context.surprises.summary()}
@@ -115,5 +188,6 @@ def _nothing_yet() -> dict[str, Any]:
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
         "progress": {"done_bytes": 0, "total_bytes": 0},
+        "excluded": [],
         "problems": [],
     }

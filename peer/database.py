@@ -40,8 +40,10 @@ CREATE TABLE local (
     mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, mode INTEGER NOT NULL,
     gone INTEGER NOT NULL DEFAULT 0,     -- no longer seen; kept so that a move is recognised when it turns up elsewhere
     blocked INTEGER NOT NULL DEFAULT 0,
+    wanted INTEGER NOT NULL DEFAULT 1,   -- 0 of a folder that is here for what is ignored in it only
     PRIMARY KEY (workspace, node)
 );
+CREATE INDEX local_not_wanted ON local (workspace, node) WHERE NOT wanted;
 CREATE INDEX local_by_name ON local (workspace, parent, name);
 CREATE INDEX local_by_inode ON local (workspace, device, inode);
 
@@ -139,6 +141,13 @@ CREATE TABLE breaker (
     PRIMARY KEY (workspace, direction, node)
 ) WITHOUT ROWID;
 
+-- What this device doesn't follow: what the `.shoalignore` of a folder says, and nodes that a person has excluded here.
+CREATE TABLE rules (
+    workspace BLOB NOT NULL, directory BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (workspace, directory)
+) WITHOUT ROWID;
+CREATE TABLE excluded (workspace BLOB NOT NULL, node BLOB NOT NULL, PRIMARY KEY (workspace, node)) WITHOUT ROWID;
+
 -- What keeps a path from being synced: a reason for people, and what to do about it.
 CREATE TABLE problems (
     workspace BLOB NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, advice TEXT NOT NULL,
@@ -166,6 +175,13 @@ CREATE TABLE breaker (
     kind INTEGER NOT NULL, state INTEGER NOT NULL, since_ms INTEGER NOT NULL,
     PRIMARY KEY (workspace, direction, node)
 ) WITHOUT ROWID;
+ALTER TABLE local ADD COLUMN wanted INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX local_not_wanted ON local (workspace, node) WHERE NOT wanted;
+CREATE TABLE rules (
+    workspace BLOB NOT NULL, directory BLOB NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (workspace, directory)
+) WITHOUT ROWID;
+CREATE TABLE excluded (workspace BLOB NOT NULL, node BLOB NOT NULL, PRIMARY KEY (workspace, node)) WITHOUT ROWID;
 """
 STEPS_UP = {1: _TO_2, 2: _TO_3}
 """What brings a schema up to the next one, by its number."""
@@ -243,7 +259,7 @@ class Database:
             self._connection.executemany(sql, parameters)
 
     def rows_in(
-        self, sql: str, workspace: bytes, keys: Iterable[bytes | int | str], *more: bytes | int
+        self, sql: str, workspace: bytes, keys: Iterable[bytes | int | str], *more: bytes | int | str
     ) -> Iterator[Any]:
         """A query with `workspace = ? AND ... IN (??)`, for any number of keys, a few hundred at a time. `more` is for
         further marks between the two."""
@@ -268,6 +284,10 @@ class Database:
     def set_setting(self, key: str, value: bytes) -> None:
         """Store a single value."""
         self.run("INSERT OR REPLACE INTO settings VALUES (?, ?)", key, value)
+
+    def checkpoint(self) -> None:
+        """Have the disk hold everything that was committed before this returns."""
+        self.row("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,8 +17,9 @@ from peer.lan.meeting import Meeting
 from peer.lan.options import LanOptions
 from peer.lan.serving import Serving
 from peer.members import DAY, HOUR, Kept, Members, home_workspace
+from peer.moving import FOLDER_SETTING, ROOT_SETTING, chosen_folder, settle
 from peer.ports import Disk, FolderEvents, Lan, TrackerTransport
-from peer.problems import Problems
+from peer.problems import Problems, printable
 from peer.quiet import Quiet
 from peer.remote import RemoteTree
 from peer.root import SyncRoot, claim_root
@@ -55,8 +56,6 @@ LAN_AGAIN = 0.25
 """Seconds between looks at whether they still wait."""
 SWEEP = 15.0
 """Seconds between looks at `.shoal/outgoing`."""
-FOLDER_SETTING, ROOT_SETTING = "folder", "root"
-
 
 _LAN_AS_A_RULE = LanOptions()
 
@@ -265,7 +264,7 @@ class Peer:
     async def _sweep(self) -> None:
         while True:
             try:
-                await self._outgoing.sweep()
+                await self._outgoing.sweep(unknown=self.synchronizer.progress.ready)
             except (Problem, OSError) as error:
                 log.info("not swept: %s", error)
             await trio.sleep(SWEEP)
@@ -286,9 +285,10 @@ async def start_peer(ports: Ports, place: Place, credentials: Credentials, lan: 
 
 
 def _claim(ports: Ports, place: Place) -> SyncRoot:
-    folder = place.database.get_setting(FOLDER_SETTING)
-    if folder is not None and folder != place.folder.encode("utf-8", "surrogateescape"):
-        raise Usage(f"this home syncs {folder.decode('utf-8', 'replace')}; another folder needs another --home")
+    settle(ports.disk, place.database)
+    folder = chosen_folder(place.database)
+    if folder is not None and folder != place.folder:
+        raise Usage(f"this home syncs {printable((folder,))}; another folder needs another --home, or shoal move")
     known = place.database.get_setting(ROOT_SETTING)
     try:
         return claim_root(ports.disk, place.folder, place.home, known, ports.machine.random_bytes)

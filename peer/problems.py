@@ -60,6 +60,14 @@ class Problems:
         else:
             self._database.run(f"{sql} AND path = ?", self._workspace, printable(path))
 
+    def settled_below(self, path: tuple[str, ...]) -> None:
+        """A path, and all in it, is not wanted here: what kept it from being synced doesn't matter."""
+        whole, inside = printable(path), printable((*path, ""))
+        sql = (
+            f"DELETE FROM problems WHERE workspace = ? AND kind IN {PASSING!r} AND (path = ? OR substr(path, 1, ?) = ?)"
+        )
+        self._database.run(sql, self._workspace, whole, len(inside), inside)
+
     def any(self) -> bool:
         """Whether there are any."""
         return self._database.row("SELECT 1 FROM problems WHERE workspace = ?", self._workspace) is not None

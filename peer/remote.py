@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from peer.database import Database
 from peer.problems import Problems
+from peer.selection import Selection
 from peer.tree_store import TreeStore
 from peer.trees import Remote, Synced
 from peer.version_store import Version, VersionStore
@@ -137,6 +138,7 @@ class RemoteTree:
         self._store = store
         self._versions = versions
         self._problems = problems
+        self._selection = Selection(store)
         self.keys = keys
         self._workspace: WorkspaceId = keys.workspace
         self.own: tuple[TrackerEpoch | None, int] = (None, 0)
@@ -325,7 +327,12 @@ class RemoteTree:
                 self._begin_anew(fold)
             self._versions.put_many(fold.versions.values())
             self._versions.put_orders(fold.orders)
-            self._store.replace_remotes(fold.nodes, [*_usable(fold)])
+            rows = [*_usable(fold)]
+            moved = self._moved_folders(rows)
+            self._store.replace_remotes(fold.nodes, rows)
+            for node in moved:
+                self._store.mark_all_dirty([*self._selection.below_there(node), *self._selection.below_here(node)])
+            self._store.mark_all_dirty(self._store.unwanted_folders())  # their names may be another's now
             for node, row in before.items():
                 self._show_unusable(node, row, fold)
             for withdrawn in fold.withdrawn:
@@ -336,6 +343,15 @@ class RemoteTree:
             self._report(fold)
             if last is not None:
                 self._advance(last)
+
+    def _moved_folders(self, rows: Iterable[Remote]) -> list[NodeId]:
+        """Folders that come from where this device follows them to where it doesn't, or the other way round, with all
+        that is in them. As it is rare, all that have moved, where anything is not followed."""
+        if not (self._selection.has_rules() or self._selection.excluded()):
+            return []
+        folders = {row.node: row for row in rows if row.kind == DIRECTORY}
+        before = self._store.registers(folders)
+        return [node for node, (parent, name, *_) in before.items() if (parent, name) != folders[node][1:3]]
 
     def _show_unusable(self, node: NodeId, row: Remote, fold: Fold) -> None:
         """A node of which something new can't be used keeps what it had: without a row it would count as deleted.

@@ -8,7 +8,9 @@ from typing import Any
 
 import trio
 
+from peer.excluding import excluded
 from peer.lan.link import Link
+from peer.paths import find_remote, names_in
 from peer.peer import Peer
 from peer.problems import PathProblem
 from peer.synchronizer.context import POSTPONED
@@ -49,6 +51,7 @@ def status_of(peer: Peer) -> dict[str, Any]:
         "peers": [_neighbour(link) for link in context.neighbours.links],
         "bytes": {way: counters[way] for way in ("lan_in", "lan_out", "cloud_in", "cloud_out")},
         "progress": {"done_bytes": context.transfer.done, "total_bytes": context.transfer.goal},
+        "excluded": excluded(context),
         "problems": [_problem(problem) for problem in _problems(peer)],
     }
 
@@ -180,34 +183,20 @@ async def wait_for(peer: Peer, what: str) -> None:
 async def explain(peer: Peer, path: str) -> dict[str, Any]:
     """What is known of one path: each tree's view, what is pending and why, and where its bytes are. Devices on the LAN
     are asked whether they have it."""
-    names = names_of(peer, path)
+    names = names_in(peer.context.root.path, path)
     store = peer.context.store
-    node = store.find(names) or _find_remote(peer, names)
+    node = store.find(names) or find_remote(store, names)
     lines = [f"{path}"]
     lines += [f"problem: {p.reason}; {p.advice}" for p in _problems(peer) if p.path == "/".join(names)]
+    rule = None if store.find(names) else peer.context.selection.ignoring(names)
+    lines += [] if rule is None else [f"ignored here:   by {rule}; it stays as it is, and isn't synced"]
+    if node is None and rule is not None:
+        return {"lines": lines}
     if node is None:
         return {"lines": [*lines, "not known to Shoal: it is not in the folder, or has not been seen yet"]}
     if not names:
         return {"lines": [*lines, "the folder itself: see shoal status"]}
     return {"lines": [*lines, *await _explain_node(peer, node)], "node": node.hex()}
-
-
-def names_of(peer: Peer, path: str) -> tuple[str, ...]:
-    """The names from the top of the folder to an absolute path; `Usage` for one that isn't in it."""
-    root = peer.context.root.path.rstrip("/")
-    if path != root and not path.startswith(root + "/"):
-        raise Usage(f"{path} is not in the folder {root}")
-    return tuple(name for name in path[len(root) :].split("/") if name)
-
-
-def _find_remote(peer: Peer, names: tuple[str, ...]) -> NodeId | None:
-    store, node = peer.context.store, NodeId(bytes(16))
-    for name in names:
-        row = store.remote_at(node, name)
-        if row is None:
-            return None
-        node = row.node
-    return node
 
 
 async def _explain_node(peer: Peer, node: NodeId) -> list[str]:
@@ -218,6 +207,8 @@ async def _explain_node(peer: Peer, node: NodeId) -> list[str]:
         f"at the tracker: {'no' if remote is None else 'yes'}",
         f"last agreed:    {'never' if synced is None else 'yes'}",
     ]
+    if peer.context.selection.excluded_of([node]):
+        lines.append("excluded here:  yes; shoal include brings it back")
     step = peer.synchronizer.progress.steps.get(node)
     lines.append(f"pending:        {_pending(step)}")
     if remote is not None and remote.version is not None:

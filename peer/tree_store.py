@@ -9,7 +9,7 @@ from protocol.commits import DIRECTORY, FILE
 from protocol.identifiers import ROOT, NodeId, VersionId, WorkspaceId
 
 _LOCAL = """SELECT node, parent, name, kind, digest, executable, private, device, inode, size, mtime_ns, ctime_ns, mode,
-            blocked FROM local WHERE workspace = ?"""
+            blocked, wanted FROM local WHERE workspace = ?"""
 _REMOTE = """SELECT r.node, parent, name, kind, place, r.version, r.durable, digest, mtime_ns, executable, private
              FROM remote r LEFT JOIN versions v ON v.workspace = r.workspace AND v.version = r.version
              WHERE r.workspace = ?"""
@@ -30,17 +30,17 @@ MAX_DEPTH = 4096
 
 
 def _local(row: tuple) -> Local:  # type: ignore[type-arg]
-    node, parent, name, kind, digest, executable, private, *stat, blocked = row
+    node, parent, name, kind, digest, executable, private, *stat, blocked, wanted = row
     print_ = Fingerprint(*stat)
     content = None if digest is None else Content(digest, print_.mtime_ns, bool(executable), bool(private))
-    return Local(node, parent, name, kind, content, print_, bool(blocked))
+    return Local(node, parent, name, kind, content, print_, bool(blocked), bool(wanted))
 
 
 def _local_columns(row: Local) -> tuple[object, ...]:
     content, stat = row.content, row.print
     bits = (None, False, False) if content is None else (content.digest, content.executable, content.private)
     print_ = (stat.device, stat.inode, stat.size, stat.mtime_ns, stat.ctime_ns, stat.mode)
-    return row.node, row.parent, row.name, row.kind, *bits, *print_, row.blocked
+    return row.node, row.parent, row.name, row.kind, *bits, *print_, row.blocked, row.wanted
 
 
 def _content(digest: bytes | None, mtime_ns: int, executable: int, private: int) -> Content | None:
@@ -100,7 +100,7 @@ class TreeStore:
 
     def locals_by_inode(self, device: int, inode: int) -> list[tuple[Local, bool]]:
         """Nodes last seen with this inode, and whether each is gone from where it was."""
-        sql = _LOCAL.replace("blocked FROM", "blocked, gone FROM") + " AND device = ? AND inode = ?"
+        sql = _LOCAL.replace("wanted FROM", "wanted, gone FROM") + " AND device = ? AND inode = ?"
         rows = self.database.rows(sql, self.workspace, device, inode)
         return [(_local(row[:-1]), bool(row[-1])) for row in rows]
 
@@ -116,7 +116,7 @@ class TreeStore:
     def put_locals(self, rows: Sequence[Local]) -> None:
         """Insert or replace nodes on the disk."""
         self.database.run_many(
-            "INSERT OR REPLACE INTO local VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?)",
+            "INSERT OR REPLACE INTO local VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?,?)",
             [(self.workspace, *_local_columns(row)) for row in rows],
         )
         self.mark_all_dirty(row.node for row in rows)
@@ -136,9 +136,20 @@ class TreeStore:
         self.database.run("UPDATE local SET gone = 1 WHERE workspace = ? AND node = ?", self.workspace, node)
         self.mark_dirty(node)
 
+    def unfollow(self, node: NodeId) -> None:
+        """The node, and everything in it, is ignored from now on: LOCAL forgets it as if it had never been there, and
+        nothing is agreed on it, so that no delete can follow."""
+        for (inside,) in self.database.rows(
+            "SELECT node FROM local WHERE workspace = ? AND parent = ?", self.workspace, node
+        ):
+            self.unfollow(inside)
+        self.drop_local(node)
+        self.drop_synced(node)
+
     def drop_local(self, node: NodeId) -> None:
         """Forget the node's row altogether."""
         self.database.run("DELETE FROM local WHERE workspace = ? AND node = ?", self.workspace, node)
+        self.database.run("DELETE FROM rules WHERE workspace = ? AND directory = ?", self.workspace, node)
         self.mark_dirty(node)
 
     def rename_local_node(self, node: NodeId, to: NodeId) -> None:
@@ -147,11 +158,26 @@ class TreeStore:
             self.database.run(
                 f"UPDATE OR REPLACE {table} SET node = ? WHERE workspace = ? AND node = ?", to, self.workspace, node
             )
+        self.database.run(
+            "UPDATE OR REPLACE rules SET directory = ? WHERE workspace = ? AND directory = ?", to, self.workspace, node
+        )
+        self.database.run("UPDATE local SET wanted = 1 WHERE workspace = ? AND node = ?", self.workspace, to)
         sql = "UPDATE local SET parent = ? WHERE workspace = ? AND parent = ? RETURNING node"
         for (child,) in self.database.rows(sql, to, self.workspace, node):
             self.mark_dirty(child)
         self.mark_dirty(node)
         self.mark_dirty(to)
+
+    def unwanted_folders(self) -> set[NodeId]:
+        """The folders that are here for what is ignored in them only."""
+        sql = "SELECT node FROM local INDEXED BY local_not_wanted WHERE workspace = ? AND NOT wanted AND NOT gone"
+        return {row[0] for row in self.database.rows(sql, self.workspace)}
+
+    def want(self, folder: NodeId) -> None:
+        """There is something in a folder that is to be sent, and with it the folders above."""
+        while (row := self.local(folder)) is not None and not row.wanted:
+            self.put_local(row._replace(wanted=True))
+            folder = row.parent
 
     def all_unread_files(self) -> list[NodeId]:
         """Local files whose content isn't known."""

@@ -48,7 +48,8 @@ def fingerprint(stat: Stat) -> Fingerprint:
 
 class Local(NamedTuple):
     """A node as last seen on this disk. `content` is None for a directory and for a file not read since it changed;
-    `blocked` says that it is too large to be sent, which stands among the problems; so it was changed since it was."""
+    `blocked` says that it is too large to be sent, which stands among the problems; so it was changed since it was.
+    Only a directory that was to be removed, and is here for what is ignored in it, is not `wanted`: it isn't sent."""
 
     node: NodeId
     parent: NodeId
@@ -57,6 +58,7 @@ class Local(NamedTuple):
     content: Content | None
     print: Fingerprint
     blocked: bool = False
+    wanted: bool = True
 
 
 class Remote(NamedTuple):

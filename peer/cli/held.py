@@ -10,7 +10,7 @@ import trio
 from peer.cli.account import home_at
 from peer.cli.options import option
 from peer.cli.render import counted, shown, time_text
-from peer.cli.status import ask_daemon
+from peer.cli.status import command
 
 
 @click.command()
@@ -18,7 +18,7 @@ from peer.cli.status import ask_daemon
 @click.pass_obj
 def held(home: str | None, as_json: bool) -> None:
     """Show the deletes and overwrites that wait for `shoal approve` or `shoal reject`."""
-    answer = trio.run(ask_daemon, home_at(home).control_socket, "held")
+    answer = trio.run(command, home_at(home).control_socket, "held", None)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -43,7 +43,7 @@ def _lines(groups: list[Mapping[str, Any]]) -> Iterator[str]:
 @click.pass_obj
 def approve(home: str | None) -> None:
     """Let through all that is held."""
-    answer = trio.run(ask_daemon, home_at(home).control_socket, "approve")
+    answer = trio.run(command, home_at(home).control_socket, "approve", None)
     click.echo(f"approved: {counted(answer['files'], 'file')}")
 
 
@@ -51,5 +51,5 @@ def approve(home: str | None) -> None:
 @click.pass_obj
 def reject(home: str | None) -> None:
     """Undo all that is held: what was deleted or overwritten comes back; edits are kept as conflict copies."""
-    answer = trio.run(ask_daemon, home_at(home).control_socket, "reject")
+    answer = trio.run(command, home_at(home).control_socket, "reject", None)
     click.echo(f"rejected: {counted(answer['files'], 'file')}")

@@ -1,6 +1,6 @@
 """What commands print, as lines: pure functions of what was answered. Nothing printed can steer a terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +58,7 @@ def status_lines(status: Status) -> list[str]:
     lines += [_workspace_line(workspace) for workspace in status["workspaces"]]
     lines += _lan_lines(status)
     lines.append(f"traffic  {_traffic(status['bytes'])}")
+    lines += excluded_lines(status.get("excluded") or ())
     lines += _problem_lines(status["problems"])
     return lines
 
@@ -92,6 +93,16 @@ def _workspace_line(workspace: Mapping[str, Any]) -> str:
         if workspace[field]
     ]
     return f"{shown(workspace['name']):8} revision {workspace['revision']}: {', '.join(parts) or 'up to date'}"
+
+
+def excluded_lines(excluded: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What is not kept on this device, and what of it is still here."""
+    for each in excluded:
+        left = each["here"]
+        more = f"; {counted(left, 'file')} still here, until synced" if left else ""
+        yield f"excluded {shown(each['path'])}{more}"
+        for path in each["files_here"] if left < 10 else ():
+            yield f"      {shown(path)}"
 
 
 def _traffic(counters: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ from peer.home import Home
 from peer.lan.options import PORT, LanOptions
 from peer.logs import LEVELS, logging_to
 from peer.ports import LanAddress
-from peer.system.home_files import absolute, default_folder
+from peer.system.home_files import absolute
 
 STOP_SECONDS = 9
 """How long a stop may take. After that the kernel ends it, which costs no more than any crash."""
@@ -101,9 +101,9 @@ def run(
     insecure_http: bool,
     log_level: str,
 ) -> None:
-    """Keep FOLDER (~/Shoal when none is given) in sync until stopped."""
+    """Keep FOLDER in sync until stopped. None given, it is that of the last time, and ~/Shoal the first time."""
     place = home_at(home)
-    root = default_folder() if folder is None else absolute(folder)
+    root = None if folder is None else absolute(folder)
     place.credentials()  # nothing is made for somebody who has not logged in
     from peer.daemon import run_daemon
 

@@ -70,7 +70,7 @@ async def _status(path: str, wait: str | None, timeout: float | None) -> Status:
 
 
 async def _ask_status(path: str, timeout: float | None) -> Status:
-    answer = await _command(path, "status", timeout)
+    answer = await command(path, "status", timeout)
     if not isinstance(answer, dict):
         raise Malformed("the daemon's status is no status")
     return answer
@@ -89,15 +89,11 @@ async def _started(path: str) -> None:
         await trio.sleep(_KNOCK_SECONDS)
 
 
-async def ask_daemon(control: str, command: str) -> Any:
-    """Have the daemon carry out a command that doesn't wait for anything."""
-    return await _command(control, command, None)
-
-
-async def _command(control: str, command: str, timeout: float | None, /, **arguments: Any) -> Any:
+async def command(control: str, name: str, timeout: float | None, /, **arguments: Any) -> Any:
+    """The daemon's answer to a command that has nothing to wait for; `Problem` when it takes too long."""
     seconds = ANSWER_SECONDS if timeout is None else timeout
     with trio.move_on_after(seconds):
-        return await ask(control, command, **arguments)
+        return await ask(control, name, **arguments)
     raise Problem(f"the daemon did not answer within {seconds:g} s")
 
 
@@ -161,7 +157,7 @@ async def _follow(path: str, timeout: float | None, show: Callable[[Status], Non
 def explain(home: str | None, path: str) -> None:
     """Tell why PATH is (not) synced, and where its bytes came from."""
     control = home_at(home).control_socket
-    answer = trio.run(lambda: _command(control, "explain", None, path=absolute(path)))
+    answer = trio.run(lambda: command(control, "explain", None, path=absolute(path)))
     for line in answer["lines"]:
         click.echo(line)
 
@@ -170,7 +166,7 @@ def explain(home: str | None, path: str) -> None:
 @click.pass_obj
 def pause(home: str | None) -> None:
     """Stop syncing until `shoal resume`."""
-    trio.run(_command, home_at(home).control_socket, "pause", None)
+    trio.run(command, home_at(home).control_socket, "pause", None)
     click.echo("paused")
 
 
@@ -178,5 +174,5 @@ def pause(home: str | None) -> None:
 @click.pass_obj
 def resume(home: str | None) -> None:
     """Go on syncing."""
-    trio.run(_command, home_at(home).control_socket, "resume", None)
+    trio.run(command, home_at(home).control_socket, "resume", None)
     click.echo("resumed")

@@ -6,8 +6,9 @@ from typing import Any
 
 import trio
 
+from peer.paths import names_in
 from peer.peer import Peer
-from peer.status import names_of, wait_for
+from peer.status import wait_for
 from protocol.errors import Malformed, Problem, Usage
 
 SETTLE_S = 5.0
@@ -18,14 +19,14 @@ Arguments = Mapping[str, Any]
 
 
 async def _history(peer: Peer, arguments: Arguments) -> Any:
-    return await peer.history.history(names_of(peer, _text(arguments, "path")))
+    return await peer.history.history(names_in(peer.context.root.path, _text(arguments, "path")))
 
 
 async def _restore(peer: Peer, arguments: Arguments) -> Any:
     version = arguments.get("version")
     if version is not None and (type(version) is not int or version < 1):
         raise Malformed("a version is a number from 1 on")
-    names = names_of(peer, _text(arguments, "path"))
+    names = names_in(peer.context.root.path, _text(arguments, "path"))
     await _settle(peer)
     return await peer.history.restore(names, version)
 
@@ -35,7 +36,7 @@ async def _rewind(peer: Peer, arguments: Arguments) -> Any:
     if len(since) != 1 or any(type(value) is not int or value < 0 for value in since.values()):
         raise Malformed("one of a revision, a time and an age is to be given")
     path = arguments.get("path")
-    names = () if path is None else names_of(peer, _text(arguments, "path"))
+    names = () if path is None else names_in(peer.context.root.path, _text(arguments, "path"))
     await _settle(peer)
     agreed = arguments.get("agreed")
     return await peer.history.rewind(names, since, agreed, apply=arguments.get("apply") is True)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import trio
 
+from peer.ignoring import IGNORE_FILE
 from peer.lan.neighbours import Neighbours
 from peer.ports import Disk
 from peer.problems import Problems, printable
 from peer.quiet import Quiet
 from peer.root import Names, SyncRoot
+from peer.selection import Selection
 from peer.synchronizer.holdings import Holdings
 from peer.synchronizer.lists import ChunkLists
 from peer.synchronizer.replacing import Outgoing
@@ -99,6 +101,7 @@ class Context:
     holdings: Holdings = field(init=False)
     lists: ChunkLists = field(init=False)
     surprises: Surprises = field(init=False)
+    selection: Selection = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
@@ -106,6 +109,7 @@ class Context:
         self.holdings = Holdings(self.store, self.disk, self.root)
         self.lists = ChunkLists(self.versions)
         self.surprises = Surprises(self.store, lambda: self.machine.now() // 1_000_000)
+        self.selection = Selection(self.store)
 
     # What the planner has to know of heads that are not in the cloud; see `Outlook`
 
@@ -134,9 +138,16 @@ class Context:
         self.to_look_at.add(directory)
         self.wake.set()
 
+    def written(self, directory: Names, name: str) -> None:
+        """Shoal itself has put a file here, or taken it away; what a `.shoalignore` says is to be read."""
+        if name == IGNORE_FILE:
+            self.look_again(directory)
+
     def folder_moved(self, old: Names, new: Names) -> None:
         """Shoal itself has moved a folder. News of a change in it may still come under the old path."""
         self.moves.append((old, new, trio.current_time()))
+        if self.selection.has_rules():
+            self.look_at_all = True  # other rules may hold there
 
     def followed(self, directories: set[Names]) -> set[Names]:
         """These directories, and where those are now that were in a folder moved a moment ago."""
@@ -166,11 +177,16 @@ class Context:
         self.stumbles.pop(node, None)
         self.stuck.discard(node)
 
-    def renew(self, node: NodeId) -> None:
-        """Give a local node a fresh id and no past: it goes on as a new node."""
+    def renew(self, node: NodeId, *, wanted: bool = True) -> None:
+        """Give a local node a fresh id and no past: it goes on as a new node. Not `wanted` is a folder that stays for
+        what is ignored in it."""
+        fresh = NodeId(new_id(self.machine.random_bytes))
         with self.store.database.transaction():
-            self.store.rename_local_node(node, NodeId(new_id(self.machine.random_bytes)))
+            self.store.rename_local_node(node, fresh)
             self.store.drop_synced(node)
+            row = self.store.local(fresh)
+            if row is not None and not wanted:
+                self.store.put_local(row._replace(wanted=False))
 
     def remember_outgoing(self, outgoing: Outgoing, row: Local, spare: VersionId | None) -> None:
         """Something is in `.shoal/outgoing`; it is let go when it has stayed unchanged for a minute, and the version

@@ -232,6 +232,7 @@ class Downloads:
             if job.replaced is not None and result.outgoing is not None:
                 context.remember_outgoing(result.outgoing, job.replaced, job.spare)
             parent = parents[job.target.parent] or remote.parent  # it may have a new id since
+            context.written(job.target.parent, remote.name)
             rows.append(Local(remote.node, parent, remote.name, remote.kind, content, result.print))
             if result.kept is not None:
                 context.log_conflict(job.target.parent, remote.name, result.kept)

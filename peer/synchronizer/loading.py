@@ -3,9 +3,10 @@
 Set by set rather than node by node, so that a thousand dirty nodes cost some tens of queries.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Protocol
 
+from peer.selection import Selection
 from peer.synchronizer.slices import Slice
 from peer.tree_store import TreeStore
 from peer.trees import Local, Remote, Synced
@@ -36,22 +37,40 @@ class Outlook(Protocol):
         ...
 
 
-def load_slice(store: TreeStore, dirty: list[NodeId], outlook: Outlook | None = None) -> Slice:
-    """The slice on which the steps of `dirty` can be decided. Without an `outlook` only the cloud has contents."""
+def load_slice(
+    store: TreeStore, dirty: list[NodeId], outlook: Outlook | None = None, stuck: Container[NodeId] = ()
+) -> Slice:
+    """The slice on which the steps of `dirty` can be decided. Without an `outlook` only the cloud has contents. Nobody
+    waits for ignore rules that are `stuck`."""
+    selection, asked = Selection(store), set(dirty)
+    while True:
+        view = _closed_over(store, asked)
+        view.unwanted, view.ruleless = selection.unwanted(view.remote, view.local, stuck)
+        # What is in a folder that is to be taken off the disk has to be looked at too.
+        going = [node for node in view.unwanted if node in view.local and view.local[node].kind == DIRECTORY]
+        inside = set(_select(store, _CHILDREN_HERE, going)) - view.local.keys()
+        if not inside:
+            break
+        asked |= inside
+    view.dirty = dirty
+    _load_origins(store, view, outlook)
+    return view
+
+
+def _closed_over(store: TreeStore, nodes: set[NodeId]) -> Slice:
+    """These nodes, and all that deciding about them may look at but for what is not wanted."""
     known: set[NodeId] = set()
     local: dict[NodeId, Local] = {}
     remote: dict[NodeId, Remote] = {}
     synced: dict[NodeId, Synced] = {}
-    fresh = sorted(set(dirty))
+    fresh = sorted(nodes)
     while fresh:
         known.update(fresh)
         local |= store.locals(fresh)
         remote |= store.remotes(fresh)
         synced |= store.synceds(fresh)
         fresh = sorted(set(_named_by(store, fresh, local, remote)) - known)
-    view = Slice(dirty, local, remote, synced)
-    _load_origins(store, view, outlook)
-    return view
+    return Slice([], local, remote, synced)
 
 
 def _load_origins(store: TreeStore, view: Slice, outlook: Outlook | None) -> None:

@@ -5,6 +5,8 @@ import errno
 from collections.abc import Callable
 from typing import TypeVar
 
+from peer.ignoring import is_ignored
+from peer.ports import EntryKind
 from peer.problems import Problems
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.conflicts import conflict_name
@@ -151,6 +153,8 @@ class LocalSteps:
         print_ = await self._move_on_disk(row, source, path, name)
         same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
         keep = row.kind == DIRECTORY or same
+        self._context.written(source.parent, row.name)
+        self._context.written(path, name)
         moved = row._replace(parent=parent, name=name, print=print_, content=row.content if keep else None)
         with self._store.database.transaction():
             self._store.put_local(moved)
@@ -246,6 +250,7 @@ class LocalSteps:
             return await self._remove_directory(row, target)
         spare = self._context.spare(self._store.synced(node))
         outgoing = await self._on_disk(lambda folder: take_away(folder, target))
+        self._context.written(target.parent, row.name)
         with self._store.database.transaction():
             self._context.remember_outgoing(outgoing, row, spare)
             self._gone(node)
@@ -266,13 +271,30 @@ class LocalSteps:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             self._context.look_again((*target.parent, target.name))
-            if self._store.local_children(row.node):
+            if any(child.wanted for child in self._store.local_children(row.node).values()):
                 return False  # what is inside couldn't be removed; that alone is no reason to keep the folder
-            self._context.renew(row.node)  # something that LOCAL doesn't know, or that is never synced
+            ignored = await self._holds_only_ignored(row, (*target.parent, target.name))
+            self._context.renew(row.node, wanted=not ignored)  # or something is in it that LOCAL doesn't know
             return True
         with self._store.database.transaction():
             self._gone(row.node)
         return True
+
+    async def _holds_only_ignored(self, row: Local, path: Names) -> bool:
+        known, chain = self._store.local_children(row.node), self._context.selection.chain(row.node, path)
+
+        def work(folder: Folder) -> bool:
+            directory = folder.directory(path)
+            found = {name: folder.disk.stat(directory, name).kind for name in folder.disk.scan(directory)}
+            return all(
+                name in known or is_ignored(chain, (*path, name), directory=kind is EntryKind.DIRECTORY)
+                for name, kind in found.items()
+            )
+
+        try:
+            return await self._on_disk(work)
+        except FileNotFoundError:
+            return False
 
     def _gone(self, node: NodeId) -> None:
         self._store.set_gone(node)  # with whatever LOCAL still had in it
@@ -289,6 +311,8 @@ def advice_for(error: OSError) -> str:
         return "free some space; it is tried again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "give Shoal permission to write there; it is tried again"
+    if error.errno == errno.EEXIST:
+        return "it is nothing that is synced, an ignored folder perhaps: give it another name; it is tried again"
     if error.errno == errno.ENAMETOOLONG:
         return "this disk can't hold so long a name; rename it on another device"
     return "it is tried again"

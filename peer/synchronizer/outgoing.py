@@ -46,8 +46,9 @@ class OutgoingRoom:
         self._context = context
         self._local_steps = local_steps
 
-    async def sweep(self) -> None:
-        """Delete what is unchanged, bring back what was written to, and take in what a crash left without a record."""
+    async def sweep(self, *, unknown: bool = True) -> None:
+        """Delete what is unchanged, bring back what was written to, and take in what a crash left without a record. Not
+        what is `unknown`, as long as the tracker has not said what there is: without a database all of it would be."""
         context = self._context
         async with context.turn:
             for waiting in self._due():
@@ -55,7 +56,8 @@ class OutgoingRoom:
                     await self._let_go(waiting)
                 except OSError as error:
                     log.warning("%s stays in .shoal/outgoing: %s", waiting.name, error)
-            await self._adopt_unknown()
+            if unknown:
+                await self._adopt_unknown()
 
     def _due(self) -> list[_Waiting]:
         context = self._context

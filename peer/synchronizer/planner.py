@@ -33,6 +33,14 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
         10.1 both are new folders, or new with the same bytes: ours takes over the other's id
         10.2 the other leaves that name in the same commit: sent
         10.3 the other is new there or was moved there: ours takes a conflict name, also if it can't be sent
+    11  R is not wanted here: it is excluded or ignored, or in a folder that is
+        11.1 not on the disk                  left alone: not fetched; nothing is agreed on it, so nothing is deleted
+        11.2 L is as agreed                   taken off the disk
+        11.3 L was changed or moved here      sent as ever (6.2, 8, 9), then taken off the disk
+        11.4 a folder with something inside that can't be sent: kept as a new node
+        11.5 the name that L has or wants is its: ours takes a conflict name
+    12  L is a folder that was to be removed (4.3, 11.2) and holds what is ignored: it stays, and isn't sent
+    13  R only, and the ignore rules of a folder above are there but not here: they come first
 """
 
 from collections.abc import Iterable, Sequence
@@ -105,6 +113,8 @@ class _Planner:
         local, remote, synced = self.view.local.get(node), self.view.remote.get(node), self.view.synced.get(node)
         if local is None and remote is None:  # 1
             return Forget(node) if synced is not None else Clean(node)
+        if remote is not None and node in self.view.unwanted:
+            return self._not_wanted(local, remote, synced)
         if local is not None and remote is not None:
             return self._on_both_sides(local, remote, synced)
         if local is not None:
@@ -118,17 +128,22 @@ class _Planner:
         holder = self.view.remote_at(local.parent, local.name)
         if local.blocked:  # it stands among the problems, and is left alone, but can't keep a name that isn't free
             return Clean(local.node) if holder is None else self._name_taken(local, holder, Clean(local.node))
+        send: Step = SendCreate(local.node) if local.wanted else Clean(local.node)  # 12
         if local.content is None and local.kind != DIRECTORY:
             return Read(local.node)
         self.hopes[local.node] = SendCreate
         if holder is not None:
-            return self._name_taken(local, holder, SendCreate(local.node))
+            return self._name_taken(local, holder, send)
+        if not local.wanted:
+            return send
         if not self._parent_will_be_there(local.parent):
             return Wait(local.node, "its folder comes first")
-        return SendCreate(local.node)
+        return send
 
     def _new_there(self, remote: Remote) -> Step:
         node = remote.node
+        if node in self.view.ruleless:  # 13
+            return Wait(node, "the ignore rules of its folder come first")
         if not self._parent_will_be_here(remote.parent):
             return Wait(node, "its folder comes first")
         if self.view.local_at(remote.parent, remote.name) is not None:
@@ -168,6 +183,8 @@ class _Planner:
 
     def _fate_here(self, child: NodeId) -> str:
         synced, remote = self.view.synced.get(child), self.view.remote.get(child)
+        if remote is None and not self.view.local[child].wanted:
+            return "goes"  # as far as it ever will
         if synced is None or (remote is not None and not _moved(remote, synced)):
             return "stays"  # new here, or brought here by the user
         step = self.decide(child)
@@ -360,6 +377,8 @@ class _Planner:
 
     def _name_taken(self, local: Local, holder: NodeId, send: Step) -> Step:
         ours, theirs = self.view.synced.get(local.node), self.view.remote[holder]
+        if holder in self.view.unwanted and holder not in self.view.local:  # 11.5
+            return SetAside(local.node, renew=ours is None) if local.wanted else send
         here, synced = self.view.local.get(holder), self.view.synced.get(holder)
         if synced is None and here is None and ours is None and _same_thing(local, theirs):
             return Adopt(local.node, holder)  # 10.1
@@ -368,6 +387,44 @@ class _Planner:
         if self._will(holder, SendDelete, SendMove):
             return send  # 10.2
         return Wait(local.node, "its name is taken there")
+
+    # Case 11 --------------------
+
+    def _not_wanted(self, local: Local | None, remote: Remote, synced: Synced | None) -> Step:
+        node = remote.node
+        if local is None:  # 11.1
+            return Clean(node) if synced is None else Forget(node)
+        moved = (local.parent, local.name) != (remote.parent, remote.name)
+        if moved and synced is None:
+            return Renew(node)  # nobody can tell who moved it
+        if moved and not self._goes_where_remote_is(local, remote, synced):
+            return self._move_there(local, remote)  # 11.3
+        if local.kind == DIRECTORY:
+            return self._unwanted_directory(node)
+        if local.blocked:
+            return Renew(node)  # 11.4
+        return self._unwanted_content(local, remote, synced)
+
+    def _unwanted_content(self, local: Local, remote: Remote, synced: Synced | None) -> Step:
+        step = self._content(local, remote, synced)
+        base = None if synced is None else synced.content
+        if base is None or local.content is None:
+            return step  # it is agreed on first, so that it is known whether the cloud has it
+        agreed = isinstance(step, Clean | Agree) and synced is not None and synced.version == remote.version
+        overtaken = isinstance(step, Fetch | Await) and base.same_bytes(local.content)
+        return RemoveLocal(local.node, unwanted=True) if agreed or overtaken else step  # 11.2, 11.3
+
+    def _unwanted_directory(self, node: NodeId) -> Step:
+        fates = {self._fate_unwanted(child) for child in self.view.local_children(node)}
+        if "stays" in fates:  # 11.4
+            return Renew(node)
+        return Wait(node, "what is inside goes first") if "waits" in fates else RemoveLocal(node, unwanted=True)
+
+    def _fate_unwanted(self, child: NodeId) -> str:
+        local = self.view.local[child]
+        if child not in self.view.remote and (local.blocked or not local.wanted):
+            return "stays" if local.wanted else "goes"
+        return "goes" if isinstance(self.decide(child), RemoveLocal | MoveLocal) else "waits"
 
 
 def kept(local: Local) -> Step:
@@ -458,7 +515,10 @@ def _grounded(view: Slice, planned: dict[NodeId, Step], step: Step) -> bool:
             return False
         return local.parent == ROOT or local.parent in view.remote or is_planned(local.parent, SendCreate)
     if isinstance(step, RemoveLocal):
-        return all(is_planned(child, RemoveLocal, MoveLocal) for child in view.local_children(step.node))
+        return all(
+            is_planned(child, RemoveLocal, MoveLocal) or not view.local[child].wanted
+            for child in view.local_children(step.node)
+        )
     if isinstance(step, SendDelete):
         return all(is_planned(child, SendDelete, SendMove) for child in view.remote_children(step.node))
     return True

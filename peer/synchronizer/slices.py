@@ -5,7 +5,7 @@ what stands under the names they have or want, with all three rows of those; and
 to be deleted. `plan(slice)` is then `plan(whole)` restricted to the dirty nodes, which a property test shows.
 
 Of heads that are not in the cloud it says beside what else is known of them: who offers them, whether they have
-stalled, and in which order versions came.
+stalled, and in which order versions came; and of nodes at the tracker, which are wanted here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,6 +29,10 @@ class Slice:
     """Heads not in the cloud that a device on the LAN offers."""
     stalled: set[VersionId] = field(default_factory=set)
     """Heads not in the cloud that have been on their way for so long that the tracker lets them be passed over."""
+    unwanted: set[NodeId] = field(default_factory=set)
+    """Nodes at the tracker that this device doesn't follow: excluded or ignored, or in a folder that is."""
+    ruleless: set[NodeId] = field(default_factory=set)
+    """Nodes at the tracker in a folder whose ignore rules are still to come."""
     revisions: dict[VersionId, int] = field(default_factory=dict)
     """When they came, of the versions of nodes whose head is not in the cloud."""
 

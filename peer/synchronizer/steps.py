@@ -103,9 +103,10 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class RemoveLocal:
-    """Take the node off the disk, as it was deleted elsewhere."""
+    """Take the node off the disk: it was deleted elsewhere or, if `unwanted`, is excluded here and stays there."""
 
     node: NodeId
+    unwanted: bool = False
 
 
 def aside_name(node: NodeId) -> str:

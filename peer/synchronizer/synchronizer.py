@@ -273,7 +273,9 @@ class Synchronizer:
         free = [node for node in self._free(nodes) if node not in unsettled]
         with store.database.transaction():
             agreed = store.agreed(free)
-            view = load_slice(store, [node for node in free if node not in agreed], self._context)
+            agreed -= self._context.selection.excluded_of(agreed)
+            pending = [node for node in free if node not in agreed]
+            view = load_slice(store, pending, self._context, self._context.stuck)
             steps = plan(view)
             clean = agreed.union(step.node for step in steps if isinstance(step, Clean))
             store.mark_clean(clean)

@@ -142,6 +142,8 @@ def test_version_and_its_speed(home: Path) -> None:
         ("status", "--timeout", "soon"),
         ("status", "--timeout", "nan"),
         ("explain",),
+        ("include",),
+        ("move",),
         ("completion", "tcsh"),
     ],
 )
@@ -228,14 +230,24 @@ def test_lan_options_reach_the_daemon(
 # Failures in one line
 
 
-@pytest.mark.parametrize("command", ["run", "logout", "devices", "account"])
+@pytest.mark.parametrize("command", ["run", "logout", "devices", "account", "move x"])
 def test_without_an_account(home: Path, command: str) -> None:
-    assert failed(shoal(home, command)) == f"no account in {home}: run shoal signup or shoal login"
+    assert failed(shoal(home, *command.split())) == f"no account in {home}: run shoal signup or shoal login"
     assert not home.exists()
 
 
 @pytest.mark.parametrize(
-    "arguments", [("status",), ("status", "--json"), ("explain", "x"), ("pause",), ("resume",), ("status", "--watch")]
+    "arguments",
+    [
+        ("status",),
+        ("status", "--json"),
+        ("explain", "x"),
+        ("pause",),
+        ("resume",),
+        ("status", "--watch"),
+        ("exclude",),
+        ("include", "x"),
+    ],
 )
 def test_without_a_daemon(home: Path, arguments: tuple[str, ...]) -> None:
     assert failed(shoal(home, *arguments)) == f"no daemon is running for {home}: start it with shoal run"

@@ -70,6 +70,34 @@ def test_a_half_made_schema_is_made_whole(tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_schema_of_before_is_brought_up(tmp_path: Path) -> None:
+    """From 2 to 3."""
+    path = str(tmp_path / "peer.db")
+    fresh = open_database(path)
+    wanted = columns(fresh)
+    fresh.run("INSERT INTO local VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", b"w", b"n", b"p", "a", *[1] * 13)
+    for statement in (
+        "DROP INDEX local_not_wanted",
+        "ALTER TABLE local DROP COLUMN wanted",
+        "DROP TABLE rules",
+        "DROP TABLE excluded",
+        "PRAGMA user_version = 2",
+    ):
+        fresh.run(statement)
+    fresh.close()
+    database = open_database(path)
+    assert columns(database) == wanted
+    assert database.row("SELECT name, wanted FROM local") == ("a", 1)
+    database.close()
+
+
+def columns(database: Database) -> set[tuple[str, str]]:
+    """All columns of all tables and indexes."""
+    sql = "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
+    indexes = database.rows("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
+    return {*database.rows(sql), *indexes}
+
+
 def test_a_transaction_is_all_or_nothing(database: Database) -> None:
     with database.transaction():
         database.set_setting("kept", b"1")
