@@ -7,11 +7,12 @@ import trio
 
 from peer.control import serve_control
 from peer.database import open_database
+from peer.explaining.answer import explain
 from peer.home import Home
 from peer.lan.options import LanOptions
 from peer.members import Kept
 from peer.peer import Peer, Place, Ports, start_peer
-from peer.status import explain, status_of, wait_for
+from peer.status import status_of, wait_for
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
 from peer.system.http import HttpTransport
@@ -82,7 +83,7 @@ class Starting:
         if command == "status":
             return status_of(peer)
         if command == "explain":
-            return await explain(peer, str(arguments.get("path", "")))
+            return await explain(peer, _path(arguments.get("path")))
         if command == "wait":
             await wait_for(peer, str(arguments.get("what", "")))
             return None
@@ -90,6 +91,11 @@ class Starting:
             peer.synchronizer.pause(paused=command == "pause")
             return None
         raise Usage(f"there is no command {command!r}")
+
+
+def _path(given: Any) -> str:
+    """A path as its bytes, which need not be UTF-8, or as text."""
+    return given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else str(given or "")
 
 
 def _nothing_yet() -> dict[str, Any]:
@@ -100,8 +106,10 @@ def _nothing_yet() -> dict[str, Any]:
         "device": {},
         "workspaces": [],
         "lan": "on",
+        "lan_unreachable": [],
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
         "progress": {"done_bytes": 0, "total_bytes": 0},
         "problems": [],
+        "problem_count": 0,
     }

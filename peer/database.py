@@ -16,7 +16,7 @@ CACHE_KIB = 16 << 10
 """Pages kept in memory. With SQLite's own 2 MB a batch of a thousand files reads most pages again and again."""
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB in the write-ahead log before they go to the database, which takes two fsyncs."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Stored as `user_version`. Raise it with every change of the schema, and add the step that brings an older one up."""
 
 SCHEMA = """
@@ -124,12 +124,17 @@ CREATE TABLE outgoing (
     version BLOB
 ) WITHOUT ROWID;
 
--- Where the bytes of what is on this disk came from, in bytes, for files that were fetched.
+-- Where the bytes of what is on this disk came from, in bytes, for files that were fetched; `devices` are the ids of
+-- those on the LAN, one after the other.
 CREATE TABLE fetched (
     workspace BLOB NOT NULL, node BLOB NOT NULL,
     cloud INTEGER NOT NULL, lan INTEGER NOT NULL, here INTEGER NOT NULL,
+    devices BLOB NOT NULL DEFAULT x'',
     PRIMARY KEY (workspace, node)
 ) WITHOUT ROWID;
+
+-- Names of devices, as last heard.
+CREATE TABLE devices (device BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
 
 -- What keeps a path from being synced: a reason for people, and what to do about it.
 CREATE TABLE problems (
@@ -152,7 +157,11 @@ CREATE TABLE fetched (
 ) WITHOUT ROWID;
 CREATE INDEX remote_not_durable ON remote (workspace, node) WHERE durable IS NOT version;
 """
-STEPS_UP = {1: _TO_2}
+_TO_3 = """
+ALTER TABLE fetched ADD COLUMN devices BLOB NOT NULL DEFAULT x'';
+CREATE TABLE devices (device BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
+"""
+STEPS_UP = {1: _TO_2, 2: _TO_3}
 """What brings a schema up to the next one, by its number."""
 
 

@@ -133,6 +133,7 @@ class Peer:
             downloads=Downloads(context, client, local_steps),
             sending=Sending(context, client, self.remote, SigningKey(credentials.signing_seed)),
         )
+        self.client = client
         self.members = members
         self.meeting: Meeting | None = None
         if ports.lan is not None:

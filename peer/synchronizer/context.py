@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from peer.device_names import DeviceNames
 from peer.lan.neighbours import Neighbours
 from peer.ports import Disk
 from peer.problems import Problems, printable
@@ -97,12 +98,14 @@ class Context:
     neighbours: Neighbours = field(init=False)
     holdings: Holdings = field(init=False)
     lists: ChunkLists = field(init=False)
+    names: DeviceNames = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
         self.neighbours = Neighbours(self.keys.workspace, lambda: self.wake.set())
         self.holdings = Holdings(self.store, self.disk, self.root)
         self.lists = ChunkLists(self.versions)
+        self.names = DeviceNames(self.store.database)
 
     # What the planner has to know of heads that are not in the cloud; see `Outlook`
 
