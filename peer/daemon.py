@@ -109,6 +109,7 @@ def _nothing_yet() -> dict[str, Any]:
         "lan_unreachable": [],
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
+        "scan_seconds": None,
         "progress": {"done_bytes": 0, "total_bytes": 0},
         "problems": [],
         "problem_count": 0,

@@ -14,10 +14,10 @@ from peer.ports import Disk, EntryKind, Stat
 from peer.problems import Problems
 from peer.quiet import Quiet
 from peer.root import Folder, Names, SyncRoot, open_folder
-from peer.scanner import Look, Seen, look, merge
+from peer.scanner import KINDS, Look, Seen, look, merge
 from peer.tree_store import TreeStore
 from peer.trees import Content, Local, fingerprint
-from protocol.commits import DIRECTORY, FILE, SYMLINK
+from protocol.commits import DIRECTORY, FILE
 from protocol.errors import Malformed, WrongRoot, reason_of
 from protocol.hashing import digest
 from protocol.identifiers import MAX_FILE_SIZE, MAX_LINK_BYTES, NodeId, new_id
@@ -27,7 +27,8 @@ from protocol.ports import Machine
 
 KIND = "scan"
 """The kind of problem this module reports."""
-_KINDS = {EntryKind.FILE: FILE, EntryKind.DIRECTORY: DIRECTORY, EntryKind.SYMLINK: SYMLINK}
+TOGETHER = 64
+"""Directories looked at in one go, after which others have their turn."""
 _TOO_LARGE = "larger than 1 GiB"
 
 
@@ -107,19 +108,28 @@ class Indexer:
         self._closed = {}
         while pending:
             self._closed |= self._quiet.closed_in(pending)
-            merge(seen, await self._look(pending))
+            fresh = sorted(pending)
+            for start_at in range(0, len(fresh), TOGETHER):
+                merge(seen, await self._look(fresh[start_at : start_at + TOGETHER], deep=deep))
             wanted = set(self._worth_a_look(seen, pending, deep=deep))
-            pending = wanted - seen.listings.keys() - seen.failed.keys()
+            pending = wanted - seen.listings.keys() - seen.failed.keys() - seen.same.keys()
         if () in seen.failed:
             raise WrongRoot(f"the folder {self._root.path} can't be listed: {seen.failed[()].strerror}")
         with self._store.database.transaction():
             self._apply(seen)
-        return seen.listings.keys() - start
+        return (seen.listings.keys() | seen.same.keys()) - start
 
-    async def _look(self, directories: set[Names]) -> Look:
+    async def _look(self, directories: Sequence[Names], *, deep: bool) -> Look:
+        """When everything is looked at, most of it is as known; elsewhere something is bound to have changed."""
+        known = {}
+        for names in directories if deep else ():
+            node = None if names in self._closed else self._store.find(names)
+            if node is not None:
+                known[names] = self._store.as_seen(node)
+
         def work() -> Look:
             with open_folder(self._disk, self._root) as folder:
-                return look(folder, sorted(directories))
+                return look(folder, directories, known)
 
         return await self._machine.offload(work, self._limiter)
 
@@ -127,6 +137,9 @@ class Indexer:
 
     def _worth_a_look(self, seen: Look, fresh: set[Names], *, deep: bool) -> Iterator[Names]:
         for names in fresh:
+            if names in seen.same:
+                yield from ((*names, name) for name in seen.same[names])
+                continue
             failure = seen.failed.get(names)
             if failure is not None and failure.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and names:
                 yield names[:-1]
@@ -160,7 +173,7 @@ class Indexer:
         for names in paths:
             node = nodes.get(names) or self._store.find(names)
             if node is not None:
-                self._forget_trouble(names, seen)
+                self._forget_trouble(names, _folders_in(seen.listings[names]), seen)
                 nodes[names] = node
                 known[names] = self._store.local_children(node)
                 self._seen = []
@@ -169,17 +182,22 @@ class Indexer:
                 self._store.put_locals(self._seen)
         for names, before in known.items():
             self._disappearances(names, before, seen, claimed)
-        self.unseen = {path for path in self.unseen if path[:-1] not in seen.listings} | seen.unseen.keys()
+        for names, folders in seen.same.items() if self._troubled() else ():
+            self._forget_trouble(names, set(folders), seen)
+        looked = seen.listings.keys() | seen.same.keys()
+        self.unseen = {path for path in self.unseen if path[:-1] not in looked} | seen.unseen.keys()
         for path, error in seen.unseen.items():
             reason = f"it can't be looked at: {reason_of(error)}"
             self._problems.report(path, KIND, reason, "it is left alone, and not taken as deleted; it is tried again")
-        self.unlisted -= seen.listings.keys()
+        self.unlisted -= looked
         for names, error in seen.failed.items():
             self._report_failure(names, error)
 
-    def _forget_trouble(self, names: Names, seen: Look) -> None:
+    def _troubled(self) -> bool:
+        return bool(self.unlisted or self.unseen or self._problems.any())
+
+    def _forget_trouble(self, names: Names, folders: set[str], seen: Look) -> None:
         """What was wrong in a directory is seen anew; what was wrong in folders that are no longer in it is over."""
-        folders = {entry.name for entry in seen.listings[names] if entry.stat.kind is EntryKind.DIRECTORY}
         folders |= {path[-1] for path in seen.unseen if path[:-1] == names}
         self._problems.clear_inside(names, KIND, folders)
         depth = len(names)
@@ -200,7 +218,7 @@ class Indexer:
             row = known.get(entry.name)
             if row is not None and row.node in claimed:
                 row = None  # it has just been found under another name
-            if row is not None and row.kind == _KINDS[entry.stat.kind]:
+            if row is not None and row.kind == KINDS[entry.stat.kind]:
                 self._refresh(names, row, entry)
                 node = row.node
             else:
@@ -224,7 +242,7 @@ class Indexer:
             self._problems.report((*names, row.name), KIND, _TOO_LARGE, "make it smaller, or move it out of the folder")
 
     def _appeared(self, parent: NodeId, names: Names, entry: Seen, seen: Look, claimed: set[NodeId]) -> NodeId:
-        kind = _KINDS[entry.stat.kind]
+        kind = KINDS[entry.stat.kind]
         node = self._recognised(entry, kind, seen, claimed) or self._store.gone_at(parent, entry.name, kind)
         if node is None or node in claimed:
             node = NodeId(new_id(self._machine.random_bytes))
@@ -246,10 +264,10 @@ class Indexer:
         if path is None or listing is None or (*path, row.name) in seen.unseen:
             return False
         # What has its name and kind now goes on as the node, also with another inode: it was saved anew.
-        return all(entry.name != row.name or _KINDS.get(entry.stat.kind) != row.kind for entry in listing)
+        return all(entry.name != row.name or KINDS.get(entry.stat.kind) != row.kind for entry in listing)
 
     def _put(self, names: Names, parent: NodeId, node: NodeId, entry: Seen) -> None:
-        stat, kind = entry.stat, _KINDS[entry.stat.kind]
+        stat, kind = entry.stat, KINDS[entry.stat.kind]
         content = None
         if entry.link is not None:
             content = Content(digest(entry.link.encode()), stat.mtime_ns)
@@ -280,6 +298,10 @@ class Indexer:
             self.unlisted.add(names)
             reason = f"the folder can't be listed: {reason_of(error)}"
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
+
+
+def _folders_in(listing: Iterable[Seen]) -> set[str]:
+    return {entry.name for entry in listing if entry.stat.kind is EntryKind.DIRECTORY}
 
 
 def _all_as_known(folder: Folder, directory: Names, rows: Mapping[str, Local | None]) -> bool:

@@ -46,6 +46,8 @@ LAN_FIRST = 0.3
 """Seconds that devices on the LAN have to ask for what is new before it goes to the cloud."""
 LAN_AGAIN = 0.25
 """Seconds between looks at whether they still wait."""
+WATCHED = 5.0
+"""Seconds that a folder may take to be watched before it is looked at all the same."""
 SWEEP = 15.0
 """Seconds between looks at `.shoal/outgoing`."""
 FOLDER_SETTING, ROOT_SETTING = "folder", "root"
@@ -167,7 +169,7 @@ class Peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.watcher.run)
             nursery.start_soon(self.watcher.look_regularly)
-            nursery.start_soon(self.synchronizer.run)
+            nursery.start_soon(self._synchronise)
             nursery.start_soon(self.subscription.run)
             nursery.start_soon(self.subscription.notice_sleep_and_moves)
             nursery.start_soon(self.members.keep_fresh)
@@ -175,6 +177,12 @@ class Peer:
             nursery.start_soon(self._sweep)
             if self.meeting is not None:
                 nursery.start_soon(self.meeting.run)
+
+    async def _synchronise(self) -> None:
+        """Only once the folder is watched, as a rule: it is looked at as a whole when it is, and once is enough."""
+        with trio.move_on_after(WATCHED):
+            await self.watcher.ready.wait()
+        await self.synchronizer.run()
 
     def _moved(self) -> None:
         if self.meeting is not None:

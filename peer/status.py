@@ -44,6 +44,7 @@ def status_of(peer: Peer) -> dict[str, Any]:
         "lan_unreachable": [] if peer.meeting is None else list(peer.meeting.unreachable.values()),
         "peers": [_neighbour(link) for link in context.neighbours.links],
         "bytes": {way: counters[way] for way in ("lan_in", "lan_out", "cloud_in", "cloud_out")},
+        "scan_seconds": peer.synchronizer.progress.scan_seconds,
         "progress": {"done_bytes": context.transfer.done, "total_bytes": context.transfer.goal},
         "problems": [*map(_problem, _general(peer)), *(_problem(*each) for each in context.problems.some())],
         "problem_count": len(_general(peer)) + context.problems.count(),

@@ -1,7 +1,7 @@
 """The three trees of one workspace in the client database. Every change of LOCAL or REMOTE marks its node dirty."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from peer.database import Database
 from peer.trees import Content, Fetched, Fingerprint, Local, Remote, Synced
@@ -27,6 +27,21 @@ _AGREED = f"""SELECT l.node FROM local l
 _UNREAD = f"""SELECT node FROM local WHERE workspace = ? AND kind = {FILE} AND digest IS NULL AND NOT gone
     AND NOT blocked"""
 MAX_DEPTH = 4096
+
+
+class AsSeen(NamedTuple):
+    """What LOCAL says of an entry of a directory, as far as lstat(2) tells it: from `device` on in the order of
+    `peer.ports.Stat`."""
+
+    name: str
+    kind: int
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    mode: int
+    blocked: int
 
 
 def _local(row: tuple) -> Local:  # type: ignore[type-arg]
@@ -81,6 +96,12 @@ class TreeStore:
         """What is known to be in a directory, by name."""
         rows = self.database.rows(f"{_LOCAL} AND parent = ? AND NOT gone", self.workspace, parent)
         return {row[2]: _local(row) for row in rows}
+
+    def as_seen(self, parent: NodeId) -> dict[str, AsSeen]:
+        """What is known to be in a directory, by name, for a comparison with what is there."""
+        sql = """SELECT name, kind, device, inode, size, mtime_ns, ctime_ns, mode, blocked FROM local
+                 WHERE workspace = ? AND parent = ? AND NOT gone"""
+        return {row[0]: AsSeen._make(row) for row in self.database.rows(sql, self.workspace, parent)}
 
     def locals_at(self, parent: NodeId, names: Iterable[str]) -> dict[str, Local]:
         """What is known to stand under these names in a directory."""

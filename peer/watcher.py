@@ -41,6 +41,8 @@ class Watcher:
         self._changed: dict[Names, set[str]] = {}
         self.held: dict[Names, float] = {}
         """Large directories in which something may have changed, and when they may be looked at again."""
+        self.ready = trio.Event()
+        """The folder is watched, or can't be for now: what is looked at from here on is not looked at in vain."""
         self.limit: str | None = None
         """Why the folder can't be watched, when the kernel's limits are reached; it is still scanned from time to
         time."""
@@ -53,6 +55,7 @@ class Watcher:
                 async with self._events.watch(self._context.root.path) as changes:
                     self.limit, told = None, ""
                     self.look_at_everything()
+                    self.ready.set()
                     async for news in changes:
                         self._note(news)
             except WatchLimit as error:
@@ -63,6 +66,7 @@ class Watcher:
                 if told != str(error):
                     log.warning("the folder can't be watched: %s", error)
                 told = str(error)
+            self.ready.set()
             await trio.sleep(RETRY)
 
     async def look_regularly(self) -> None:

@@ -72,6 +72,7 @@ class Progress:
     """What the synchronizer is about, for status and for those who wait."""
 
     scanning: bool = True
+    scan_seconds: float | None = None  # that looking at everything took last
     ready: bool = False  # REMOTE has been brought up to date at least once
     online: bool = False
     paused: bool = False
@@ -211,8 +212,10 @@ class Synchronizer:
         """Look at these directories, or with None at everything."""
         if directories is None:
             self.progress.scanning = True
+            began = trio.current_time()
             await self._indexer.scan_everything()
-            self.progress.scanning = False
+            self.progress.scanning, self.progress.scan_seconds = False, trio.current_time() - began
+            log.debug("looked at everything in %.2f s", self.progress.scan_seconds)
         else:
             self._watcher.found_new(await self._indexer.scan(directories))
             self._watcher.looked(directories, self._indexer.took)

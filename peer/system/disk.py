@@ -17,6 +17,7 @@ _NOREPLACE = 1
 _EXCHANGE = 2
 _UNLIMITED = (1 << 63) - 1
 _FOREIGN_LOCALE = sys.getfilesystemencoding() != "utf-8"
+_TYPE = 0o170000
 _KINDS = {
     stat.S_IFREG: EntryKind.FILE,
     stat.S_IFDIR: EntryKind.DIRECTORY,
@@ -56,15 +57,16 @@ def _listed(name: str) -> str:
 
 
 def _stat(found: os.stat_result) -> Stat:
-    return Stat(
-        kind=_KINDS.get(stat.S_IFMT(found.st_mode), EntryKind.OTHER),
-        device=found.st_dev,
-        inode=found.st_ino,
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        ctime_ns=found.st_ctime_ns,
-        mode=stat.S_IMODE(found.st_mode),
-        links=found.st_nlink,
+    mode = found.st_mode
+    return Stat(  # by position: this is done for every file
+        _KINDS.get(mode & _TYPE, EntryKind.OTHER),
+        found.st_dev,
+        found.st_ino,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        mode & ~_TYPE,
+        found.st_nlink,
     )
 
 
