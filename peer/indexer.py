@@ -61,6 +61,8 @@ class Indexer:
         """Folders that couldn't be listed; tried again whenever theirs is looked at."""
         self.unseen: set[Names] = set()
         """Entries that couldn't be looked at, in folders that could be listed."""
+        self.stirred: set[NodeId] = set()
+        """Folders in which the last look found a change, and those that have changed."""
         self._seen: list[Local] = []  # what is new or changed in a folder, to be stored together
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
@@ -105,7 +107,7 @@ class Indexer:
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         start, seen = set(pending), Look()
-        self._closed = {}
+        self._closed, self.stirred = {}, set()
         while pending:
             self._closed |= self._quiet.closed_in(pending)
             fresh = sorted(pending)
@@ -180,6 +182,8 @@ class Indexer:
                 for name, child in self._appearances(node, names, known[names], seen, claimed):
                     nodes[(*names, name)] = child
                 self._store.put_locals(self._seen)
+                if self._seen:
+                    self.stirred |= {node, *(row.node for row in self._seen if row.kind == DIRECTORY)}
         for names, before in known.items():
             self._disappearances(names, before, seen, claimed)
         for names, folders in seen.same.items() if self._troubled() else ():
@@ -290,6 +294,7 @@ class Indexer:
             if (kind is None and (*names, name) not in seen.unseen) or kind is EntryKind.OTHER:
                 self._store.set_gone(row.node)
                 self.vanished_at = trio.current_time()
+                self.stirred.add(row.parent)
 
     def _report_failure(self, names: Names, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):

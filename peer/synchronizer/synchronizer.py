@@ -139,6 +139,7 @@ class Synchronizer:
     def pause(self, *, paused: bool) -> None:
         """Stop sending, fetching and changing the disk, or go on. What changes here is still noticed."""
         self.progress.paused = paused
+        self._context.try_all_again()
         self.uploads_wanted.set()
         self._context.wake.set()
         self._tell()
@@ -146,6 +147,7 @@ class Synchronizer:
     def connected(self) -> None:
         """The tracker answers, and REMOTE is up to date."""
         self.progress.online = self.progress.ready = self._unsettled = True
+        self._context.try_all_again()
         self._context.wake.set()
 
     def disconnected(self) -> None:
@@ -219,6 +221,7 @@ class Synchronizer:
         else:
             self._watcher.found_new(await self._indexer.scan(directories))
             self._watcher.looked(directories, self._indexer.took)
+        self._context.stirred(self._indexer.stirred)
         self._watcher.found_shut(self._indexer.unlisted | self._indexer.unseen)
 
     # Planning and carrying out
