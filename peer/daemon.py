@@ -105,6 +105,7 @@ def _nothing_yet() -> dict[str, Any]:
         "folder": "",
         "device": {},
         "workspaces": [],
+        "watch": "on",
         "lan": "on",
         "lan_unreachable": [],
         "peers": [],

@@ -40,6 +40,7 @@ def status_of(peer: Peer) -> dict[str, Any]:
                 "not_durable": context.store.not_durable_count(),
             }
         ],
+        "watch": _watch(peer),
         "lan": _lan(peer),
         "lan_unreachable": [] if peer.meeting is None else list(peer.meeting.unreachable.values()),
         "peers": [_neighbour(link) for link in context.neighbours.links],
@@ -49,6 +50,15 @@ def status_of(peer: Peer) -> dict[str, Any]:
         "problems": [*map(_problem, _general(peer)), *(_problem(*each) for each in context.problems.some())],
         "problem_count": len(_general(peer)) + context.problems.count(),
     }
+
+
+def _watch(peer: Peer) -> str:
+    """Whether all changes are heard of when they are made; if not, how they are found."""
+    shared = peer.watcher.shared
+    if shared is None or peer.watcher.limit is not None:
+        return "on" if peer.watcher.limit is None else "off"
+    seconds = peer.watcher.interval
+    return f"the folder is on {shared}: changes made on other machines are found by scanning every {seconds:.0f} s"
 
 
 def _lan(peer: Peer) -> str:
@@ -86,7 +96,8 @@ def _general(peer: Peer) -> list[PathProblem]:
     """Problems that are not those of a path."""
     found = []
     if peer.watcher.limit is not None:
-        found.append(PathProblem("", "watch", peer.watcher.limit, "until then changes are found by scanning"))
+        advice = f"until then changes are found by scanning every {peer.watcher.interval:.0f} s"
+        found.append(PathProblem("", "watch", peer.watcher.limit, advice))
     if peer.uploads.failure is not None:
         found.append(PathProblem("", "upload", f"uploads fail: {peer.uploads.failure}", "it is tried again"))
     return found

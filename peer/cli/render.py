@@ -63,6 +63,8 @@ def status_lines(status: Status) -> list[str]:
     lines = [headline(status), f"folder   {shown(status.get('folder', ''))}"]
     if progress := progress_text(status):
         lines.append(f"progress {progress}")
+    if status.get("watch", "on") not in ("on", "off"):
+        lines.append(f"watch    {shown(status['watch'])}")
     lines += [_workspace_line(workspace) for workspace in status["workspaces"]]
     lines += _lan_lines(status)
     lines.append(f"traffic  {_traffic(status['bytes'])}")

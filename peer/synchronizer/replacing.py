@@ -164,7 +164,6 @@ def _swap_in_turn(folder: Folder, label: str, parent: Descriptor, name: str) -> 
         if isinstance(error, FileNotFoundError):
             raise Changed("a file went during the swap") from None
         raise
-    failpoint("peer.swap.absent")
     try:
         disk.rename(room, label, parent, name)
     except OSError as error:

@@ -217,6 +217,7 @@ class Synchronizer:
             began = trio.current_time()
             await self._indexer.scan_everything()
             self.progress.scanning, self.progress.scan_seconds = False, trio.current_time() - began
+            self._watcher.looked_at_everything(self.progress.scan_seconds)
             log.debug("looked at everything in %.2f s", self.progress.scan_seconds)
         else:
             self._watcher.found_new(await self._indexer.scan(directories))

@@ -11,6 +11,7 @@ import stat
 import sys
 
 from peer.ports import Descriptor, EntryKind, Space, Stat
+from peer.system.file_systems import file_system_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOREPLACE = 1
@@ -221,3 +222,6 @@ class LinuxDisk:
         # Btrfs and others have no table of inodes to run out of, and say 0 of 0.
         free_inodes = found.f_favail if found.f_files else _UNLIMITED
         return Space(free_bytes=found.f_bavail * found.f_frsize, free_inodes=free_inodes)
+
+    def file_system(self, descriptor: Descriptor) -> str:
+        return file_system_of(descriptor)

@@ -368,6 +368,13 @@ def test_space(folder: Folder) -> None:
     assert space.free_inodes > 0
 
 
+def test_the_file_system_has_a_name(folder: Folder) -> None:
+    kind = folder.disk.file_system(folder.root)
+    assert kind.isidentifier() or int(kind, 16)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        folder.disk.file_system(Descriptor(12345))
+
+
 # Names
 
 
