@@ -172,6 +172,7 @@ async def test_past_the_limit_the_folder_is_scanned_until_it_is_raised(
     assert watcher.limit == "raise fs.inotify.max_user_watches (sysctl), now 8"
     assert 18 <= await count_looks(folder, watcher, 100) <= 21
     watcher.looked_at_everything(10.0)
+    looks(folder)
     assert watcher.interval == 10.0 * LEISURE, "a large folder is not scanned all the time"
     assert await count_looks(folder, watcher, 410) == 2
     events.raised = True
