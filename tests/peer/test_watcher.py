@@ -174,7 +174,7 @@ async def test_past_the_limit_the_folder_is_scanned_until_it_is_raised(
     watcher.looked_at_everything(10.0)
     looks(folder)
     assert watcher.interval == 10.0 * LEISURE, "a large folder is not scanned all the time"
-    assert await count_looks(folder, watcher, 410) == 2
+    assert await count_looks(folder, watcher, 410) in (2, 3)
     events.raised = True
     await trio.sleep(watcher.interval + 1)
     assert watcher.limit is None
@@ -195,4 +195,4 @@ async def test_a_folder_that_others_may_change_is_scanned_often(
     looks(folder)
     assert watcher.interval == often
     assert watcher.shared == (kind if often == OFTEN else None)
-    assert await count_looks(folder, watcher, 4 * EVERYTHING + 10) == pytest.approx(4 * EVERYTHING / often, rel=0.2)
+    assert await count_looks(folder, watcher, 4 * EVERYTHING + 10) == pytest.approx(4 * EVERYTHING / often, rel=0.3)
