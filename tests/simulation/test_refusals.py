@@ -15,6 +15,7 @@ from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.inodes import failure
 from tests.simulation.stage import HOUR, LONG, NOTICED, Stage, perform, save, visible
+from tracker.plans import PLANS, Plan
 
 FIRST, SECOND = (Random(seed).randbytes(60_000) for seed in (1, 2))
 TWINS = {
@@ -284,5 +285,31 @@ def test_a_name_that_this_disk_can_not_hold() -> None:
         laptop.disk.user.move(f"{FOLDER}/{'l' * 150}", f"{FOLDER}/short")
         await stage.all_well(laptop, desktop)
         assert visible(desktop) == {"fine": SECOND, "half past ten": FIRST, "short": FIRST}
+
+    perform(scene)
+
+
+def test_a_full_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What doesn't fit stays here and is told; it goes up when another device has made room."""
+    monkeypatch.setitem(PLANS, "free", Plan("free", 150_000))
+
+    async def scene(stage: Stage) -> None:
+        laptop, desktop = await stage.begin("laptop", "desktop")
+        for name in ("first", "second"):
+            save(laptop, name, FIRST)
+        await stage.all_well(laptop, desktop)
+        save(laptop, "third", SECOND)
+        save(laptop, "second", SECOND)
+        save(laptop, "note", b"small")
+        await stage.until(lambda: len(problems(laptop)) == 2 and "note" in visible(desktop))
+        assert problems(laptop) == dict.fromkeys(("second", "third"), "your plan's storage is full")
+        await stage.pass_time(HOUR)
+        assert visible(laptop) == {"first": FIRST, "second": SECOND, "third": SECOND, "note": b"small"}
+        assert visible(desktop) == {"first": FIRST, "second": FIRST, "note": b"small"}
+        desktop.disk.user.remove(f"{FOLDER}/first")
+        await stage.until(lambda: len(problems(laptop)) < 2, 20)
+        await alike(stage, LONGEST + 30, laptop, desktop)
+        assert visible(desktop) == {"second": SECOND, "third": SECOND, "note": b"small"}
+        assert problems(laptop) == {}
 
     perform(scene)
