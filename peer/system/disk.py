@@ -17,6 +17,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOREPLACE = 1
 _EXCHANGE = 2
 _UNLIMITED = (1 << 63) - 1
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EMLINK)
 _FOREIGN_LOCALE = sys.getfilesystemencoding() != "utf-8"
 _TYPE = 0o170000
 _KINDS = {
@@ -80,9 +81,12 @@ def _rename_by_link(from_parent: int, from_name: bytes, to_parent: int, to_name:
     """Rename anything but a directory without replacing, on a file system that has no RENAME_NOREPLACE.
 
     Whoever replaces the old name after the link keeps what he put there, as if he had come after the rename;
-    only between the last look and the unlink is there a gap.
+    only between the last look and the unlink is there a gap. EOPNOTSUPP where there are no links either.
     """
-    os.link(from_name, to_name, src_dir_fd=from_parent, dst_dir_fd=to_parent, follow_symlinks=False)
+    try:
+        os.link(from_name, to_name, src_dir_fd=from_parent, dst_dir_fd=to_parent, follow_symlinks=False)
+    except OSError as failure:
+        raise _error(errno.EOPNOTSUPP) if failure.errno in _NO_LINKS else failure from None
     old = os.stat(from_name, dir_fd=from_parent, follow_symlinks=False)
     new = os.stat(to_name, dir_fd=to_parent, follow_symlinks=False)
     if (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino):

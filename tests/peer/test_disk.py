@@ -505,6 +505,22 @@ def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
         disk.close(descriptor)
 
 
+def test_a_file_system_without_links_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    without_noreplace(monkeypatch)
+    disk = LinuxDisk()
+    root = disk.open_root(str(tmp_path))
+    (tmp_path / "old").write_bytes(b"old")
+    with monkeypatch.context() as inner:
+        inner.setattr(os, "link", refuse)
+        with fails(errno.EOPNOTSUPP):
+            disk.rename(root, "old", root, "new")
+    disk.close(root)
+    assert os.listdir(tmp_path) == ["old"]
+
+
 def test_rename_by_link_spares_what_came_to_the_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An editor saves anew between the link and the unlink."""
     without_noreplace(monkeypatch)
