@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import metadata
+from bench.idle.command import idle, scan
 from bench.lan.command import lan
 from bench.metadata import Row
 from bench.options import JSON_OPTION
@@ -25,6 +26,8 @@ def main() -> None:
 
 main.add_command(lan)
 main.add_command(tracker)
+main.add_command(scan)
+main.add_command(idle)
 
 
 @main.command("metadata")

@@ -9,6 +9,7 @@ import trio
 from peer.control import serve_control
 from peer.database import Database, open_database
 from peer.excluding import exclude, excluded, include
+from peer.explaining.answer import explain
 from peer.history.control import PAST
 from peer.home import Home
 from peer.lan.options import LanOptions
@@ -16,7 +17,7 @@ from peer.members import Kept
 from peer.moving import chosen_folder, move_folder, settle
 from peer.peer import Peer, Place, Ports, start_peer
 from peer.ports import Disk
-from peer.status import explain, status_of, wait_for
+from peer.status import status_of, wait_for
 from peer.system.boot import boot_id
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
@@ -151,7 +152,7 @@ class Control:
         if command == "status":
             return status_of(peer)
         if command == "explain":
-            return await explain(peer, str(arguments.get("path", "")))
+            return await explain(peer, _path(arguments.get("path")))
         if command == "wait":
             await self._wait(peer, str(arguments.get("what", "")))
             return None
@@ -177,6 +178,11 @@ class Control:
         raise Usage(f"there is no command {command!r}")
 
 
+def _path(given: Any) -> str:
+    """A path as its bytes, which need not be UTF-8, or as text."""
+    return given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else str(given or "")
+
+
 def _nothing_yet() -> dict[str, Any]:
     return {
         "state": "starting",
@@ -184,10 +190,14 @@ def _nothing_yet() -> dict[str, Any]:
         "folder": "",
         "device": {},
         "workspaces": [],
+        "watch": "on",
         "lan": "on",
+        "lan_unreachable": [],
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
+        "scan_seconds": None,
         "progress": {"done_bytes": 0, "total_bytes": 0},
         "excluded": [],
         "problems": [],
+        "problem_count": 0,
     }

@@ -126,10 +126,12 @@ CREATE TABLE outgoing (
     version BLOB
 ) WITHOUT ROWID;
 
--- Where the bytes of what is on this disk came from, in bytes, for files that were fetched.
+-- Where the bytes of what is on this disk came from, in bytes, for files that were fetched; `devices` are the ids of
+-- those on the LAN, one after the other.
 CREATE TABLE fetched (
     workspace BLOB NOT NULL, node BLOB NOT NULL,
     cloud INTEGER NOT NULL, lan INTEGER NOT NULL, here INTEGER NOT NULL,
+    devices BLOB NOT NULL DEFAULT x'',
     PRIMARY KEY (workspace, node)
 ) WITHOUT ROWID;
 
@@ -147,6 +149,9 @@ CREATE TABLE rules (
     PRIMARY KEY (workspace, directory)
 ) WITHOUT ROWID;
 CREATE TABLE excluded (workspace BLOB NOT NULL, node BLOB NOT NULL, PRIMARY KEY (workspace, node)) WITHOUT ROWID;
+
+-- Names of devices, as last heard.
+CREATE TABLE devices (device BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
 
 -- What keeps a path from being synced: a reason for people, and what to do about it.
 CREATE TABLE problems (
@@ -182,6 +187,8 @@ CREATE TABLE rules (
     PRIMARY KEY (workspace, directory)
 ) WITHOUT ROWID;
 CREATE TABLE excluded (workspace BLOB NOT NULL, node BLOB NOT NULL, PRIMARY KEY (workspace, node)) WITHOUT ROWID;
+ALTER TABLE fetched ADD COLUMN devices BLOB NOT NULL DEFAULT x'';
+CREATE TABLE devices (device BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
 """
 STEPS_UP = {1: _TO_2, 2: _TO_3}
 """What brings a schema up to the next one, by its number."""

@@ -30,6 +30,8 @@ from protocol.ports import Machine
 
 KIND = "scan"
 """The kind of problem this module reports."""
+TOGETHER = 64
+"""Directories looked at in one go, after which others have their turn."""
 _TOO_LARGE = "larger than 1 GiB"
 
 
@@ -65,6 +67,8 @@ class Indexer:
         """Folders that couldn't be listed; tried again whenever theirs is looked at."""
         self.unseen: set[Names] = set()
         """Entries that couldn't be looked at, in folders that could be listed."""
+        self.stirred: set[NodeId] = set()
+        """Folders in which the last look found a change, and those that have changed."""
         self._seen: list[Local] = []  # what is new or changed in a folder, to be stored together
         self.vanished_at = float("-inf")
         """When something last disappeared, by `trio.current_time()`."""
@@ -111,27 +115,39 @@ class Indexer:
         self._chains, self._had_rules = {}, self._selection.has_rules()
         pending = {names for names in pending if not self._is_ignored_folder(names)}
         start, seen = set(pending), Look()
-        self._closed = {}
+        self._closed, self.stirred = {}, set()
         anew: set[Names] = set()  # directories whose rules have changed: all in them is looked at
         while pending:
             self._closed |= self._quiet.closed_in(pending)
-            merge(seen, await self._look(pending))
+            fresh = sorted(pending)
+            for start_at in range(0, len(fresh), TOGETHER):
+                batch = fresh[start_at : start_at + TOGETHER]
+                merge(seen, await self._look(batch, [names for names in batch if deep and not _is_in(names, anew)]))
             self._chains = {}
             changed = {names for names in pending if names in seen.listings and self._has_new_rules(names, seen)}
             anew |= changed
-            fresh = pending | {names for names in seen.listings if changed and _is_in(names, changed)}
-            wanted = set(self._worth_a_look(seen, fresh, anew=anew, deep=deep))
-            pending = wanted - seen.listings.keys() - seen.failed.keys()
+            for names in [names for names in seen.same if changed and _is_in(names, changed)]:
+                del seen.same[names]
+            again = pending | {names for names in seen.listings if changed and _is_in(names, changed)}
+            wanted = set(self._worth_a_look(seen, again, anew=anew, deep=deep))
+            pending = wanted - seen.listings.keys() - seen.failed.keys() - seen.same.keys()
         if () in seen.failed:
             raise WrongRoot(f"the folder {self._root.path} can't be listed: {seen.failed[()].strerror}")
         with self._store.database.transaction():
             self._apply(seen)
-        return seen.listings.keys() - start
+        return (seen.listings.keys() | seen.same.keys()) - start
 
-    async def _look(self, directories: set[Names]) -> Look:
+    async def _look(self, directories: Sequence[Names], steady: Iterable[Names]) -> Look:
+        """The `steady` ones are likely to be just as known, as most are when everything is looked at."""
+        known = {}
+        for names in steady:
+            node = None if names in self._closed else self._store.find(names)
+            if node is not None:
+                known[names] = self._store.as_seen(node)
+
         def work() -> Look:
             with open_folder(self._disk, self._root) as folder:
-                return look(folder, sorted(directories))
+                return look(folder, directories, known)
 
         return await self._machine.offload(work, self._limiter)
 
@@ -139,6 +155,9 @@ class Indexer:
 
     def _worth_a_look(self, seen: Look, fresh: set[Names], *, anew: set[Names], deep: bool) -> Iterator[Names]:
         for names in fresh:
+            if names in seen.same:
+                yield from ((*names, name) for name in seen.same[names])
+                continue
             failure = seen.failed.get(names)
             if failure is not None and failure.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and names:
                 yield names[:-1]
@@ -236,7 +255,7 @@ class Indexer:
         for names in paths:
             node = nodes.get(names) or self._store.find(names)
             if node is not None:
-                self._forget_trouble(names, seen)
+                self._forget_trouble(names, self._followed_folders(names, seen), seen)
                 nodes[names] = node
                 self._learn_rules(node, names, seen)
                 known[names] = self._store.local_children(node)
@@ -246,23 +265,33 @@ class Indexer:
                     if node in shells and child not in shells:
                         self._store.want(node)
                 self._store.put_locals(self._seen)
+                if self._seen:
+                    self.stirred |= {node, *(row.node for row in self._seen if row.kind == DIRECTORY)}
         for names, before in known.items():
             self._disappearances(names, before, seen, claimed)
-        self.unseen = {path for path in self.unseen if path[:-1] not in seen.listings} | seen.unseen.keys()
+        for names, folders in seen.same.items() if self._troubled() else ():
+            self._forget_trouble(names, set(folders), seen)
+        looked = seen.listings.keys() | seen.same.keys()
+        self.unseen = {path for path in self.unseen if path[:-1] not in looked} | seen.unseen.keys()
         for path, error in seen.unseen.items():
             reason = f"it can't be looked at: {reason_of(error)}"
             self._problems.report(path, KIND, reason, "it is left alone, and not taken as deleted; it is tried again")
-        self.unlisted -= seen.listings.keys()
+        self.unlisted -= looked
         for names, error in seen.failed.items():
             self._report_failure(names, error)
 
-    def _forget_trouble(self, names: Names, seen: Look) -> None:
+    def _troubled(self) -> bool:
+        return bool(self.unlisted or self.unseen or self._problems.any())
+
+    def _followed_folders(self, names: Names, seen: Look) -> set[str]:
+        """The folders in one that was listed, without those that are ignored."""
+        chain, listing = self._chain(names, seen), seen.listings[names]
+        folders = {entry.name for entry in listing if entry.stat.kind is EntryKind.DIRECTORY}
+        return folders - {entry.name for entry in listing if _left_out(chain, names, entry)} if chain else folders
+
+    def _forget_trouble(self, names: Names, folders: set[str], seen: Look) -> None:
         """What was wrong in a directory is seen anew; what was wrong in folders that are ignored or no longer in it is
         over."""
-        chain = self._chain(names, seen)
-        folders = {entry.name for entry in seen.listings[names] if entry.stat.kind is EntryKind.DIRECTORY}
-        if chain:
-            folders -= {entry.name for entry in seen.listings[names] if _left_out(chain, names, entry)}
         folders |= {path[-1] for path in seen.unseen if path[:-1] == names}
         self._problems.clear_inside(names, KIND, folders)
         depth = len(names)
@@ -358,6 +387,7 @@ class Indexer:
             if (kind is None and (*names, name) not in seen.unseen) or kind is EntryKind.OTHER:
                 self._store.set_gone(row.node)
                 self.vanished_at = trio.current_time()
+                self.stirred.add(row.parent)
 
     def _report_failure(self, names: Names, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
@@ -366,6 +396,10 @@ class Indexer:
             self.unlisted.add(names)
             reason = f"the folder can't be listed: {reason_of(error)}"
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
+
+
+def _folders_in(listing: Iterable[Seen]) -> set[str]:
+    return {entry.name for entry in listing if entry.stat.kind is EntryKind.DIRECTORY}
 
 
 def _all_as_known(folder: Folder, directory: Names, rows: Mapping[str, Local | None]) -> bool:

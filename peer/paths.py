@@ -12,7 +12,7 @@ def names_in(folder: str, path: str) -> Names:
     """The names of an absolute path below the sync folder; `Usage` when it isn't in it."""
     root = folder.rstrip("/")
     if path != root and not path.startswith(root + "/"):
-        raise Usage(f"{path} is not in the folder {root}")
+        raise Usage(f"{path} is not in the folder {folder}, and nothing outside it is synced")
     return tuple(name for name in path[len(root) :].split("/") if name)
 
 

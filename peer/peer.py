@@ -54,6 +54,8 @@ LAN_FIRST = 0.3
 """Seconds that devices on the LAN have to ask for what is new before it goes to the cloud."""
 LAN_AGAIN = 0.25
 """Seconds between looks at whether they still wait."""
+WATCHED = 5.0
+"""Seconds that a folder may take to be watched before it is looked at all the same."""
 SWEEP = 15.0
 """Seconds between looks at `.shoal/outgoing`."""
 
@@ -145,6 +147,7 @@ class Peer:
             sending=Sending(context, client, self.remote, self._signing_key),
         )
         self.synchronizer.boot_id = ports.boot_id
+        self.client = client
         self.members = members
         self.meeting: Meeting | None = None
         if ports.lan is not None:
@@ -186,7 +189,7 @@ class Peer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.watcher.run)
             nursery.start_soon(self.watcher.look_regularly)
-            nursery.start_soon(self.synchronizer.run)
+            nursery.start_soon(self._synchronise)
             nursery.start_soon(self.subscription.run)
             nursery.start_soon(self.subscription.notice_sleep_and_moves)
             nursery.start_soon(self.members.keep_fresh)
@@ -213,6 +216,12 @@ class Peer:
         """Shoal ends, and the machine goes on."""
         if not self.synchronizer.boot_id:  # what the machine may have left of the files has been looked at
             ends(self.context.store)
+
+    async def _synchronise(self) -> None:
+        """Only once the folder is watched, as a rule: it is looked at as a whole when it is, and once is enough."""
+        with trio.move_on_after(WATCHED):
+            await self.watcher.ready.wait()
+        await self.synchronizer.run()
 
     def _moved(self) -> None:
         if self.meeting is not None:

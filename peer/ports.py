@@ -153,6 +153,10 @@ class Disk(Protocol):
         """fstatvfs(3)."""
         ...
 
+    def file_system(self, descriptor: Descriptor) -> str:
+        """fstatfs(2): the name of the file system, such as "ext4" or "nfs", or its number in hexadecimal."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:

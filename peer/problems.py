@@ -9,6 +9,14 @@ from protocol.identifiers import WorkspaceId
 PASSING = ("read", "send", "fetch", "disk")
 """Kinds that are over once the path is synced; the others are found anew by each scan."""
 
+MOST_ALIKE, MOST = 100, 1000
+"""Of how many problems people are told."""
+_SOME = """SELECT path, kind, reason, advice, rank, total FROM (
+        SELECT path, kind, reason, advice, count(*) OVER alike AS total,
+               row_number() OVER (PARTITION BY kind, reason, advice ORDER BY path) AS rank
+        FROM problems WHERE workspace = ? WINDOW alike AS (PARTITION BY kind, reason, advice))
+    WHERE rank <= ? ORDER BY path, kind LIMIT ?"""
+
 
 @dataclass(frozen=True, slots=True)
 class PathProblem:
@@ -68,9 +76,24 @@ class Problems:
         )
         self._database.run(sql, self._workspace, whole, len(inside), inside)
 
+    def at(self, path: tuple[str, ...]) -> list[PathProblem]:
+        """Those of one path."""
+        sql = "SELECT path, kind, reason, advice FROM problems WHERE workspace = ? AND path = ? ORDER BY kind"
+        return [PathProblem(*row) for row in self._database.rows(sql, self._workspace, printable(path))]
+
     def any(self) -> bool:
         """Whether there are any."""
         return self._database.row("SELECT 1 FROM problems WHERE workspace = ?", self._workspace) is not None
+
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._database.row("SELECT count(*) FROM problems WHERE workspace = ?", self._workspace)[0])
+
+    def some(self) -> list[tuple[PathProblem, int]]:
+        """By path, at most MOST_ALIKE of those that are alike but for their paths, and at most MOST in all; the last of
+        those alike with how many more there are."""
+        found = self._database.rows(_SOME, self._workspace, MOST_ALIKE, MOST)
+        return [(PathProblem(*row), total - rank if rank == MOST_ALIKE else 0) for *row, rank, total in found]
 
     def all(self) -> list[PathProblem]:
         """All problems, by path."""

@@ -1,4 +1,4 @@
-"""What a peer says of itself: `status` and `explain` (laws 5 and 9).
+"""What a peer says of itself: `status` (laws 5 and 9).
 
 "synced" is said only when nothing is left to compare, to send or to fetch; "in the cloud" only when the tracker has
 said that every newest version is durable.
@@ -10,16 +10,11 @@ import trio
 
 from peer.excluding import excluded
 from peer.lan.link import Link
-from peer.paths import find_remote, names_in
 from peer.peer import Peer
 from peer.problems import PathProblem
 from peer.synchronizer.context import POSTPONED
-from peer.synchronizer.steps import Await, Read, SendWrite, Step, Wait
 from peer.synchronizer.synchronizer import is_coming
-from peer.trees import Local, Remote
-from protocol.commits import DIRECTORY
 from protocol.errors import Problem, Usage
-from protocol.identifiers import NodeId
 
 GRACE = POSTPONED + 5.0
 """Seconds of error after which a wait is given up: until then what was refused is tried again at least once."""
@@ -47,13 +42,26 @@ def status_of(peer: Peer) -> dict[str, Any]:
                 "held": sum(group["files"] for group in context.surprises.summary()),
             }
         ],
+        "watch": _watch(peer),
         "lan": _lan(peer),
+        "lan_unreachable": [] if peer.meeting is None else list(peer.meeting.unreachable.values()),
         "peers": [_neighbour(link) for link in context.neighbours.links],
         "bytes": {way: counters[way] for way in ("lan_in", "lan_out", "cloud_in", "cloud_out")},
+        "scan_seconds": peer.synchronizer.progress.scan_seconds,
         "progress": {"done_bytes": context.transfer.done, "total_bytes": context.transfer.goal},
         "excluded": excluded(context),
-        "problems": [_problem(problem) for problem in _problems(peer)],
+        "problems": [*map(_problem, _general(peer)), *(_problem(*each) for each in context.problems.some())],
+        "problem_count": len(_general(peer)) + context.problems.count(),
     }
+
+
+def _watch(peer: Peer) -> str:
+    """Whether all changes are heard of when they are made; if not, how they are found."""
+    shared = peer.watcher.shared
+    if shared is None or peer.watcher.limit is not None:
+        return "on" if peer.watcher.limit is None else "off"
+    seconds = peer.watcher.interval
+    return f"the folder is on {shared}: changes made on other machines are found by scanning every {seconds:.0f} s"
 
 
 def _lan(peer: Peer) -> str:
@@ -81,16 +89,20 @@ def _coming(peer: Peer) -> int:
     return len(changing) + int(store.database.row(_ONLY_THERE, store.workspace)[0])
 
 
-def _problem(problem: PathProblem) -> dict[str, str]:
-    return {"path": problem.path, "reason": problem.reason, "advice": problem.advice}
+def _problem(problem: PathProblem, more: int = 0) -> dict[str, Any]:
+    """`more` like this one are not listed."""
+    told = {"path": problem.path, "reason": problem.reason, "advice": problem.advice}
+    return told | {"more": more} if more else told
 
 
-def _problems(peer: Peer) -> list[PathProblem]:
-    found = peer.context.problems.all()
+def _general(peer: Peer) -> list[PathProblem]:
+    """Problems that are not those of a path."""
+    found = []
     if peer.watcher.limit is not None:
-        found.insert(0, PathProblem("", "watch", peer.watcher.limit, "until then changes are found by scanning"))
+        advice = f"until then changes are found by scanning every {peer.watcher.interval:.0f} s"
+        found.append(PathProblem("", "watch", peer.watcher.limit, advice))
     if peer.uploads.failure is not None:
-        found.insert(0, PathProblem("", "upload", f"uploads fail: {peer.uploads.failure}", "it is tried again"))
+        found.append(PathProblem("", "upload", f"uploads fail: {peer.uploads.failure}", "it is tried again"))
     return found
 
 
@@ -178,90 +190,3 @@ async def wait_for(peer: Peer, what: str) -> None:
             raise Problem(f"{state}: {detail}")
         with trio.move_on_after(1.0):
             await settled.wait()
-
-
-async def explain(peer: Peer, path: str) -> dict[str, Any]:
-    """What is known of one path: each tree's view, what is pending and why, and where its bytes are. Devices on the LAN
-    are asked whether they have it."""
-    names = names_in(peer.context.root.path, path)
-    store = peer.context.store
-    node = store.find(names) or find_remote(store, names)
-    lines = [f"{path}"]
-    lines += [f"problem: {p.reason}; {p.advice}" for p in _problems(peer) if p.path == "/".join(names)]
-    rule = None if store.find(names) else peer.context.selection.ignoring(names)
-    lines += [] if rule is None else [f"ignored here:   by {rule}; it stays as it is, and isn't synced"]
-    if node is None and rule is not None:
-        return {"lines": lines}
-    if node is None:
-        return {"lines": [*lines, "not known to Shoal: it is not in the folder, or has not been seen yet"]}
-    if not names:
-        return {"lines": [*lines, "the folder itself: see shoal status"]}
-    return {"lines": [*lines, *await _explain_node(peer, node)], "node": node.hex()}
-
-
-async def _explain_node(peer: Peer, node: NodeId) -> list[str]:
-    store, versions = peer.context.store, peer.context.versions
-    local, remote, synced = store.local(node), store.remote(node), store.synced(node)
-    lines = [
-        f"on this disk:   {'no' if local is None else 'yes, not read yet' if _unread(local) else 'yes'}",
-        f"at the tracker: {'no' if remote is None else 'yes'}",
-        f"last agreed:    {'never' if synced is None else 'yes'}",
-    ]
-    if peer.context.selection.excluded_of([node]):
-        lines.append("excluded here:  yes; shoal include brings it back")
-    step = peer.synchronizer.progress.steps.get(node)
-    lines.append(f"pending:        {_pending(step)}")
-    if remote is not None and remote.version is not None:
-        version = versions.get(remote.version)
-        author = "this device" if version and version.author == peer.context.device else "another device"
-        lines.append(f"version:        {remote.version.hex()} by {author}")
-        lines.append(f"in the cloud:   {_in_the_cloud(remote, step)}")
-        lines += await _on_the_lan(peer, remote, local)
-    if local is not None and synced is not None and synced.version is not None:
-        held = versions.get(synced.version)
-        own = held is not None and held.author == peer.context.device
-        lines.append(f"bytes from:     {'this device' if own else _sources(store.fetched(node))}")
-    return lines
-
-
-async def _on_the_lan(peer: Peer, remote: Remote, local: Local | None) -> list[str]:
-    """Who has a version that is not in the cloud, as far as is known here."""
-    if remote.in_the_cloud or remote.version is None:
-        return []
-    links = await peer.context.neighbours.find_holders(remote.version)
-    names = [link.channel.name or link.device.hex() for link in links]
-    if local is not None and local.content == remote.content:
-        names.insert(0, "this device")
-    return [f"on your LAN:    {', '.join(names) or 'no device that has it is linked'}"]
-
-
-def _sources(fetched: tuple[int, int, int] | None) -> str:
-    if fetched is None:
-        return "this device"
-    cloud, lan, here = fetched
-    if not cloud + lan + here:
-        return "the cloud, with its metadata"
-    shares = ((cloud, "the cloud"), (lan, "the LAN"), (here, "the version before"))
-    return ", ".join(f"{name} ({size:,} bytes)" for size, name in shares if size)
-
-
-def _unread(local: Any) -> bool:
-    return local.content is None and local.kind != DIRECTORY
-
-
-def _in_the_cloud(remote: Remote, step: Step | None) -> str:
-    if not remote.in_the_cloud:
-        return "not yet: keep the device that has it on"
-    if isinstance(step, Read | SendWrite):
-        return "the version before; the latest change is still to be sent"
-    return "yes"
-
-
-def _pending(step: Step | None) -> str:
-    if step is None:
-        return "nothing"
-    if isinstance(step, Await):
-        return "waiting: its content is neither in the cloud nor on the LAN yet"
-    if isinstance(step, Wait):
-        return f"waiting: {step.why}"
-    return (step.__doc__ or type(step).__name__).split(".")[0].split(":")[0]

@@ -1,12 +1,12 @@
 """The three trees of one workspace in the client database. Every change of LOCAL or REMOTE marks its node dirty."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from peer.database import Database
-from peer.trees import Content, Fingerprint, Local, Remote, Synced
+from peer.trees import Content, Fetched, Fingerprint, Local, Remote, Synced
 from protocol.commits import DIRECTORY, FILE
-from protocol.identifiers import ROOT, NodeId, VersionId, WorkspaceId
+from protocol.identifiers import ID_LENGTH, ROOT, DeviceId, NodeId, VersionId, WorkspaceId
 
 _LOCAL = """SELECT node, parent, name, kind, digest, executable, private, device, inode, size, mtime_ns, ctime_ns, mode,
             blocked, wanted FROM local WHERE workspace = ?"""
@@ -27,6 +27,21 @@ _AGREED = f"""SELECT l.node FROM local l
 _UNREAD = f"""SELECT node FROM local WHERE workspace = ? AND kind = {FILE} AND digest IS NULL AND NOT gone
     AND NOT blocked"""
 MAX_DEPTH = 4096
+
+
+class AsSeen(NamedTuple):
+    """What LOCAL says of an entry of a directory, as far as lstat(2) tells it: from `device` on in the order of
+    `peer.ports.Stat`."""
+
+    name: str
+    kind: int
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    mode: int
+    blocked: int
 
 
 def _local(row: tuple) -> Local:  # type: ignore[type-arg]
@@ -81,6 +96,12 @@ class TreeStore:
         """What is known to be in a directory, by name."""
         rows = self.database.rows(f"{_LOCAL} AND parent = ? AND NOT gone", self.workspace, parent)
         return {row[2]: _local(row) for row in rows}
+
+    def as_seen(self, parent: NodeId) -> dict[str, AsSeen]:
+        """What is known to be in a directory, by name, for a comparison with what is there."""
+        sql = """SELECT name, kind, device, inode, size, mtime_ns, ctime_ns, mode, blocked FROM local
+                 WHERE workspace = ? AND parent = ? AND NOT gone"""
+        return {row[0]: AsSeen._make(row) for row in self.database.rows(sql, self.workspace, parent)}
 
     def locals_at(self, parent: NodeId, names: Iterable[str]) -> dict[str, Local]:
         """What is known to stand under these names in a directory."""
@@ -283,6 +304,16 @@ class TreeStore:
             for row in self.database.rows_in(f"{_SYNCED} AND s.node IN (??)", self.workspace, nodes)
         }
 
+    def synced_path(self, node: NodeId) -> tuple[str, ...] | None:
+        """The names from the top to where a node was agreed to be."""
+        return self._names("SELECT parent, name FROM synced WHERE workspace = ? AND node = ?", node)
+
+    def synced_at(self, parent: NodeId, name: str) -> NodeId | None:
+        """The node that was agreed to have a name. Goes through the whole tree: for people only."""
+        sql = "SELECT node FROM synced WHERE workspace = ? AND parent = ? AND name = ?"
+        row = self.database.row(sql, self.workspace, parent, name)
+        return None if row is None else row[0]
+
     def put_synced(self, row: Synced) -> None:
         """Disk and tracker agree on this."""
         self.put_synceds([row])
@@ -329,16 +360,22 @@ class TreeStore:
 
     # Where bytes came from --------------------
 
-    def put_fetched(self, rows: Iterable[tuple[NodeId, int, int, int]]) -> None:
-        """The bytes of what these nodes have on this disk came from the cloud, the LAN, and files that were here."""
+    def put_fetched(self, rows: Iterable[tuple[NodeId, Fetched]]) -> None:
+        """Where the bytes of what these nodes have on this disk came from."""
         self.database.run_many(
-            "INSERT OR REPLACE INTO fetched VALUES (?,?,?,?,?)", [(self.workspace, *row) for row in rows]
+            "INSERT OR REPLACE INTO fetched VALUES (?,?,?,?,?,?)",
+            [(self.workspace, node, f.cloud, f.lan, f.here, b"".join(f.devices)) for node, f in rows],
         )
 
-    def fetched(self, node: NodeId) -> tuple[int, int, int] | None:
+    def fetched(self, node: NodeId) -> Fetched | None:
         """What `put_fetched` was told last; None of a file that was never fetched."""
-        sql = "SELECT cloud, lan, here FROM fetched WHERE workspace = ? AND node = ?"
-        return self.database.row(sql, self.workspace, node)  # type: ignore[no-any-return]
+        sql = "SELECT cloud, lan, here, devices FROM fetched WHERE workspace = ? AND node = ?"
+        row = self.database.row(sql, self.workspace, node)
+        if row is None:
+            return None
+        cloud, lan, here, ids = row
+        devices = (DeviceId(ids[at : at + ID_LENGTH]) for at in range(0, len(ids), ID_LENGTH))
+        return Fetched(cloud, lan, here, tuple(devices))
 
     # Dirty nodes --------------------
 
@@ -362,6 +399,11 @@ class TreeStore:
         """Those of `nodes` on which all three trees agree, so that there is nothing to plan: most of those that were
         just sent or put in place, and all of which the newest version has only reached the cloud."""
         return {row[0] for row in self.database.rows_in(_AGREED, self.workspace, nodes)}
+
+    def is_dirty(self, node: NodeId) -> bool:
+        """Whether the trees may disagree on a node."""
+        sql = "SELECT 1 FROM dirty WHERE workspace = ? AND node = ?"
+        return self.database.row(sql, self.workspace, node) is not None
 
     def dirty_after(self, position: int, limit: int) -> list[tuple[int, NodeId]]:
         """Up to `limit` dirty nodes that became so after `position`, with their positions."""

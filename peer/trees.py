@@ -11,7 +11,7 @@ long to make.
 from typing import NamedTuple
 
 from peer.ports import Stat
-from protocol.identifiers import NodeId, PlaceMark, VersionId
+from protocol.identifiers import DeviceId, NodeId, PlaceMark, VersionId
 from protocol.manifests import MAX_MTIME_NS
 
 
@@ -89,3 +89,13 @@ class Synced(NamedTuple):
     place: PlaceMark
     version: VersionId | None
     content: Content | None
+
+
+class Fetched(NamedTuple):
+    """Where the bytes of a file on this disk came from: from the cloud, the LAN, and what was `here`, in bytes; and
+    which `devices` on the LAN gave some."""
+
+    cloud: int
+    lan: int
+    here: int
+    devices: tuple[DeviceId, ...] = ()

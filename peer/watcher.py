@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 import trio
 
 from peer.ports import Changes, FolderEvents
-from peer.root import Names
+from peer.root import Names, open_folder
 from peer.synchronizer.context import Context
 from protocol.errors import Problem, WatchLimit
 
@@ -27,6 +27,14 @@ long, and then only if one of the names that events have told of is not as known
 each few files that come, most of all while Shoal itself puts them there."""
 RETRY = 5.0
 """Seconds until a folder that can't be watched is tried again."""
+SHARED = frozenset(
+    {"nfs", "cifs", "smb", "fuse", "9p", "ceph", "afs", "coda", "ncp", "ocfs2", "gfs2", "lustre", "vboxsf"}
+)
+"""File systems that may be changed by other machines, or behind the kernel's back: nobody tells of that."""
+OFTEN = 30.0
+"""Seconds between looks at the whole folder on one of those."""
+LEISURE = 20.0
+"""Times as long as it took to look at everything is waited before that is done again."""
 
 
 class Watcher:
@@ -41,6 +49,12 @@ class Watcher:
         self._changed: dict[Names, set[str]] = {}
         self.held: dict[Names, float] = {}
         """Large directories in which something may have changed, and when they may be looked at again."""
+        self.shared: str | None = None
+        """The file system of the folder, if it is one of SHARED."""
+        self._took = 0.0  # to look at everything
+        self._pace = trio.Event()  # set when `interval` may have changed
+        self.ready = trio.Event()
+        """The folder is watched, or can't be for now: what is looked at from here on is not looked at in vain."""
         self.limit: str | None = None
         """Why the folder can't be watched, when the kernel's limits are reached; it is still scanned from time to
         time."""
@@ -50,26 +64,63 @@ class Watcher:
         told = ""
         while True:
             try:
+                await self._find_out()
                 async with self._events.watch(self._context.root.path) as changes:
                     self.limit, told = None, ""
+                    self._pace.set()
                     self.look_at_everything()
+                    self.ready.set()
                     async for news in changes:
                         self._note(news)
             except WatchLimit as error:
                 if self.limit is None:
                     log.error("%s", error)
                 self.limit = str(error)
+                self._pace.set()
             except (OSError, Problem) as error:
                 if told != str(error):
                     log.warning("the folder can't be watched: %s", error)
                 told = str(error)
-            await trio.sleep(RETRY)
+            self.ready.set()
+            await trio.sleep(RETRY if self.limit is None else self.interval)
+
+    async def _find_out(self) -> None:
+        """What file system the folder is on. `OSError` or `Problem` when it isn't there."""
+        context = self._context
+
+        def work() -> str:
+            with open_folder(context.disk, context.root) as folder:
+                return context.disk.file_system(folder.directory(()))
+
+        kind = await context.machine.offload(work, context.limiter)
+        if kind in SHARED and self.shared is None:
+            log.warning("the folder is on %s: changes made on other machines are found by scanning", kind)
+        self.shared = kind if kind in SHARED else None
+
+    @property
+    def interval(self) -> float:
+        """Seconds between looks at everything: fewer where events are missing, as long as looking is not most of the
+        work."""
+        if self.limit is None and self.shared is None:
+            return EVERYTHING
+        least = OFTEN if self.limit is None else RETRY
+        return min(EVERYTHING, max(least, LEISURE * self._took))
 
     async def look_regularly(self) -> None:
         """Look at everything from time to time."""
+        looked = trio.current_time()
         while True:
-            await trio.sleep(RETRY if self.limit is not None else EVERYTHING)
-            self.look_at_everything()
+            pace = self._pace = trio.Event()
+            with trio.move_on_at(looked + self.interval) as over:
+                await pace.wait()
+            if over.cancelled_caught:
+                looked = trio.current_time()
+                self.look_at_everything()
+
+    def looked_at_everything(self, seconds: float) -> None:
+        """That took so long."""
+        self._took = seconds
+        self._pace.set()
 
     def look_at_everything(self) -> None:
         """Scan the whole folder next."""

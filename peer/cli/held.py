@@ -9,7 +9,7 @@ import trio
 
 from peer.cli.account import home_at
 from peer.cli.options import option
-from peer.cli.render import counted, shown, time_text
+from peer.cli.render import counted, moment, shown
 from peer.cli.status import command
 
 
@@ -31,7 +31,7 @@ def _lines(groups: list[Mapping[str, Any]]) -> Iterator[str]:
         yield "nothing is held"
         return
     for group in groups:
-        yield f"{counted(group['files'], 'file')} {shown(group['text'])}, held since {time_text(group['since_ms'])}:"
+        yield f"{counted(group['files'], 'file')} {shown(group['text'])}, held since {moment(group['since_ms'])}:"
         yield from (f"  {shown(path)}" for path in group["paths"])
         more = group["files"] - len(group["paths"])
         if more > 0:

@@ -11,6 +11,8 @@ from protocol.errors import CannotOpen, Malformed
 
 Status = Mapping[str, Any]
 """The daemon's answer to `status`; its fields are those of `status --json` in design §9."""
+_ALIKE = 3
+"""Of problems that differ by their paths alone, so many are listed."""
 _STEP = 1024
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -43,11 +45,17 @@ def headline(status: Status) -> str:
     if state == "synced":
         waiting = sum(workspace["not_durable"] for workspace in status["workspaces"])
         if waiting == 0:
-            left_out = len(status["problems"])
+            left_out = _problem_count(status)
             return "synced, in the cloud" + (f", but for {counted(left_out, 'problem')}" if left_out else "")
         where = "synced on your LAN" if status["peers"] else "synced"
         return f"{where}, {counted(waiting, 'file')} not in the cloud yet: keep this device on"
     return f"{state}: {detail}" if detail and detail != state else state
+
+
+def is_now(what: str, status: Status) -> bool:
+    """Whether it is "synced" or "durable", as far as the device knew when it was asked."""
+    announced = any(workspace["not_durable"] for workspace in status["workspaces"])
+    return status["state"] == "synced" and not (what == "durable" and announced)
 
 
 def status_lines(status: Status) -> list[str]:
@@ -55,11 +63,13 @@ def status_lines(status: Status) -> list[str]:
     lines = [headline(status), f"folder   {shown(status.get('folder', ''))}"]
     if progress := progress_text(status):
         lines.append(f"progress {progress}")
+    if status.get("watch", "on") not in ("on", "off"):
+        lines.append(f"watch    {shown(status['watch'])}")
     lines += [_workspace_line(workspace) for workspace in status["workspaces"]]
     lines += _lan_lines(status)
     lines.append(f"traffic  {_traffic(status['bytes'])}")
     lines += excluded_lines(status.get("excluded") or ())
-    lines += _problem_lines(status["problems"])
+    lines += _problem_lines(status)
     return lines
 
 
@@ -80,6 +90,8 @@ def _lan_lines(status: Status) -> Iterator[str]:
         yield f"LAN      {shown(peer['name'] or peer['device'])} at {shown(peer['address'])}"
     if status.get("lan", "on") not in ("on", "off"):
         yield f"LAN      {shown(status['lan'])}"
+    for reason in status.get("lan_unreachable", ()):
+        yield f"LAN      {shown(reason)}"
 
 
 def _workspace_line(workspace: Mapping[str, Any]) -> str:
@@ -113,13 +125,24 @@ def _traffic(counters: Mapping[str, int]) -> str:
     return f"cloud {cloud}; LAN {lan}"
 
 
-def _problem_lines(problems: list[Mapping[str, Any]]) -> Iterator[str]:
-    if problems:
-        yield f"{counted(len(problems), 'problem')}:"
-    for problem in problems:
-        yield f"  {shown(problem['path']) or '(the folder itself)'}: {shown(problem['reason'])}"
-        if problem.get("advice"):
-            yield f"      {shown(problem['advice'])}"
+def _problem_count(status: Status) -> int:
+    return int(status.get("problem_count", len(status["problems"])))
+
+
+def _problem_lines(status: Status) -> Iterator[str]:
+    """Those that are alike together, and only the first few of them."""
+    count, alike = _problem_count(status), dict[tuple[str, str], list[Mapping[str, Any]]]()
+    for problem in status["problems"]:
+        alike.setdefault((problem["reason"], problem.get("advice") or ""), []).append(problem)
+    if count:
+        yield f"{counted(count, 'problem')}:"
+    for (reason, advice), those in alike.items():
+        for problem in those[:_ALIKE]:
+            yield f"  {shown(problem['path']) or '(the folder itself)'}: {shown(reason)}"
+        if more := len(those[_ALIKE:]) + sum(problem.get("more", 0) for problem in those):
+            yield f"  and {more:,} more like this"
+        if advice:
+            yield f"      {shown(advice)}"
 
 
 def device_lines(credentials: Credentials, account: AccountReply) -> Iterator[str]:
@@ -130,8 +153,7 @@ def device_lines(credentials: Credentials, account: AccountReply) -> Iterator[st
         except (CannotOpen, Malformed):
             name = "(a name that this device can't read)"
         here = "  (this device)" if device.device == credentials.device else ""
-        added, seen = time_text(device.added_ms), time_text(device.seen_ms)
-        yield f"{device.device.hex()}  added {added}  seen {seen}  {name}{here}"
+        yield f"{device.device.hex()}  added {moment(device.added_ms)}  seen {moment(device.seen_ms)}  {name}{here}"
 
 
 def account_lines(account: AccountReply) -> Iterator[str]:
@@ -143,8 +165,8 @@ def account_lines(account: AccountReply) -> Iterator[str]:
     yield f"devices  {len(account.devices)}"
 
 
-def time_text(milliseconds: int) -> str:
-    """A time since 1970 UTC, as it was here."""
+def moment(milliseconds: int) -> str:
+    """A time of the tracker's, in milliseconds since 1970 UTC, as people here write it."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):

@@ -9,15 +9,16 @@ import click
 import trio
 
 from peer.cli.account import home_at
+from peer.cli.explanation import explanation_lines
 from peer.cli.options import Seconds, option
-from peer.cli.render import Status, headline, progress_text, status_lines
+from peer.cli.render import Status, headline, is_now, progress_text, status_lines
 from peer.control import NoDaemon, ask
 from peer.system.home_files import absolute
 from protocol.errors import Malformed, Problem
 
 ANSWER_SECONDS = 30.0
 """For a command that has nothing to wait for."""
-START_SECONDS = 5.0
+START_SECONDS = 30.0
 """How long `--wait-...` waits for a daemon that was only just started."""
 _LOOK_SECONDS = 0.5
 _KNOCK_SECONDS = 0.05
@@ -49,12 +50,16 @@ def status(
 
 def _print_status(answer: Status, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(answer, indent=2, default=bytes.hex))
+        _print_json(answer)
         return
     for line in status_lines(answer):
         click.echo(line)
     if answer["state"] in _ATTENTION:
         raise Problem(headline(answer))
+
+
+def _print_json(answer: Any) -> None:
+    click.echo(json.dumps(answer, indent=2, default=bytes.hex))
 
 
 async def _status(path: str, wait: str | None, timeout: float | None) -> Status:
@@ -65,8 +70,11 @@ async def _status(path: str, wait: str | None, timeout: float | None) -> Status:
         await _started(path)
         await ask(path, "wait", what=wait)
         return await _ask_status(path, None)
-    now = headline(await _ask_status(path, None))
-    raise Problem(f"not {wait} within {timeout:g} s: {now}")
+    now = await _ask_status(path, None)
+    if timeout == 0 and is_now(wait, now):
+        return now
+    doubt = "not known for certain to be" if is_now(wait, now) else "not"
+    raise Problem(f"{doubt} {wait} within {timeout:g} s: {headline(now)}")
 
 
 async def _ask_status(path: str, timeout: float | None) -> Status:
@@ -153,12 +161,17 @@ async def _follow(path: str, timeout: float | None, show: Callable[[Status], Non
 
 @click.command()
 @click.argument("path", type=click.Path())
+@option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def explain(home: str | None, path: str) -> None:
+def explain(home: str | None, path: str, as_json: bool) -> None:
     """Tell why PATH is (not) synced, and where its bytes came from."""
     control = home_at(home).control_socket
-    answer = trio.run(lambda: command(control, "explain", None, path=absolute(path)))
-    for line in answer["lines"]:
+    whole = absolute(path).encode("utf-8", "surrogateescape")
+    answer = trio.run(lambda: command(control, "explain", None, path=whole))
+    if as_json:
+        _print_json(answer)
+        return
+    for line in explanation_lines(answer):
         click.echo(line)
 
 

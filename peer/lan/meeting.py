@@ -76,6 +76,8 @@ class Meeting:
         self._network = trio.CancelScope()
         self.problem: str | None = None
         """Why devices can't be found, in one line."""
+        self.unreachable: dict[LanAddress, str] = {}
+        """Of the `peers`, those where nobody answered last time, and why."""
         self.dropped = Counter[str]()
         """Links that ended by somebody's fault, by reason."""
 
@@ -216,7 +218,7 @@ class Meeting:
         if not known:
             return False
         try:
-            stream = await self._lan.dial(address, configured=configured)
+            stream = await self._connect(address, configured=configured)
             with trio.fail_after(HANDSHAKE_SECONDS), _closing(stream):
                 channel = await dial_channel(stream, self._key, known, self._machine.random_bytes)
                 await channel.greet(self._name_for(channel.device))
@@ -224,6 +226,19 @@ class Meeting:
             log.debug("no link to %s:%d: %s", address.host, address.port, error)
             return False
         return await self._keep(channel)
+
+    async def _connect(self, address: LanAddress, *, configured: bool) -> LanStream:
+        """Dial; where a person said that there is a device, it is said when there is none."""
+        try:
+            stream = await self._lan.dial(address, configured=configured)
+        except Unreachable as error:
+            if configured and address not in self.unreachable:
+                log.warning("LAN: %s; it is tried again", error)
+            if configured:
+                self.unreachable[address] = str(error)
+            raise
+        self.unreachable.pop(address, None)
+        return stream
 
     def _wants(self, device: DeviceId) -> bool:
         return not self._is_set_aside(device) and self._neighbours.find(device) is None

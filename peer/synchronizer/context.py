@@ -3,10 +3,12 @@
 import errno
 import logging
 from collections import Counter, deque
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import trio
 
+from peer.device_names import DeviceNames
 from peer.ignoring import IGNORE_FILE
 from peer.lan.neighbours import Neighbours
 from peer.ports import Disk
@@ -19,15 +21,16 @@ from peer.synchronizer.lists import ChunkLists
 from peer.synchronizer.replacing import Outgoing
 from peer.synchronizer.surprises import Surprises
 from peer.tree_store import TreeStore
-from peer.trees import Local, Synced
+from peer.trees import Local, Remote, Synced
 from peer.version_store import Origin, VersionStore
 from protocol.identifiers import DeviceId, NodeId, VersionId, new_id
 from protocol.keys import WorkspaceKeys
 from protocol.ports import Machine
 
 log = logging.getLogger(__name__)
-POSTPONED = 15.0
-"""Seconds until a step that the disk or the tracker refused is tried again."""
+POSTPONED, LONGEST = 15.0, 300.0
+"""Seconds until a step that the disk or the tracker refused is tried again: twice, then after twice as long each time.
+Sooner when something changes where it was refused."""
 COMING_AND_GOING = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
 """Refusals that mean that somebody else is at work on the same path."""
 SOON, QUIET_TRIES = 0.5, 5
@@ -89,6 +92,8 @@ class Context:
     """Nodes that can't be synced as things are, each with a problem that says why."""
     stumbles: Counter[NodeId] = field(default_factory=Counter)
     """How often in a row the disk refused a node's step."""
+    refusals: Counter[NodeId] = field(default_factory=Counter)
+    """How often in a row a node was postponed."""
     look_at_all: bool = True
     """The whole folder is to be looked at."""
     postponed: dict[NodeId, float] = field(default_factory=dict)
@@ -100,6 +105,7 @@ class Context:
     neighbours: Neighbours = field(init=False)
     holdings: Holdings = field(init=False)
     lists: ChunkLists = field(init=False)
+    names: DeviceNames = field(init=False)
     surprises: Surprises = field(init=False)
     selection: Selection = field(init=False)
 
@@ -108,6 +114,7 @@ class Context:
         self.neighbours = Neighbours(self.keys.workspace, lambda: self.wake.set())
         self.holdings = Holdings(self.store, self.disk, self.root)
         self.lists = ChunkLists(self.versions)
+        self.names = DeviceNames(self.store.database)
         self.surprises = Surprises(self.store, lambda: self.machine.now() // 1_000_000)
         self.selection = Selection(self.store)
 
@@ -157,10 +164,28 @@ class Context:
                 out |= {new + names[len(old) :] for names in out if names[: len(old)] == old}
         return out
 
-    def postpone(self, node: NodeId) -> None:
-        """Leave a node alone for a while; its problem has been reported."""
-        self.postponed[node] = trio.current_time() + POSTPONED
+    def postpone(self, node: NodeId, *, steadily: bool = False) -> None:
+        """Leave a node alone for a while; its problem has been reported. `steadily`: never for longer, as it costs
+        nothing to find out whether it can be done."""
+        doublings = 0 if steadily else max(0, self.refusals[node] - 1)
+        self.refusals[node] += 1
+        self.postponed[node] = trio.current_time() + min(POSTPONED * 2**doublings, LONGEST)
         self.stuck.add(node)
+
+    def stirred(self, folders: Set[NodeId]) -> None:
+        """Something has changed in these folders, or they have: what was refused there may be possible now."""
+        if not folders or not self.postponed:
+            return
+        rows: list[Local | Remote] = [*self.store.locals(self.postponed).values()]
+        for row in [*rows, *self.store.remotes(self.postponed).values()]:
+            if row.parent in folders or row.node in folders:
+                self.postponed[row.node] = min(self.postponed[row.node], trio.current_time() + SOON)
+
+    def try_all_again(self) -> None:
+        """Whatever was refused is tried again soon."""
+        soon = trio.current_time() + SOON
+        self.postponed = {node: min(due, soon) for node, due in self.postponed.items()}
+        self.refusals.clear()
 
     def stumble(self, node: NodeId, error: OSError) -> bool:
         """Note that the disk refused a step of a node; True when a person should hear of it. What comes and goes under
@@ -169,12 +194,13 @@ class Context:
         if error.errno in COMING_AND_GOING and self.stumbles[node] <= QUIET_TRIES:
             self.postponed[node] = trio.current_time() + SOON
             return False
-        self.postpone(node)
+        self.postpone(node, steadily=error.errno == errno.ENOSPC)
         return True
 
     def clean(self, node: NodeId) -> None:
         """The trees agree on a node: whatever kept them from it is over."""
         self.stumbles.pop(node, None)
+        self.refusals.pop(node, None)
         self.stuck.discard(node)
 
     def renew(self, node: NodeId, *, wanted: bool = True) -> None:

@@ -25,7 +25,7 @@ from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
-from peer.trees import Local, Remote, Synced
+from peer.trees import Fetched, Local, Remote, Synced
 from peer.version_store import Version, chunks_of, content_of
 from protocol.chunks import chunk_id, open_in_place
 from protocol.commits import SYMLINK
@@ -162,16 +162,19 @@ class Downloads:
         missing = set(outcome.missing if outcome.wrong is None else wanted)
         for each in wanted:
             if each not in missing:
-                self._count(each, is_cloud=source.is_cloud)
+                self._count(each, source)
         return outcome
 
-    def _count(self, wanted: Wanted, *, is_cloud: bool) -> None:
+    def _count(self, wanted: Wanted, source: Source) -> None:
         """A chunk came. Who has it already, as two were asked, doesn't count it again."""
         for job, piece in wanted.users:
             length = min(job.to_come, piece.ref.length)
             job.to_come -= length
-            job.cloud += length if is_cloud else 0
-            job.lan += 0 if is_cloud else length
+            if isinstance(source, LanSource):
+                job.lan += length
+                job.givers[source.device] = None
+            else:
+                job.cloud += length
             self._context.transfer.moved(length)
 
     async def _in_thread(self, work: Callable[[Folder], T]) -> T:
@@ -239,7 +242,9 @@ class Downloads:
                 context.look_again(job.target.parent)
         store.put_locals(rows)
         store.put_synceds([_agreed(job) for job, _ in placed])
-        store.put_fetched((job.remote.node, job.cloud, job.lan, job.here) for job, _ in placed)
+        store.put_fetched((job.remote.node, _fetched(job)) for job, _ in placed)
+        for link in context.neighbours.links if any(job.givers for job, _ in placed) else ():
+            context.names.heard(link.device, link.channel.name)
         context.versions.unstage(job.remote.node for job, _ in placed)
 
     def _settle_failure(self, job: Job, failure: Exception) -> None:
@@ -261,6 +266,10 @@ class Downloads:
 def _agreed(job: Job) -> Synced:
     remote = job.remote
     return Synced(remote.node, remote.parent, remote.name, remote.kind, remote.place, job.version.id, None)
+
+
+def _fetched(job: Job) -> Fetched:
+    return Fetched(job.cloud, job.lan, job.here, tuple(job.givers))
 
 
 # In the thread

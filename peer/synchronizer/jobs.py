@@ -9,7 +9,7 @@ from peer.synchronizer.replacing import Target
 from peer.trees import Local, Remote
 from peer.version_store import Version
 from protocol.chunks import ChunkRef
-from protocol.identifiers import ChunkId, VersionId
+from protocol.identifiers import ChunkId, DeviceId, VersionId
 
 GROUP_FILES, GROUP_BYTES = 500, 4 << 20
 """Small files are fetched together up to this many files and bytes."""
@@ -37,6 +37,7 @@ class Job:
     cloud: int = 0  # bytes that came from the cloud,
     lan: int = 0  # from the LAN,
     here: int = 0  # and from the replaced file
+    givers: dict[DeviceId, None] = field(default_factory=dict)  # on the LAN, in the order in which they gave
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""

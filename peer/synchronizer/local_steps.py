@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from peer.ignoring import is_ignored
 from peer.ports import EntryKind
-from peer.problems import Problems
+from peer.problems import Problems, printable
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.conflicts import conflict_name
 from peer.synchronizer.context import Context
-from peer.synchronizer.replacing import Changed, InTheWay, Target, move, set_attributes, take_away
+from peer.synchronizer.replacing import Changed, Clash, InTheWay, Target, move, namesake, set_attributes, take_away
 from peer.synchronizer.steps import (
     MakeDirectory,
     MoveLocal,
@@ -87,7 +87,7 @@ class LocalSteps:
     def report(self, node: NodeId, error: OSError) -> None:
         """The disk refused: a problem of the node's path, tried again later. What was done before it refused, say the
         rename before an fsync, is only to be found by looking."""
-        self._stumble(node, error, reason_of(error), advice_for(error))
+        self._stumble(node, error, *trouble(error))
 
     def report_in_the_way(self, node: NodeId) -> None:
         """Something has the node's name. As a rule a look finds what it is, and the planner what to do; if it goes on,
@@ -130,7 +130,11 @@ class LocalSteps:
 
         def work(folder: Folder) -> Fingerprint:
             directory = folder.directory(parent)
-            folder.disk.make_directory(directory, remote.name, 0o755)
+            try:
+                folder.disk.make_directory(directory, remote.name, 0o755)
+            except FileExistsError as error:
+                other = namesake(folder.disk, directory, remote.name)
+                raise error if other is None else Clash(other) from None
             folder.disk.fsync(directory)
             return fingerprint(folder.disk.stat(directory, remote.name))
 
@@ -158,6 +162,7 @@ class LocalSteps:
         moved = row._replace(parent=parent, name=name, print=print_, content=row.content if keep else None)
         with self._store.database.transaction():
             self._store.put_local(moved)
+        self._context.stirred({row.parent, parent})
 
     async def _move_on_disk(self, row: Local, source: Target, path: Names, name: str) -> Fingerprint:
         print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
@@ -297,12 +302,33 @@ class LocalSteps:
             return False
 
     def _gone(self, node: NodeId) -> None:
+        row = self._store.local(node)
+        if row is not None:
+            self._context.stirred({row.parent})
         self._store.set_gone(node)  # with whatever LOCAL still had in it
         self._store.drop_local(node)
         self._store.drop_synced(node)
 
     def _put_synced(self, row: Remote) -> None:
         self._store.put_synced(Synced(row.node, row.parent, row.name, row.kind, row.place, row.version, None))
+
+
+def trouble(error: OSError) -> tuple[str, str]:
+    """What the disk refused, and what a person can do about it."""
+    if isinstance(error, Clash):
+        other = printable((error.other,))
+        return (
+            f"this disk can't tell its name from that of {other}",
+            f"rename one of the two on another device; it comes as soon as {other} is gone from here",
+        )
+    if error.errno in (errno.EINVAL, errno.EILSEQ):
+        return "this disk can't hold such a name", "rename it on another device"
+    if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS):
+        return (
+            "the folder's file system can't do what is needed to put it in place safely",
+            "have Shoal sync a folder on another file system",
+        )
+    return reason_of(error), advice_for(error)
 
 
 def advice_for(error: OSError) -> str:

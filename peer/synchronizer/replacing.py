@@ -6,6 +6,7 @@ replaces is checked before and after the swap, and waits in `.shoal/outgoing` un
 more.
 """
 
+import errno
 from dataclasses import dataclass
 
 from peer.chunker import file_mode, is_executable, is_private
@@ -14,6 +15,10 @@ from peer.root import Folder, Names
 from peer.trees import Content, Fingerprint, fingerprint
 from protocol.errors import ShoalError
 from protocol.failpoints import failpoint
+from protocol.names import RESERVED
+
+NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""How a file system says that it can't exchange two names."""
 
 
 class Changed(ShoalError):
@@ -23,6 +28,16 @@ class Changed(ShoalError):
 class InTheWay(Changed):
     """Something that LOCAL doesn't know stands where nothing should. If a look doesn't make it known, it is nothing
     that can be synced: a pipe, say, or a mount."""
+
+
+class Clash(OSError):
+    """This disk takes a name for that of `other`, which is written otherwise: it ignores case, or how accents are made
+    up."""
+
+    def __init__(self, other: str) -> None:
+        """`other` stands in the same directory."""
+        super().__init__(errno.ENOTUNIQ, "another name is the same to this disk")
+        self.other = other
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +88,28 @@ def check_target(folder: Folder, target: Target) -> Descriptor:
             raise Changed("a file is no longer where it was") from None
         return folder.directory(target.parent)
     if target.expected is None:
-        raise InTheWay("something else has its name")
+        raise taken(disk, parent, target.name)
     if not still_expected(stat, target.expected):
         raise Changed("a file has changed since it was last looked at")
     return parent
+
+
+def taken(disk: Disk, parent: Descriptor, name: str) -> InTheWay | Clash:
+    """What to raise when a name that should be free isn't."""
+    other = namesake(disk, parent, name)
+    return InTheWay("something else has its name") if other is None else Clash(other)
+
+
+def namesake(disk: Disk, parent: Descriptor, name: str) -> str | None:
+    """What stands in a directory in place of a name that isn't in it and can be looked up all the same."""
+    listed = disk.scan(parent)
+    if name in listed:
+        return None
+    try:
+        inode = disk.stat(parent, name).inode
+        return next((each for each in sorted(listed) if disk.stat(parent, each).inode == inode), None)
+    except FileNotFoundError:
+        return None
 
 
 def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Placed:
@@ -102,7 +135,7 @@ def _rename_new(folder: Folder, temp: str, parent: Descriptor, name: str) -> Non
     try:
         folder.disk.rename(folder.temp, temp, parent, name)
     except FileExistsError:
-        raise InTheWay("a file came during the swap") from None
+        raise taken(folder.disk, parent, name) from None
     except FileNotFoundError:
         raise Changed("a file went during the swap") from None
 
@@ -115,11 +148,36 @@ def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:
     try:
         disk.exchange(room, label, parent, name)
     except OSError as error:
+        if error.errno in NO_EXCHANGE:
+            return _swap_in_turn(folder, label, parent, name)
         disk.unlink(room, label)  # what was fetched, and never in place
         if isinstance(error, FileNotFoundError):
             raise Changed("a file went during the swap") from None
         raise
     return label
+
+
+def _swap_in_turn(folder: Folder, label: str, parent: Descriptor, name: str) -> str:
+    """Where a file system can't exchange: what is there goes out, then the new one in, neither over anything. After a
+    crash in between the name is missing; that is no delete for the tracker, as what was to come is newer there (case
+    5.1). Returns the name of what went out."""
+    disk, room = folder.disk, folder.outgoing
+    try:
+        old = send_out(folder, parent, name).name
+    except OSError as error:
+        disk.unlink(room, label)
+        if isinstance(error, FileNotFoundError):
+            raise Changed("a file went during the swap") from None
+        raise
+    try:
+        disk.rename(room, label, parent, name)
+    except OSError as error:
+        disk.unlink(room, label)
+        if isinstance(error, FileExistsError):  # what went out waits there, until it is known for what it is
+            raise Changed("a file came during the swap") from None
+        disk.rename(room, old, parent, name)
+        raise
+    return old
 
 
 def _judge_swapped(
@@ -188,9 +246,9 @@ def move(folder: Folder, source: Target, to_parent: Names, to_name: str) -> Fing
     try:
         if disk.stat(parent, source.name).inode != source.expected.inode:
             raise Changed("another file has taken its place")
-        disk.rename(parent, source.name, goal, to_name)
+        _rename_within(disk, parent, source, goal, to_name)
     except FileExistsError:
-        raise InTheWay("something else has the name that it is moved to") from None
+        raise taken(disk, goal, to_name) from None
     except FileNotFoundError:
         raise Changed("a file went during a move") from None
     folder.forget((*source.parent, source.name))
@@ -198,6 +256,22 @@ def move(folder: Folder, source: Target, to_parent: Names, to_name: str) -> Fing
     if goal != parent:
         disk.fsync(parent)
     return fingerprint(disk.stat(goal, to_name))
+
+
+def _rename_within(disk: Disk, parent: Descriptor, source: Target, goal: Descriptor, to_name: str) -> None:
+    """Where the new name is the old one written otherwise, and the disk takes both for one, by way of a third."""
+    try:
+        disk.rename(parent, source.name, goal, to_name)
+    except FileExistsError:
+        if parent != goal or namesake(disk, goal, to_name) != source.name:
+            raise
+        aside = f"{RESERVED}-{disk.stat(parent, source.name).inode:x}"
+        disk.rename(parent, source.name, goal, aside)
+        try:
+            disk.rename(goal, aside, goal, to_name)
+        except OSError:
+            disk.rename(goal, aside, goal, source.name)
+            raise
 
 
 def set_attributes(folder: Folder, target: Target, content: Content, *, symlink: bool) -> Fingerprint:

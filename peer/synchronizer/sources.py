@@ -15,7 +15,7 @@ from peer.tracker_client import DeviceClient
 from protocol.api import ChunksRequest
 from protocol.chunks import OVERHEAD
 from protocol.errors import CannotOpen, Malformed
-from protocol.identifiers import PACK_TARGET, WorkspaceId
+from protocol.identifiers import PACK_TARGET, DeviceId, WorkspaceId
 from protocol.lan_messages import MAX_GET_BYTES, Part
 from protocol.packs import read_index
 
@@ -70,6 +70,11 @@ class LanSource:
         self._highest = MAX_GET_BYTES * max(1, AT_ONCE // len(neighbours.links))
         self._link = link
         self._neighbours = neighbours
+
+    @property
+    def device(self) -> DeviceId:
+        """Who it is."""
+        return self._link.device
 
     def gives(self, wanted: Wanted) -> bool:
         """See `Source`."""

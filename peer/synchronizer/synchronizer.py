@@ -73,6 +73,7 @@ class Progress:
     """What the synchronizer is about, for status and for those who wait."""
 
     scanning: bool = True
+    scan_seconds: float | None = None  # that looking at everything took last
     ready: bool = False  # REMOTE has been brought up to date at least once
     online: bool = False
     paused: bool = False
@@ -141,6 +142,7 @@ class Synchronizer:
     def pause(self, *, paused: bool) -> None:
         """Stop sending, fetching and changing the disk, or go on. What changes here is still noticed."""
         self.progress.paused = paused
+        self._context.try_all_again()
         self.uploads_wanted.set()
         self._context.wake.set()
         self._tell()
@@ -148,6 +150,7 @@ class Synchronizer:
     def connected(self) -> None:
         """The tracker answers, and REMOTE is up to date."""
         self.progress.online = self.progress.ready = self._unsettled = True
+        self._context.try_all_again()
         self._context.wake.set()
 
     def disconnected(self) -> None:
@@ -214,12 +217,16 @@ class Synchronizer:
         """Look at these directories, or with None at everything."""
         if directories is None:
             self.progress.scanning = True
+            began = trio.current_time()
             await self._indexer.scan_everything()
             self._note_boot()
-            self.progress.scanning = False
+            self.progress.scanning, self.progress.scan_seconds = False, trio.current_time() - began
+            self._watcher.looked_at_everything(self.progress.scan_seconds)
+            log.debug("looked at everything in %.2f s", self.progress.scan_seconds)
         else:
             self._watcher.found_new(await self._indexer.scan(directories))
             self._watcher.looked(directories, self._indexer.took)
+        self._context.stirred(self._indexer.stirred)
         self._watcher.found_shut(self._indexer.unlisted | self._indexer.unseen)
 
     def _note_boot(self) -> None:

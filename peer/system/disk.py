@@ -11,12 +11,15 @@ import stat
 import sys
 
 from peer.ports import Descriptor, EntryKind, Space, Stat
+from peer.system.file_systems import file_system_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOREPLACE = 1
 _EXCHANGE = 2
 _UNLIMITED = (1 << 63) - 1
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EMLINK)
 _FOREIGN_LOCALE = sys.getfilesystemencoding() != "utf-8"
+_TYPE = 0o170000
 _KINDS = {
     stat.S_IFREG: EntryKind.FILE,
     stat.S_IFDIR: EntryKind.DIRECTORY,
@@ -56,15 +59,16 @@ def _listed(name: str) -> str:
 
 
 def _stat(found: os.stat_result) -> Stat:
-    return Stat(
-        kind=_KINDS.get(stat.S_IFMT(found.st_mode), EntryKind.OTHER),
-        device=found.st_dev,
-        inode=found.st_ino,
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        ctime_ns=found.st_ctime_ns,
-        mode=stat.S_IMODE(found.st_mode),
-        links=found.st_nlink,
+    mode = found.st_mode
+    return Stat(  # by position: this is done for every file
+        _KINDS.get(mode & _TYPE, EntryKind.OTHER),
+        found.st_dev,
+        found.st_ino,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        mode & ~_TYPE,
+        found.st_nlink,
     )
 
 
@@ -77,9 +81,12 @@ def _rename_by_link(from_parent: int, from_name: bytes, to_parent: int, to_name:
     """Rename anything but a directory without replacing, on a file system that has no RENAME_NOREPLACE.
 
     Whoever replaces the old name after the link keeps what he put there, as if he had come after the rename;
-    only between the last look and the unlink is there a gap.
+    only between the last look and the unlink is there a gap. EOPNOTSUPP where there are no links either.
     """
-    os.link(from_name, to_name, src_dir_fd=from_parent, dst_dir_fd=to_parent, follow_symlinks=False)
+    try:
+        os.link(from_name, to_name, src_dir_fd=from_parent, dst_dir_fd=to_parent, follow_symlinks=False)
+    except OSError as failure:
+        raise _error(errno.EOPNOTSUPP) if failure.errno in _NO_LINKS else failure from None
     old = os.stat(from_name, dir_fd=from_parent, follow_symlinks=False)
     new = os.stat(to_name, dir_fd=to_parent, follow_symlinks=False)
     if (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino):
@@ -219,3 +226,6 @@ class LinuxDisk:
         # Btrfs and others have no table of inodes to run out of, and say 0 of 0.
         free_inodes = found.f_favail if found.f_files else _UNLIMITED
         return Space(free_bytes=found.f_bavail * found.f_frsize, free_inodes=free_inodes)
+
+    def file_system(self, descriptor: Descriptor) -> str:
+        return file_system_of(descriptor)

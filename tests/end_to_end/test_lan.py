@@ -68,8 +68,10 @@ async def test_what_one_has_the_others_get_from_it(lab: Lab, tracker: TrackerPro
     for device in (two, three):
         moved = await device.moved()
         assert moved["cloud_in"] == moved["cloud_out"] == 0
-        assert f"bytes from: the LAN ({FILM:,} bytes)" in await device.explain("film")
-        assert "bytes from: the LAN (2,000 bytes)" in await device.explain("tree/0/0/0")
+        for path, size in (("film", FILM), ("tree/0/0/0", 2_000)):
+            (line,) = [line for line in await device.explain(path) if line.startswith("bytes from: ")]
+            assert line.endswith(f", on the LAN ({size:,} bytes)")
+            assert any(other.name in line for other in (one, two, three) if other is not device)
     given = [(await device.moved())["lan_out"] for device in (one, two, three)]
     assert given[0] >= total, "nobody else had it at first"
     assert sum(given) >= 2 * total

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import DeviceProgram, contents, settled, write
+from tests.support.processes import DeviceProgram, Lab, TrackerProgram, contents, settled, write
 
 Pair = tuple[DeviceProgram, DeviceProgram]
 GIB = 1 << 30
@@ -91,3 +91,26 @@ async def test_shoals_own_folder_is_never_synced(pair: Pair) -> None:
     assert contents(two.folder) == {"below/.shoal/mine": b"an ordinary folder"}
     assert not (two.folder / ".shoal/mine").exists()
     assert (one.folder / ".shoal/mine").read_text() == "put here by somebody"
+
+
+async def test_a_folder_that_may_not_be_written_to(lab: Lab, shared_tracker: TrackerProgram) -> None:
+    """Nothing in it is touched, everything else comes; as soon as it may be, what was refused comes too."""
+    one, two = await lab.devices(shared_tracker, "one", "two", module=("-m", "tests.support.unprivileged", "peer"))
+    for device in (one, two):
+        await device.start()
+    write(one.folder / "shut/old", "first")
+    await settled(one, two)
+    (two.folder / "shut").chmod(0o500)
+    write(one.folder / "shut/old", "second")
+    write(one.folder / "shut/new", "new")
+    write(one.folder / "open/new", "comes")
+    await two.until_file("open/new", b"comes")
+    for path in ("shut/old", "shut/new"):
+        await two.until_problem(path, "permission denied")
+    lines = await two.explain("shut/old")
+    assert "not synced: permission denied" in lines
+    assert "because: permission denied; give Shoal permission to write there; it is tried again" in lines
+    assert contents(two.folder) == {"shut/old": b"first", "open/new": b"comes"}
+    (two.folder / "shut").chmod(0o700)
+    await settled(one, two)
+    assert problems(await two.status()) == {}

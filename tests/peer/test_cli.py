@@ -378,6 +378,28 @@ def test_a_status_in_full() -> None:
     ]
 
 
+def test_problems_that_are_alike_are_counted() -> None:
+    alike = [{"path": f"p{n}", "reason": "a socket", "advice": "it is left alone"} for n in range(5)]
+    alike[-1]["more"] = 4209  # type: ignore[assignment]
+    other = {"path": "x", "reason": "too large", "advice": ""}
+    status = status_of(problems=[*alike, other], problem_count=4215)
+    assert headline(status) == "synced, in the cloud, but for 4215 problems"
+    assert status_lines(status)[4:] == [
+        "4215 problems:",
+        "  p0: a socket",
+        "  p1: a socket",
+        "  p2: a socket",
+        "  and 4,211 more like this",
+        "      it is left alone",
+        "  x: too large",
+    ]
+
+
+def test_addresses_where_nobody_answers_are_told() -> None:
+    status = status_of(lan="on", lan_unreachable=["no answer from 192.0.2.7:7441: connection refused"])
+    assert "LAN      no answer from 192.0.2.7:7441: connection refused" in status_lines(status)
+
+
 def test_sizes() -> None:
     sizes = [0, 1023, 1024, 1 << 20, 5 << 30, 3 << 40, 2048 << 40]
     assert [size_text(size) for size in sizes] == [
@@ -400,7 +422,7 @@ class Daemon:
         if command == "wait":
             await self.reached.wait()
         if command == "explain":
-            return {"lines": ["synced", "from the cloud"]}
+            return {"path": "b", "folder": "/", "summary": "synced, in the cloud", "reasons": []}
         return None
 
 
@@ -440,11 +462,27 @@ async def test_waiting(home: Path, what: str) -> None:
         daemon.statuses = [status_of("syncing", detail="1 file to send")]
         words = failed(await ask_shoal(home, "status", f"--wait-{what}", "--timeout", "0.2"))
         assert words == f"not {what} within 0.2 s: syncing: 1 file to send"
+        daemon.statuses = [status_of()]
+        words = failed(await ask_shoal(home, "status", f"--wait-{what}", "--timeout", "0.2"))
+        assert words == f"not known for certain to be {what} within 0.2 s: synced, in the cloud"
+        daemon.statuses = [status_of("syncing", detail="1 file to send")]
         daemon.reached.set()
         result = await ask_shoal(home, "status", f"--wait-{what}", "--json")
         assert result.returncode == 0
         assert json.loads(result.stdout)["state"] == "syncing"
         assert ("wait", {"what": what}) in daemon.asked
+
+
+async def test_not_waiting_at_all(home: Path) -> None:
+    """With a time-out of 0 the present state decides."""
+    async with daemon_of(home) as daemon:
+        daemon.statuses = [pending(not_durable=1)]
+        assert (await ask_shoal(home, "status", "--wait-synced", "--timeout", "0")).returncode == 0
+        words = failed(await ask_shoal(home, "status", "--wait-durable", "--timeout", "0"))
+        assert words == "not durable within 0 s: synced, 1 file not in the cloud yet: keep this device on"
+        daemon.statuses = [status_of("syncing", detail="1 path to go")]
+        words = failed(await ask_shoal(home, "status", "--wait-synced", "--timeout", "0"))
+        assert words == "not synced within 0 s: syncing: 1 path to go"
 
 
 async def test_waiting_for_a_daemon_that_is_only_just_starting(home: Path) -> None:
@@ -485,11 +523,14 @@ async def test_watching_in_a_pipe_tells_of_changes(home: Path) -> None:
 async def test_single_commands(home: Path, tmp_path: Path) -> None:
     async with daemon_of(home) as daemon:
         result = await ask_shoal(home, "explain", f"{tmp_path}/a/../b")
-        assert (result.returncode, result.stdout) == (0, "synced\nfrom the cloud\n")
+        assert (result.returncode, result.stdout) == (0, "b\nsynced, in the cloud\n")
+        result = await ask_shoal(home, "explain", "--json", f"{tmp_path}/b")
+        assert json.loads(result.stdout)["summary"] == "synced, in the cloud"
         for command, words in (("pause", "paused\n"), ("resume", "resumed\n")):
             result = await ask_shoal(home, command)
             assert (result.returncode, result.stdout) == (0, words)
-        assert daemon.asked == [("explain", {"path": f"{tmp_path}/b"}), ("pause", {}), ("resume", {})]
+        path = {"path": f"{tmp_path}/b".encode()}
+        assert daemon.asked == [("explain", path), ("explain", path), ("pause", {}), ("resume", {})]
 
 
 async def test_a_daemon_that_says_no(home: Path) -> None:

@@ -59,6 +59,22 @@ def test_what_is_no_database(tmp_path: Path, damage: str) -> None:
         open_database(str(path))
 
 
+def test_an_older_schema_is_brought_up(tmp_path: Path) -> None:
+    path = str(tmp_path / "peer.db")
+    open_database(path).close()
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "ALTER TABLE fetched DROP COLUMN devices; DROP TABLE devices; PRAGMA user_version = 2;"
+        "INSERT INTO fetched VALUES (x'77', x'6e', 1, 2, 3);"
+    )
+    connection.close()
+    database = open_database(path)
+    assert database.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    assert database.rows("SELECT cloud, lan, here, devices FROM fetched") == [(1, 2, 3, b"")]
+    assert database.rows("SELECT * FROM devices") == []
+    database.close()
+
+
 def test_a_half_made_schema_is_made_whole(tmp_path: Path) -> None:
     """Killed while it was being made: nothing of it is there."""
     path = str(tmp_path / "peer.db")

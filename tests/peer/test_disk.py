@@ -368,6 +368,13 @@ def test_space(folder: Folder) -> None:
     assert space.free_inodes > 0
 
 
+def test_the_file_system_has_a_name(folder: Folder) -> None:
+    kind = folder.disk.file_system(folder.root)
+    assert kind.isidentifier() or int(kind, 16)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        folder.disk.file_system(Descriptor(12345))
+
+
 # Names
 
 
@@ -496,6 +503,22 @@ def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
     assert not any(os.get_inheritable(descriptor) for descriptor in opened)
     for descriptor in opened:
         disk.close(descriptor)
+
+
+def test_a_file_system_without_links_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    without_noreplace(monkeypatch)
+    disk = LinuxDisk()
+    root = disk.open_root(str(tmp_path))
+    (tmp_path / "old").write_bytes(b"old")
+    with monkeypatch.context() as inner:
+        inner.setattr(os, "link", refuse)
+        with fails(errno.EOPNOTSUPP):
+            disk.rename(root, "old", root, "new")
+    disk.close(root)
+    assert os.listdir(tmp_path) == ["old"]
 
 
 def test_rename_by_link_spares_what_came_to_the_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

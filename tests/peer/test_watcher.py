@@ -11,7 +11,8 @@ import trio
 
 from peer.ports import Changes
 from peer.root import Names
-from peer.watcher import REST, Watcher
+from peer.watcher import EVERYTHING, LEISURE, OFTEN, REST, Watcher
+from protocol.errors import WatchLimit
 from tests.peer.folders import SyncFolder, sync_folder
 
 LARGE: Names = ("large",)
@@ -128,3 +129,70 @@ async def test_it_is_large_no_more(folder: SyncFolder, nursery: trio.Nursery) ->
     watcher.looked([LARGE], 0.001)
     await tell(told, "large/a")
     assert folder.context.to_look_at == {LARGE}
+
+
+class Refused:
+    """A folder that can't be watched, as the kernel's limit is reached, until it is raised."""
+
+    def __init__(self) -> None:
+        self.tries, self.raised = 0, False
+
+    @asynccontextmanager
+    async def watch(self, path: str) -> Any:
+        self.tries += 1
+        if not self.raised:
+            raise WatchLimit("raise fs.inotify.max_user_watches (sysctl), now 8")
+        yield trio.open_memory_channel[Changes](1)[1]
+
+
+def looks(folder: SyncFolder) -> bool:
+    """Whether everything was to be looked at; no longer."""
+    asked, folder.context.look_at_all = folder.context.look_at_all, False
+    return asked
+
+
+async def count_looks(folder: SyncFolder, watcher: Watcher, seconds: float) -> int:
+    """How often everything was to be looked at in this time."""
+    count = 0
+    for _ in range(int(seconds)):
+        await trio.sleep(1)
+        count += looks(folder)
+    return count
+
+
+async def test_past_the_limit_the_folder_is_scanned_until_it_is_raised(
+    folder: SyncFolder, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    events = Refused()
+    watcher = Watcher(folder.context, events)
+    nursery.start_soon(watcher.run)
+    nursery.start_soon(watcher.look_regularly)
+    await watcher.ready.wait()
+    looks(folder)
+    assert watcher.limit == "raise fs.inotify.max_user_watches (sysctl), now 8"
+    assert 18 <= await count_looks(folder, watcher, 100) <= 21
+    watcher.looked_at_everything(10.0)
+    looks(folder)
+    assert watcher.interval == 10.0 * LEISURE, "a large folder is not scanned all the time"
+    assert await count_looks(folder, watcher, 410) in (2, 3)
+    events.raised = True
+    await trio.sleep(watcher.interval + 1)
+    assert watcher.limit is None
+    assert watcher.interval == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("kind", "often"), [("nfs", OFTEN), ("fuse", OFTEN), ("ext4", EVERYTHING), ("0x1", EVERYTHING)]
+)
+async def test_a_folder_that_others_may_change_is_scanned_often(
+    folder: SyncFolder, nursery: trio.Nursery, autojump_clock: object, kind: str, often: float
+) -> None:
+    folder.simulated.kind = kind
+    watcher = Watcher(folder.context, Told())
+    nursery.start_soon(watcher.run)
+    nursery.start_soon(watcher.look_regularly)
+    await watcher.ready.wait()
+    looks(folder)
+    assert watcher.interval == often
+    assert watcher.shared == (kind if often == OFTEN else None)
+    assert await count_looks(folder, watcher, 4 * EVERYTHING + 10) == pytest.approx(4 * EVERYTHING / often, rel=0.3)

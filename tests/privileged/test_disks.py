@@ -87,3 +87,29 @@ async def test_a_read_only_folder_is_a_problem_and_not_a_delete(lab: Lab, mount:
     subprocess.run(["mount", "-o", "remount,rw", str(two.folder)], check=True)
     with trio.fail_after(60):
         await settled(one, two)
+
+
+async def test_a_disk_that_keeps_whole_seconds_only(lab: Lab, mount: Mount) -> None:
+    """As ext3 does, and ext4 with small inodes: both sides agree on what it can hold, and that is all."""
+    tracker = lab.tracker()
+    await tracker.start()
+    one, two = await lab.devices(tracker, "one", "two")
+    image = two.folder.with_name("image")
+    with image.open("wb") as file:
+        file.truncate(32 * MB)
+    subprocess.run(["mkfs.ext4", "-q", "-I", "128", str(image)], check=True)
+    mount(two.folder, "-o", "loop", str(image))
+    (two.folder / "lost+found").rmdir()
+    await one.start()
+    await two.start()
+    write(one.folder / "f", "first")
+    os.utime(one.folder / "f", ns=(1_700_000_000_123_456_789,) * 2)
+    await settled(one, two)
+    revision = (await one.status())["workspaces"][0]["revision"]
+    assert (two.folder / "f").stat().st_mtime_ns == 1_700_000_000 * 10**9
+    for device in (one, two):
+        await device.wait()
+    assert (await one.status())["workspaces"][0]["revision"] == revision
+    write(two.folder / "f", "second, made there")
+    await one.until_file("f", b"second, made there")
+    await settled(one, two)

@@ -107,7 +107,7 @@ class SimulatedDevice:
         """Of the machine."""
         self.moved_before = 0
         self._seed = seed
-        self._credentials = credentials
+        self.credentials = credentials
         self._host = host
         self._weather = weather
         self._air = air
@@ -175,7 +175,7 @@ class SimulatedDevice:
         place = Place("/home/.shoal", FOLDER, database, Kept(lambda: self._cached, self._cache))
         while self.peer is None:
             try:
-                self.peer = await start_peer(ports, place, self._credentials)
+                self.peer = await start_peer(ports, place, self.credentials)
             except Problem as problem:
                 self._log.note(self.name, f"can't start: {problem}")
                 await trio.sleep(2)

@@ -50,6 +50,8 @@ class SimulatedDisk:
         self.user = User(self.volume, rng)
         self.device = 2049
         """What `Stat.device` says; set another, and the file system looks like a different one mounted."""
+        self.kind = "ext4"
+        """What `file_system` says."""
         self.before_call: Callable[[str, tuple[Any, ...]], None] | None = None
         self._rng = rng
         self._open: dict[Descriptor, tuple[Inode, bool]] = {}
@@ -215,6 +217,11 @@ class SimulatedDisk:
     def space(self, descriptor: Descriptor) -> Space:
         self._inode(descriptor)
         return Space(free_bytes=self.volume.free_bytes, free_inodes=self.volume.free_inodes)
+
+    @_port_call
+    def file_system(self, descriptor: Descriptor) -> str:
+        self._inode(descriptor)
+        return self.kind
 
     # Descriptors
 

@@ -82,6 +82,8 @@ class Volume:
 
     def __init__(self, now: Callable[[], int], capacity: int | None = None) -> None:
         self.capacity = capacity
+        self.fold: Callable[[str], str] | None = None
+        """Names that it makes equal are one name, written as they were first (a disk that ignores case)."""
         self.on_change: Callable[[str], None] | None = None
         self._now = now
         self._used = 0
@@ -205,7 +207,9 @@ class Volume:
             raise failure(errno.EINVAL)
         _require_living(target)
         if present is inode:
-            return
+            if self.fold is None or (target is source and self._spelt(source, name) == new_name):
+                return
+            present = None  # the same name, written otherwise
         if present is not None:
             _require_replaceable(inode, present, source)
             self._detach(target, new_name, present)
@@ -236,7 +240,13 @@ class Volume:
         _require_directory(directory)
         if len(name) * 4 > MAX_NAME_BYTES and len(name_bytes(name)) > MAX_NAME_BYTES:
             raise failure(errno.ENAMETOOLONG)
-        return directory.entries.get(name)
+        return directory.entries.get(self._spelt(directory, name))
+
+    def _spelt(self, directory: Inode, name: str) -> str:
+        """A name as it stands in a directory; as it is when it doesn't."""
+        if self.fold is None or name in directory.entries:
+            return name
+        return next((each for each in directory.entries if self.fold(each) == self.fold(name)), name)
 
     def _require_free(self, directory: Inode, name: str) -> None:
         if self._find(directory, name) is not None:
@@ -249,6 +259,7 @@ class Volume:
         self._touch(directory, inode)
 
     def _detach(self, directory: Inode, name: str, inode: Inode) -> None:
+        name = self._spelt(directory, name)
         del directory.entries[name]
         inode.places.remove((directory, name))
         self._touch(directory, inode)

@@ -27,6 +27,7 @@ import trio
 from blake3 import blake3
 
 from peer.account import log_in, sign_up
+from peer.cli.explanation import explanation_lines
 from peer.control import NoDaemon, ask
 from peer.home import Home, TrackerAddress
 from peer.system.home_files import open_home
@@ -274,7 +275,7 @@ class DeviceProgram(Program):
     async def explain(self, path: str) -> list[str]:
         """What `shoal explain` prints of a path in the folder, with its columns run together."""
         answer = await ask(self.home.control_socket, "explain", path=str(self.folder / path))
-        return [" ".join(line.split()) for line in answer["lines"]]
+        return [" ".join(line.split()) for line in explanation_lines(answer)]
 
     async def state(self) -> str:
         """Its status in a word; "down" when it doesn't answer."""

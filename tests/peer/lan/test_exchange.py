@@ -36,7 +36,7 @@ async def test_a_file_that_only_its_author_has(home: list[Resident]) -> None:
     assert desktop.folder.hand.read("film") == DATA
     assert (job.lan, job.cloud) == (SIZE, 0)
     assert SIZE < desktop.counters["lan_in"] == laptop.counters["lan_out"] < SIZE * 1.01
-    assert desktop.folder.store.fetched(version.node) == (0, SIZE, 0)
+    assert desktop.folder.store.fetched(version.node) == (0, SIZE, 0, (laptop.device.id,))
 
 
 async def test_from_one_to_the_next(home: list[Resident]) -> None:

@@ -135,6 +135,15 @@ async def test_an_address_that_nobody_answers_is_tried_again(tmp_path: Path) -> 
             await desktop.until_linked(laptop)
 
 
+async def test_it_is_told_where_nobody_answers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once in the log; in the status until somebody does. That others are linked changes nothing about it."""
+    nobody = LanAddress(LOOPBACK, 1)
+    async with residents(Household(), tmp_path, "laptop", "desktop", knowing=(nobody,)) as (laptop, _):
+        await until(lambda: laptop.meeting.unreachable)
+    assert laptop.meeting.unreachable == {nobody: "no answer from 127.0.0.1:1: connection refused"}
+    assert caplog.text.count("no answer from 127.0.0.1:1") <= 2, "once for each of the two devices"
+
+
 def test_beacons_are_the_ports(tmp_path: Path) -> None:
     board: Beacons = Board()
     assert board is not None

@@ -196,7 +196,9 @@ class Run:
     contents: list[bytes]  # of all files in the folder and waiting in `.shoal/outgoing` to come back
 
 
-def run(simulated: SyncFolder, work: Callable[[Folder], object], moment: int, action: Action) -> Run:
+def run(
+    simulated: SyncFolder, work: Callable[[Folder], object], moment: int, action: Action, *, exchanges: bool = True
+) -> Run:
     disk, hand = simulated.simulated, simulated.hand
     assert isinstance(hand, SimulatedHand)
     acted = False
@@ -212,8 +214,12 @@ def run(simulated: SyncFolder, work: Callable[[Folder], object], moment: int, ac
                 acted = True
                 try:
                     action(hand)
+                except Refusal:
+                    raise
                 except OSError:
                     acted = False
+            if method == "exchange" and not exchanges:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
         disk.before_call = before
         try:
@@ -258,6 +264,51 @@ def test_an_edit_at_any_moment_of_a_replacement_is_kept(
         check_print(simulated, done.result.print)
     else:
         assert isinstance(done.result, Changed), done.result
+
+
+IN_TURN = range(17)
+"""The same of a replacement where the file system can't exchange."""
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("moment", IN_TURN)
+def test_an_edit_at_any_moment_of_a_replacement_without_an_exchange_is_kept(
+    simulated: SyncFolder, moment: int, action: Callable[[SimulatedHand], None]
+) -> None:
+    target = prepare(simulated)
+    done = run(simulated, lambda opened: put_in_place(opened, "t", target, COPY), moment, action, exchanges=False)
+    if not done.acted:
+        return
+    assert moment < IN_TURN[-1]
+    assert action is _remove or any(MINE in content for content in done.contents)
+    if isinstance(done.result, Placed):
+        check_print(simulated, done.result.print)
+    else:
+        assert isinstance(done.result, Changed), done.result
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("moment", IN_TURN)
+def test_a_disk_without_an_exchange_that_refuses_at_any_moment_loses_nothing(
+    simulated: SyncFolder, moment: int, code: int
+) -> None:
+    """As below; only an error right after the old file has gone out leaves its name empty until it is fetched again."""
+    target = prepare(simulated)
+
+    def refuse(_: SimulatedHand) -> None:
+        raise Refusal(code, os.strerror(code))
+
+    with suppress(Refusal):
+        run(simulated, lambda opened: put_in_place(opened, "t", target, COPY), moment, refuse, exchanges=False)
+    contents = [
+        *([simulated.hand.read("d/f")] if "f" in simulated.hand.names("d") else []),
+        *(simulated.hand.read(f".shoal/outgoing/{name}") for name in outgoing(simulated)),
+    ]
+    assert OLD in contents
+
+
+class Refusal(OSError):
+    """Of the disk, told from what somebody couldn't do at that moment."""
 
 
 @pytest.mark.parametrize("action", [_write, _append, _remove, _replace, _rename, _make_directory])
