@@ -10,14 +10,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import trio
 
-from peer.ignoring import IGNORE_FILE, Chain, is_ignored, parse
-from peer.moves import KINDS, Moves, is_unchanged
+from peer.moves import Moves, is_unchanged
 from peer.ports import Disk, EntryKind, Stat
 from peer.problems import Problems
 from peer.quiet import Quiet
 from peer.root import Folder, Names, SyncRoot, open_folder
-from peer.scanner import Look, Seen, look, merge
-from peer.selection import Selection
+from peer.ruling import Ruling, left_out
+from peer.scanner import KINDS, Look, Seen, look, merge
 from peer.tree_store import TreeStore
 from peer.trees import Content, Local, fingerprint
 from protocol.commits import DIRECTORY, FILE
@@ -60,9 +59,7 @@ class Indexer:
         self._quiet = quiet
         self._limiter = limiter
         self._turn = turn
-        self._selection = Selection(store)
-        self._chains: dict[Names, Chain] = {}  # the rules that hold in each folder, as the look of now finds them
-        self._had_rules = False  # before it
+        self._ruling = Ruling(store, problems)
         self.unlisted: set[Names] = set()
         """Folders that couldn't be listed; tried again whenever theirs is looked at."""
         self.unseen: set[Names] = set()
@@ -112,8 +109,8 @@ class Indexer:
         return {name: rows.get(name) for name in sorted(names)}
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
-        self._chains, self._had_rules = {}, self._selection.has_rules()
-        pending = {names for names in pending if not self._is_ignored_folder(names)}
+        self._ruling.begin(Look())
+        pending = {names for names in pending if not self._ruling.is_ignored_folder(names)}
         start, seen = set(pending), Look()
         self._closed, self.stirred = {}, set()
         anew: set[Names] = set()  # directories whose rules have changed: all in them is looked at
@@ -123,8 +120,8 @@ class Indexer:
             for start_at in range(0, len(fresh), TOGETHER):
                 batch = fresh[start_at : start_at + TOGETHER]
                 merge(seen, await self._look(batch, [names for names in batch if deep and not _is_in(names, anew)]))
-            self._chains = {}
-            changed = {names for names in pending if names in seen.listings and self._has_new_rules(names, seen)}
+            self._ruling.begin(seen)
+            changed = {names for names in pending if names in seen.listings and self._ruling.are_new(names)}
             anew |= changed
             for names in [names for names in seen.same if changed and _is_in(names, changed)]:
                 del seen.same[names]
@@ -164,11 +161,11 @@ class Indexer:
             node = self._store.find(names)
             known = {} if node is None or names not in seen.listings else self._store.local_children(node)
             fresh_inodes = list[int]()
-            chain = self._chain(names, seen) if names in seen.listings else ()
+            chain = self._ruling.chain(names) if names in seen.listings else ()
             everything = deep or (bool(anew) and _is_in(names, anew))
             for entry in seen.listings.get(names, ()):
                 row = known.get(entry.name)
-                if (row is None or row.kind == DIRECTORY) and _left_out(chain, names, entry):
+                if (row is None or row.kind == DIRECTORY) and left_out(chain, names, entry):
                     continue
                 if row is None or row.print.inode != entry.stat.inode:
                     fresh_inodes.append(entry.stat.inode)
@@ -185,67 +182,10 @@ class Indexer:
             if path is not None:
                 yield path
 
-    # What is ignored --------------------
-
-    def _is_ignored_folder(self, names: Names) -> bool:
-        """Whether a path is that of an ignored folder, or in one, by the rules known so far."""
-        return self._had_rules and any(
-            is_ignored(self._chain(names[:depth], None), names[: depth + 1], directory=True)
-            for depth in range(len(names))
-        )
-
-    def _chain(self, names: Names, seen: Look | None) -> Chain:
-        """The rules that hold in a folder."""
-        if names not in self._chains:
-            above = self._chain(names[:-1], seen) if names else ()
-            body = self._body(names, seen)
-            self._chains[names] = above if body is None else [*above, (len(names), parse(body))]
-        return self._chains[names]
-
-    def _body(self, names: Names, seen: Look | None) -> bytes | None:
-        """What the `.shoalignore` of a folder says; None when there is none."""
-        body = None if seen is None else seen.rules.get(names)
-        if isinstance(body, bytes):
-            return body
-        if not self._had_rules:
-            return None if body is None else b""
-        node = self._store.find(names)
-        known = None if node is None else self._selection.bodies([node]).get(node)
-        if body is not None:  # it can't be read: what it said before holds on
-            return known or b""
-        listed = seen is not None and names in seen.listings
-        if known is None or node is None or (listed and not self._selection.keeps_rules(node)):
-            return None
-        return known
-
-    def _has_new_rules(self, names: Names, seen: Look) -> bool:
-        if not self._had_rules and names not in seen.rules:
-            return False
-        node = self._store.find(names)
-        known = None if node is None else self._selection.bodies([node]).get(node)
-        return self._body(names, seen) != known
-
-    def _learn_rules(self, node: NodeId, names: Names, seen: Look) -> None:
-        if not self._had_rules and names not in seen.rules:
-            return
-        body = self._body(names, seen)
-        if body != self._selection.bodies([node]).get(node):
-            self._selection.put_rules(node, body)
-        failure = seen.rules.get(names)
-        if isinstance(failure, OSError):
-            reason = f"it can't be read: {reason_of(failure)}"
-            self._problems.report(
-                (*names, IGNORE_FILE), KIND, reason, "the rules known so far apply; it is tried again"
-            )
-        faults = () if body is None else parse(body).faults
-        if faults:
-            more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-            self._problems.report((*names, IGNORE_FILE), KIND, f"{faults[0]}{more}", "the other lines apply; mend it")
-
     # From what was seen to LOCAL --------------------
 
     def _apply(self, seen: Look) -> None:
-        self._chains = {}
+        self._ruling.begin(seen)
         shells = self._store.unwanted_folders()
         paths = sorted(seen.listings, key=lambda names: (len(names), names))
         nodes: dict[Names, NodeId] = {}
@@ -257,7 +197,7 @@ class Indexer:
             if node is not None:
                 self._forget_trouble(names, self._followed_folders(names, seen), seen)
                 nodes[names] = node
-                self._learn_rules(node, names, seen)
+                self._ruling.learn(node, names)
                 known[names] = self._store.local_children(node)
                 self._seen = []
                 for name, child in self._appearances(node, names, known[names], seen, claimed, moves):
@@ -285,9 +225,9 @@ class Indexer:
 
     def _followed_folders(self, names: Names, seen: Look) -> set[str]:
         """The folders in one that was listed, without those that are ignored."""
-        chain, listing = self._chain(names, seen), seen.listings[names]
+        chain, listing = self._ruling.chain(names), seen.listings[names]
         folders = {entry.name for entry in listing if entry.stat.kind is EntryKind.DIRECTORY}
-        return folders - {entry.name for entry in listing if _left_out(chain, names, entry)} if chain else folders
+        return folders - {entry.name for entry in listing if left_out(chain, names, entry)} if chain else folders
 
     def _forget_trouble(self, names: Names, folders: set[str], seen: Look) -> None:
         """What was wrong in a directory is seen anew; what was wrong in folders that are ignored or no longer in it is
@@ -309,11 +249,11 @@ class Indexer:
         claimed: set[NodeId],
         moves: Moves,
     ) -> Iterator[tuple[str, NodeId]]:
-        closed, chain = self._closed.get(names, ()), self._chain(names, seen)
+        closed, chain = self._closed.get(names, ()), self._ruling.chain(names)
         for entry in seen.listings[names]:
             reason = _unfit(entry, seen.device)
             row = known.get(entry.name)
-            if _left_out(chain, names, entry):
+            if left_out(chain, names, entry):
                 if row is not None and row.node not in claimed:
                     claimed.add(row.node)
                     self._store.unfollow(row.node)
@@ -415,10 +355,6 @@ def _all_as_known(folder: Folder, directory: Names, rows: Mapping[str, Local | N
         if now != (None if row is None else row.print) or (row is not None and row.kind != FILE):
             return False
     return True
-
-
-def _left_out(chain: Chain, names: Names, entry: Seen) -> bool:
-    return is_ignored(chain, (*names, entry.name), directory=entry.stat.kind is EntryKind.DIRECTORY)
 
 
 def _is_in(names: Names, folders: Container[Names]) -> bool:
