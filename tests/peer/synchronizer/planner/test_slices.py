@@ -42,6 +42,16 @@ def test_steps_of_a_part_are_steps_of_the_whole_or_wait(
         assert step == whole[step.node] or isinstance(step, Wait)
 
 
+@holds(500, base=BASE, here=edits(6), there=edits(6), seed=SEEDS, turns=st.integers(0, 3))
+def test_what_is_planned_can_be_carried_out(base: Edits, here: Edits, there: Edits, seed: int, turns: int) -> None:
+    """One step after the other, with neither disk nor tracker refusing any, whatever part is planned."""
+    world, random = edited_world(base, here, there), Random(seed)
+    some_turns(world, random, turns)
+    world.online, world.refused = True, 0
+    world.turn([node for node in world.dirty if random.random() < 0.7])
+    assert world.refused == 0
+
+
 @holds(200, base=BASE, here=edits(6), there=edits(6), seed=SEEDS, turns=st.integers(0, 3))
 def test_what_the_database_finds_agreed_is_what_the_planner_calls_clean(
     database: Database, base: Edits, here: Edits, there: Edits, seed: int, turns: int
