@@ -27,6 +27,8 @@ class OnDisk(Tracked):
         super().__init__()
         self.online = True
         self.conflicts = 0
+        self.refused = 0
+        """How often the disk or the tracker said no."""
 
     def _change_disk(self, step: Step) -> bool:
         local, remote = self.local.get(step.node), self.remote.get(step.node)

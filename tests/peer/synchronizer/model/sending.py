@@ -24,6 +24,7 @@ class Sender(OnDisk):
                 for _, operation in made:
                     self._accept(operation)
                 return True
+            self.refused += len(failed)
             for index, reason in failed.items():
                 renewed = self._settle_failure(made[index][0].node, reason) or renewed
             steps = [step for index, (step, _) in enumerate(made) if index not in failed]

@@ -57,7 +57,9 @@ class World(Sender):
                 progressed = True
         for step in steps:
             if not isinstance(step, Clean | Wait | Await | _BOOKS | _SENDS) and wanted(step):
-                progressed = self._change_disk(step) or progressed
+                done = self._change_disk(step)
+                self.refused += not done
+                progressed = done or progressed
         sends = [step for step in steps if isinstance(step, _SENDS) and wanted(step)]
         return (self.online and self._send(sends)) or progressed
 

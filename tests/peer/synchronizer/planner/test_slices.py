@@ -9,7 +9,17 @@ from peer.synchronizer.loading import load_slice
 from peer.synchronizer.planner import plan
 from peer.synchronizer.steps import Clean, Wait
 from tests.peer.synchronizer.model.cases import Case
-from tests.peer.synchronizer.model.drawn import BASE, SEEDS, Edits, edited_world, edits, holds, some_turns, turn_weather
+from tests.peer.synchronizer.model.drawn import (
+    BASE,
+    LARGE_BASE,
+    SEEDS,
+    Edits,
+    edited_world,
+    edits,
+    holds,
+    some_turns,
+    turn_weather,
+)
 from tests.peer.synchronizer.model.stored import store_of
 
 
@@ -40,6 +50,16 @@ def test_steps_of_a_part_are_steps_of_the_whole_or_wait(
     whole = {step.node: step for step in plan(world.view(nodes))}
     for step in plan(world.view(random.sample(nodes, random.randint(0, len(nodes))))):
         assert step == whole[step.node] or isinstance(step, Wait)
+
+
+@holds(700, base=LARGE_BASE, here=edits(6, nodes=6), there=edits(6, nodes=6), seed=SEEDS, turns=st.integers(0, 3))
+def test_what_is_planned_can_be_carried_out(base: Edits, here: Edits, there: Edits, seed: int, turns: int) -> None:
+    """One step after the other, with neither disk nor tracker refusing any, whatever part is planned."""
+    world, random = edited_world(base, here, there), Random(seed)
+    some_turns(world, random, turns)
+    world.online, world.refused = True, 0
+    world.turn([node for node in world.dirty if random.random() < 0.5])
+    assert world.refused == 0
 
 
 @holds(200, base=BASE, here=edits(6), there=edits(6), seed=SEEDS, turns=st.integers(0, 3))
