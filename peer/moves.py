@@ -7,13 +7,11 @@ well, and so on round to the first: names that were swapped.
 
 from peer.ports import EntryKind, Stat
 from peer.root import Names
-from peer.scanner import Look, Seen
+from peer.scanner import KINDS, Look, Seen
 from peer.tree_store import TreeStore
 from peer.trees import Local
-from protocol.commits import DIRECTORY, FILE, SYMLINK
+from protocol.commits import DIRECTORY
 from protocol.identifiers import NodeId
-
-KINDS = {EntryKind.FILE: FILE, EntryKind.DIRECTORY: DIRECTORY, EntryKind.SYMLINK: SYMLINK}
 
 
 def is_unchanged(row: Local, stat: Stat) -> bool:

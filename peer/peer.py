@@ -179,7 +179,7 @@ class Peer:
             context,
             client,
             Reader(client, self.remote, lambda: members, members.refresh),
-            Committing(ports.machine, client, self.remote, context.device, SigningKey(credentials.signing_seed)),
+            Committing(ports.machine, client, self.remote, context.device, self._signing_key, self.approval),
             self.subscription.catch_up,
             lambda: self.synchronizer.behind.set(),
         )

@@ -6,6 +6,7 @@ and the next delta tells.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from peer.history.past import DELETED, RESTORED, Change, Stored
 from peer.remote import RemoteTree
 from peer.tracker_client import DeviceClient
 from protocol.api import CLOSE, COMMIT, STAGE, CommitReply
+from protocol.breaker import Approval, Changes
 from protocol.commits import (
     DIRECTORY,
     Commit,
@@ -66,14 +68,22 @@ class Committing:
     """Makes this device's commits out of changes of the past."""
 
     def __init__(
-        self, machine: Machine, client: DeviceClient, remote: RemoteTree, device: DeviceId, signing_key: SigningKey
+        self,
+        machine: Machine,
+        client: DeviceClient,
+        remote: RemoteTree,
+        device: DeviceId,
+        signing_key: SigningKey,
+        approve: Callable[[Changes], Approval],
     ) -> None:
-        """`remote` knows how far this device has seen the order."""
+        """`remote` knows how far this device has seen the order. `approve` gives this device's word for the breaker:
+        what comes here a person has asked for."""
         self._machine = machine
         self._client = client
         self._remote = remote
         self._device = device
         self._signing_key = signing_key
+        self._approve = approve
 
     async def commit(self, changes: Sequence[Change]) -> CommitReply:
         """Have all of these changes, or none. `Refused` as the tracker says no, `Unreachable` when it has said nothing
@@ -111,15 +121,17 @@ class Committing:
     # Making
 
     def _parts(self, changes: Sequence[Change]) -> list[Commit]:
-        operations = [(encode_operation(operation), _runs(operation)) for operation in self._operations(changes)]
+        made = list(self._operations(changes))
+        operations = [(encode_operation(operation), _runs(operation)) for operation in made]
         if sum(len(data) for data, _ in operations) > MAX_STAGED_BYTES * 9 // 10:
             raise Problem("that is too much for one commit: go folder by folder")
-        parts = [self._signed(part) for part in _cut(operations)]
+        approval = self._approve(_changes_in(made))
+        parts = [self._signed(part, approval) for part in _cut(operations)]
         if len(parts) > MAX_PARTS:
             raise Problem("that is too much for one commit: go folder by folder")
         return parts
 
-    def _signed(self, operations: Sequence[bytes]) -> Commit:
+    def _signed(self, operations: Sequence[bytes], approval: Approval) -> Commit:
         return sign_commit(
             workspace=self._remote.keys.workspace,
             device=self._device,
@@ -129,6 +141,7 @@ class Committing:
             operations=tuple(operations),
             runs=(),
             signing_key=self._signing_key,
+            approval=approval,
         )
 
     def _operations(self, changes: Iterable[Change]) -> Iterator[Operation]:
@@ -172,6 +185,11 @@ class Committing:
         random_bytes = self._machine.random_bytes
         sealed = seal_manifest(keys.newest, keys.workspace, node, stored.manifest, stored.runs, random_bytes)
         return Content(version=VersionId(sealed.version), manifest=sealed.sealed, runs=stored.runs)
+
+
+def _changes_in(operations: Iterable[Operation]) -> Changes:
+    kinds = Counter(map(type, operations))
+    return Changes(kinds[Delete], kinds[Write])
 
 
 def _runs(operation: Operation) -> int:

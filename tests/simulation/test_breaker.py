@@ -2,10 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
+from unittest import mock
 
 import pytest
 import trio
 
+from peer.history import committing
+from peer.history.control import PAST
 from peer.status import state_of, wait_for
 from peer.synchronizer import synchronizer
 from protocol.breaker import Limits
@@ -425,6 +428,24 @@ async def without_a_power_cut_an_empty_file_is_an_edit(stage: Stage) -> None:
     stage.start(laptop)
     await stage.all_well(laptop, desktop)
     assert visible(desktop) == {**FILES, "a/1": b""}
+
+
+@scene
+async def a_rewind_is_approved_by_who_asks_for_it(stage: Stage) -> None:
+    """It takes away all that came since, at the tracker and on every device, in several parts, and nobody is asked."""
+    stage.limit(SMALL)
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "first", b"first")
+    await stage.all_well(laptop, desktop)
+    assert laptop.peer is not None
+    then = laptop.peer.remote.cursor().revision
+    for number in range(12):
+        save(laptop, f"{number}", bytes([number]) * 3000)
+    await stage.all_well(laptop, desktop)
+    with mock.patch.object(committing, "MAX_COMMIT_OPERATIONS", 5):
+        await PAST["rewind"](laptop.peer, {"revision": then, "apply": True})
+    await stage.all_well(laptop, desktop)
+    assert visible(laptop) == visible(desktop) == {"first": b"first"}
 
 
 @pytest.mark.parametrize("act", [rm_rf_is_held_and_goes_when_approved, rm_rf_comes_back_when_rejected])
