@@ -6,7 +6,7 @@ tracker's own sign-up. Each simulation starts from a copy.
 
 import sqlite3
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 from sqlalchemy import Engine
@@ -22,6 +22,10 @@ from tracker.migrating import migrate
 from tracker.sqlite import SqliteDatabase, make_engine
 
 DEVICES = ("laptop", "desktop", "phone")
+
+
+_COMPILED: dict[Any, Any] = {}
+"""Statements that SQLAlchemy has compiled: for every simulation anew that took a tenth of the time."""
 
 
 class Prepared(NamedTuple):
@@ -40,6 +44,7 @@ def prepared() -> Prepared:
 def engine_of(database: bytes) -> Engine:
     """A database in memory that begins as a copy."""
     engine = make_engine("sqlite://")
+    engine.update_execution_options(compiled_cache=_COMPILED)
     raw = engine.raw_connection()
     try:
         driver = raw.driver_connection

@@ -26,7 +26,7 @@ from tests.simulation.events import EventFaults, SimulatedEvents
 from tests.simulation.inodes import failure
 from tests.simulation.lan import Air, SimulatedLan
 from tests.simulation.log import ACTOR, EventLog, brief
-from tests.simulation.machine import FileClock, simulated_machine
+from tests.simulation.machine import SLOW_THREAD, FileClock, simulated_machine
 from tests.simulation.network import SimulatedTransport, TrackerHost, Weather
 
 FOLDER = "/Shoal"
@@ -93,6 +93,8 @@ class SimulatedDevice:
         log: EventLog,
         meddle: Callable[[str, str, tuple[Any, ...]], None],
         removing: Callable[[str, str], None],
+        *,
+        slow_threads: float = SLOW_THREAD,
     ) -> None:
         self.name = name
         self.trouble = Trouble()
@@ -112,6 +114,7 @@ class SimulatedDevice:
         self._log = log
         self._meddle = meddle
         self._removing = removing
+        self._slow_threads = slow_threads
         self._rng = Random(f"{seed}/trouble")
         self._lives = 0
         self._on = False
@@ -125,6 +128,11 @@ class SimulatedDevice:
         """Whether the peer says that it has nothing left to do, and all of it is in the cloud."""
         peer = self.peer
         return peer is not None and is_settled(peer) and peer.context.store.not_durable_count() == 0
+
+    @property
+    def revision(self) -> int:
+        """How far the order has come here."""
+        return -1 if self.peer is None else self.peer.remote.cursor().revision
 
     @property
     def lan_bytes(self) -> int:
@@ -166,7 +174,14 @@ class SimulatedDevice:
         if self._air is not None:
             lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
         self.transport.cut_off = self.cut_off
-        ports = Ports(simulated_machine(name, life.check), self.disk, self.events, self.transport, _address, lan)
+        ports = Ports(
+            simulated_machine(name, life.check, slow=self._slow_threads),
+            self.disk,
+            self.events,
+            self.transport,
+            _address,
+            lan,
+        )
         database = CrashingDatabase(self._connection, self._before_transaction)
         place = Place("/home/.shoal", FOLDER, database, Kept(lambda: self._cached, self._cache))
         while self.peer is None:

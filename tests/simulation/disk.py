@@ -15,8 +15,9 @@ from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from peer.ports import Descriptor, EntryKind, Space, Stat
-from tests.simulation.inodes import MAX_TARGET_BYTES, UMASK, Inode, Volume, failure, name_bytes
+from tests.simulation.inodes import MAX_TARGET_BYTES, UMASK, Inode, failure, name_bytes
 from tests.simulation.user import User
+from tests.simulation.volume import Volume
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,6 +74,11 @@ class SimulatedDisk:
         """The process died: its descriptors close, and what stood only by them is freed."""
         for descriptor in self.descriptors:
             self._release(descriptor)
+
+    def cut_power(self) -> None:
+        """The machine stops. What is on the disk when it starts again is drawn from what may be."""
+        self._open.clear()
+        self.volume.restart(self._rng)
 
     def path(self, directory: Descriptor, name: str = "") -> str | None:
         """Where `name` in an open directory is, from the root of the file system; None in a directory that is gone."""
@@ -145,10 +151,12 @@ class SimulatedDisk:
     def fsync(self, descriptor: Descriptor) -> None:
         if self._inode(descriptor).kind is EntryKind.OTHER:
             raise failure(errno.EINVAL)
+        self.volume.journal.fsync(self._inode(descriptor))
 
     @_port_call
     def sync_file_system(self, descriptor: Descriptor) -> None:
         self._inode(descriptor)
+        self.volume.journal.sync()
 
     @_port_call
     def scan(self, directory: Descriptor) -> list[str]:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 START_NS = 1_800_000_000_000_000_000
 """The wall clock when a simulation begins: 2027-01-15."""
 _TICK_NS = 1_000
-_SLOW_THREAD = 0.05
+SLOW_THREAD = 0.05
 """One in so many thread hops takes a while, so that other tasks come in between."""
 
 
@@ -52,14 +52,14 @@ def seeded_bytes(seed: str) -> RandomBytes:
     return random_bytes
 
 
-def simulated_machine(seed: str, alive: Callable[[], None] = lambda: None) -> Machine:
+def simulated_machine(seed: str, alive: Callable[[], None] = lambda: None, *, slow: float = SLOW_THREAD) -> Machine:
     """A machine whose every random byte and delay follows from `seed`. `alive` is called at both ends of each thread
     hop, and raises if the process is dead by then."""
     rng = Random(f"{seed}/threads")
 
     async def offload(function: Callable[[], T], _: trio.CapacityLimiter, /) -> T:
         alive()
-        if rng.random() < _SLOW_THREAD:
+        if rng.random() < slow:
             with trio.CancelScope(shield=True):  # as a real thread, it can't be cancelled
                 await trio.sleep(rng.expovariate(50))
         else:

@@ -25,7 +25,7 @@ from storage.memory import MemoryStorage
 from tests.simulation.log import ACTOR, EventLog, brief
 from tracker.assembly import build
 from tracker.checking import check_tracker
-from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions
+from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions, workspaces
 from tracker.sqlite import SqliteDatabase
 
 HEARTBEAT = 30.0
@@ -43,6 +43,8 @@ class Weather:
     lost: float = 0.0  # carried out, but the answer doesn't arrive
     silent: float = 0.0  # as either, and noticed only after the caller's patience
     delay: float = 0.01  # seconds one way, on average
+    straggling: float = 0.0  # takes seconds, and others overtake it
+    parted: frozenset[str] = frozenset()  # devices that don't reach the tracker at all
 
 
 class TrackerHost:
@@ -97,6 +99,11 @@ class TrackerHost:
         """What `shoal-tracker check` finds."""
         database = SqliteDatabase(self._machine, self._engine)
         return (await check_tracker(self._machine, database, self._storage, quick=False)).problems
+
+    def revision(self) -> int:
+        """How far the order has come: the revisions of all workspaces together, of which there is one."""
+        with self._engine.connect() as connection:
+            return sum(connection.execute(select(workspaces.c.revision)).scalars())
 
     async def state_of(self, version: VersionId) -> str:
         """What has become of a version."""
@@ -245,7 +252,10 @@ class SimulatedTransport:
 
     def delay(self) -> float:
         """Seconds one way, this time."""
-        return self._rng.expovariate(1 / self._weather.delay)
+        seconds = self._rng.expovariate(1 / self._weather.delay)
+        if self._weather.straggling and self._rng.random() < self._weather.straggling:
+            seconds += self._rng.uniform(0.5, 5.0)
+        return seconds
 
     def cut(self, *, silently: bool) -> None:
         """Every open WebSocket dies."""
@@ -262,6 +272,7 @@ class SimulatedTransport:
         await trio.sleep(self.delay())
         if path in self.cut_off:
             raise Unreachable("this path is cut off")
+        self._require_way()
         await self._perhaps_fail(self._weather.refused, patience)
         exchange = _Request(body)
         self._host.serve(_scope("http", path, token, len(body)), exchange.receive, exchange)
@@ -274,11 +285,16 @@ class SimulatedTransport:
         if not exchange.whole or exchange.status is None:
             raise Unreachable("the tracker hung up")
         await trio.sleep(self.delay())
+        self._require_way()
         await self._perhaps_fail(self._weather.lost, patience)
         if len(exchange.answer) > response_limit:
             raise TooLarge("a longer answer than was asked for")
         self.note(f"is answered {exchange.status} {brief(exchange.answer)}")
         return Response(exchange.status, bytes(exchange.answer))
+
+    def _require_way(self) -> None:
+        if self._name in self._weather.parted:
+            raise Unreachable("no way to the tracker")
 
     async def _perhaps_fail(self, chance: float, patience: float) -> None:
         self.alive()
@@ -297,6 +313,7 @@ class SimulatedTransport:
         self.alive()
         self.note("opens a WebSocket")
         await trio.sleep(self.delay())
+        self._require_way()
         await self._perhaps_fail(self._weather.refused, HEARTBEAT)
         socket = _Socket(self)
         self._host.serve(_scope("websocket", path, token, None), socket.app_receive, socket)

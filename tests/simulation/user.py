@@ -10,7 +10,8 @@ from random import Random
 from typing import Literal, TypeAlias
 
 from peer.ports import EntryKind
-from tests.simulation.inodes import UMASK, Inode, Volume, failure, name_bytes
+from tests.simulation.inodes import UMASK, Inode, failure, name_bytes
+from tests.simulation.volume import Volume
 
 Entry: TypeAlias = (
     tuple[Literal["file"], bytes, int, int]
