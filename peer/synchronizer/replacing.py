@@ -15,6 +15,9 @@ from peer.trees import Content, Fingerprint, fingerprint
 from protocol.errors import ShoalError
 from protocol.failpoints import failpoint
 
+MAX_LABEL = 255
+"""Bytes of a name in `.shoal/outgoing`."""
+
 
 class Changed(ShoalError):
     """The disk is no longer as LOCAL says; look again before deciding anything."""
@@ -102,7 +105,7 @@ def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:
     """Exchange by way of `.shoal/outgoing`, so that what comes out is there from the first moment, whatever happens
     next: in `temp` it would be in the way of the next attempt. Returns its name there."""
     disk, room = folder.disk, folder.outgoing
-    label = send_out(folder, folder.temp, temp).name
+    label = send_out(folder, folder.temp, temp, name).name
     try:
         disk.exchange(room, label, parent, name)
     except OSError as error:
@@ -139,13 +142,13 @@ def _print_in_place(disk: Disk, parent: Descriptor, name: str, before: Fingerpri
     return fingerprint(stat) if same_file(stat, before) else before
 
 
-def send_out(folder: Folder, parent: Descriptor, name: str) -> Outgoing:
-    """Move something to `.shoal/outgoing` under a name of its own."""
+def send_out(folder: Folder, parent: Descriptor, name: str, original: str) -> Outgoing:
+    """Move something to `.shoal/outgoing` under a name of its own, which tells its `original` name."""
     disk, room = folder.disk, folder.outgoing
     stat = disk.stat(parent, name)
     number = 0
     while True:
-        label = f"{stat.inode:x}-{stat.ctime_ns:x}-{number}"
+        label = _label(f"{stat.inode:x}-{stat.ctime_ns:x}-{number}", original)
         try:
             disk.rename(parent, name, room, label)
         except FileExistsError:
@@ -154,13 +157,23 @@ def send_out(folder: Folder, parent: Descriptor, name: str) -> Outgoing:
         return Outgoing(label, fingerprint(disk.stat(room, label)))
 
 
+def _label(unique: str, original: str) -> str:
+    label = f"{unique}-{original}"
+    return label if len(label.encode("utf-8", "surrogateescape")) <= MAX_LABEL else unique
+
+
+def original_of(label: str) -> str:
+    """The name that something in `.shoal/outgoing` had, as far as its name there tells."""
+    return label.split("-", 3)[-1]
+
+
 def take_away(folder: Folder, target: Target) -> Outgoing:
     """Take a file or symlink off the folder; `Changed`, with everything as it was, when it isn't what LOCAL says."""
     disk = folder.disk
     parent = check_target(folder, target)
     assert target.expected is not None
     try:
-        outgoing = send_out(folder, parent, target.name)
+        outgoing = send_out(folder, parent, target.name, target.name)
     except FileNotFoundError:
         raise Changed("a file went while it was being removed") from None
     failpoint("peer.remove.outgoing")

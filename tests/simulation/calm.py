@@ -3,9 +3,10 @@
 import trio
 
 from protocol.names import RESERVED
-from tests.simulation.device import FOLDER, SimulatedDevice, Trouble
+from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import BOUND
 from tests.simulation.lan import LanWeather
+from tests.simulation.mischief import Trouble
 from tests.simulation.oracle import Violation
 from tests.simulation.surroundings import Surroundings
 
@@ -37,6 +38,7 @@ class Calm:
         for device in around.devices.values():
             device.trouble = Trouble()
             device.event_faults.end()
+        around.host.trouble.left = 0
         if not around.host.up:
             await nursery.start(around.host.run)
 

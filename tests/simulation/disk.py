@@ -1,6 +1,6 @@
 """`SimulatedDisk`: the port `peer.ports.Disk` in memory, the same for the same seed and calls.
 
-    before_call ─→ port call ─→ Volume ─→ on_change
+    before_call ─→ port call ─→ Volume ─→ on_change, after_call
                    disk.user ─→ Volume ─→ on_change
 
 The simulation does what a user, a fault or a crash would do inside `before_call`: act through `disk.user`, which does
@@ -28,13 +28,16 @@ _FIRST_DESCRIPTOR = 3
 def _port_call(
     method: Callable[Concatenate["SimulatedDisk", P], R],
 ) -> Callable[Concatenate["SimulatedDisk", P], R]:
-    """Announce the call to `before_call` first."""
+    """Announce the call to `before_call` first, and that it was carried out to `after_call`."""
 
     @wraps(method)
     def call(disk: "SimulatedDisk", /, *args: P.args, **kwargs: P.kwargs) -> R:
         if disk.before_call is not None:
             disk.before_call(method.__name__, (*args, *kwargs.values()))
-        return method(disk, *args, **kwargs)
+        result = method(disk, *args, **kwargs)
+        if disk.after_call is not None:
+            disk.after_call(method.__name__, (*args, *kwargs.values()))
+        return result
 
     return call
 
@@ -52,6 +55,7 @@ class SimulatedDisk:
         self.device = 2049
         """What `Stat.device` says; set another, and the file system looks like a different one mounted."""
         self.before_call: Callable[[str, tuple[Any, ...]], None] | None = None
+        self.after_call: Callable[[str, tuple[Any, ...]], None] | None = None
         self._rng = rng
         self._open: dict[Descriptor, tuple[Inode, bool]] = {}
         self._next = _FIRST_DESCRIPTOR

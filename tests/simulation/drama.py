@@ -4,8 +4,9 @@ from typing import Any
 
 import trio
 
-from tests.simulation.device import SimulatedDevice, Trouble
+from tests.simulation.device import SimulatedDevice
 from tests.simulation.lan import LanWeather
+from tests.simulation.mischief import Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
 from tests.simulation.surroundings import Surroundings
@@ -55,7 +56,8 @@ class Drama:
         async with trio.open_nursery() as dramatic:
             for trouble in (self._cut_connections, self._part_tracker, self._cut_lan, self._part_lan):
                 dramatic.start_soon(trouble)
-            dramatic.start_soon(self._restart_tracker, nursery)
+            dramatic.start_soon(self._stop_tracker)
+            dramatic.start_soon(self._keep_tracker_up, nursery)
             await self._act()
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
@@ -73,8 +75,11 @@ class Drama:
         around.air.weather = LanWeather(
             unheard=plan.lan_unheard, refused=plan.lan_refused, broken=plan.lan_broken, delay=plan.lan_delay
         )
+        around.host.trouble.left, around.host.trouble.chance = plan.tracker_crashes, plan.tracker_crash_chance
         for device in around.devices.values():
-            device.trouble = Trouble(plan.io_error_chance, plan.io_error_calls, plan.crashes, plan.crash_chance)
+            device.trouble = Trouble(
+                plan.io_error_chance, plan.io_error_calls, plan.crashes, plan.crash_chance, plan.power_cuts
+            )
             faults = device.event_faults
             faults.lost, faults.repeated = plan.lost_events, plan.repeated_events
             faults.late, faults.overflow = plan.late_events, plan.overflows
@@ -136,12 +141,17 @@ class Drama:
         """About how long people act."""
         return self._plan.actions * self._plan.pause
 
-    async def _restart_tracker(self, nursery: trio.Nursery) -> None:
-        rng, host = self._rng, self._around.host
+    async def _stop_tracker(self) -> None:
         for _ in range(self._plan.tracker_restarts):
-            await trio.sleep(rng.uniform(0, self._whole()))
-            host.stop()
-            await trio.sleep(rng.choice((0.01, 1.0, 10.0)) * rng.random())
+            await trio.sleep(self._rng.uniform(0, self._whole()))
+            if self._around.host.up:
+                self._around.host.stop()
+
+    async def _keep_tracker_up(self, nursery: trio.Nursery) -> None:
+        host = self._around.host
+        while True:
+            await host.died.wait()
+            await trio.sleep(self._rng.choice((0.01, 1.0, 10.0)) * self._rng.random())
             await nursery.start(host.run)
 
     async def _cut_connections(self) -> None:

@@ -1,38 +1,25 @@
 """The way between simulated peers and the real tracker: its ASGI app, called without sockets.
 
-    peer ─ SimulatedTransport ─→ delays, cuts, lost answers ─→ TrackerHost ─→ tracker app (from tracker.assembly)
-
-The host's database and objects outlive its process: `stop` kills whatever a request was about between two of its
-transactions, `start` builds a new app over what the old one left.
+peer ─ SimulatedTransport ─→ delays, cuts, lost answers ─→ TrackerHost ─→ tracker app (from tracker.assembly)
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import trio
-from sqlalchemy import Engine, select
 
 from peer.ports import Response
 from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
 from protocol.errors import TooLarge, Unreachable
-from protocol.identifiers import VersionId
-from protocol.ports import Machine
-from storage.memory import MemoryStorage
-from tests.simulation.log import ACTOR, EventLog, brief
-from tracker.assembly import build
-from tracker.checking import check_tracker
-from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions, workspaces
-from tracker.sqlite import SqliteDatabase
+from tests.simulation.exchange import Exchange, Message
+from tests.simulation.host import TRACKER, TrackerHost
+from tests.simulation.log import EventLog, brief
 
 HEARTBEAT = 30.0
 """Seconds after which a dead connection that looks alive is noticed, as `peer/system/websocket.py` does."""
-TRACKER = "tracker"
-
-Message = dict[str, Any]
 
 
 @dataclass
@@ -47,89 +34,7 @@ class Weather:
     parted: frozenset[str] = frozenset()  # devices that don't reach the tracker at all
 
 
-class TrackerHost:
-    """The tracker's machine."""
-
-    def __init__(self, machine: Machine, engine: Engine, log: EventLog) -> None:
-        self._machine = machine
-        self._engine = engine
-        self._log = log
-        self._storage = MemoryStorage()
-        self._nursery: trio.Nursery | None = None
-        self._app: Any = None
-
-    @property
-    def up(self) -> bool:
-        return self._nursery is not None
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """One process, until `stop`."""
-        ACTOR.set(TRACKER)
-        self._log.note(TRACKER, "starts")
-        tracker = await build(self._machine, SqliteDatabase(self._machine, self._engine), self._storage)
-        async with trio.open_nursery() as nursery:
-            self._nursery, self._app = nursery, tracker.app
-            nursery.start_soon(tracker.look_after)
-            task_status.started()
-            await trio.sleep_forever()
-
-    def stop(self) -> None:
-        """The process is killed, with all it was at."""
-        self._log.note(TRACKER, "is killed")
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
-        self._nursery = self._app = None
-
-    def serve(self, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: "_Exchange") -> None:
-        """Let the app handle one connection."""
-        if self._nursery is None:
-            raise Unreachable("can't reach the tracker: connection refused")
-        self._nursery.start_soon(self._handle, self._app, scope, receive, exchange)
-
-    async def _handle(
-        self, app: Any, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: "_Exchange"
-    ) -> None:
-        ACTOR.set(TRACKER)
-        try:
-            await app(scope, receive, exchange.take)
-        finally:
-            exchange.end()
-
-    async def check(self) -> list[str]:
-        """What `shoal-tracker check` finds."""
-        database = SqliteDatabase(self._machine, self._engine)
-        return (await check_tracker(self._machine, database, self._storage, quick=False)).problems
-
-    def revision(self) -> int:
-        """How far the order has come: the revisions of all workspaces together, of which there is one."""
-        with self._engine.connect() as connection:
-            return sum(connection.execute(select(workspaces.c.revision)).scalars())
-
-    async def state_of(self, version: VersionId) -> str:
-        """What has become of a version."""
-        with self._engine.connect() as connection:
-            state = connection.execute(select(versions.c.state).where(versions.c.version == version)).scalar_one()
-        return {ANNOUNCED: "announced", DURABLE: "durable", WITHDRAWN: "withdrawn"}[state]
-
-
-class _Exchange:
-    """What the app sends on one connection. It ends with the app's task, whatever has been sent by then."""
-
-    def __init__(self) -> None:
-        self.gone = trio.Event()
-        """The device has gone."""
-        self.over = trio.Event()
-
-    async def take(self, message: Message) -> None:
-        """The app's `send`."""
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """The app's task has ended."""
-        self.over.set()
-
-
-class _Request(_Exchange):
+class _Request(Exchange):
     def __init__(self, body: bytes) -> None:
         super().__init__()
         self._body: bytes | None = body
@@ -156,7 +61,7 @@ class _Request(_Exchange):
                 self.over.set()
 
 
-class _Socket(_Exchange):
+class _Socket(Exchange):
     """A WebSocket; the device's end is a `peer.ports.Notifications`."""
 
     def __init__(self, transport: "SimulatedTransport") -> None:

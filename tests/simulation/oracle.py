@@ -6,7 +6,7 @@ Every write has content of its own, so contents tell who wrote them.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -41,6 +41,8 @@ class Oracle:
     links: set[str] = field(default_factory=set)
     moved: set[bytes] = field(default_factory=set)
     """Contents that a user gave another place, perhaps the old one again."""
+    powerless: bool = False
+    """Whether there was a power cut."""
     verdict: Violation | None = None
     """Of what happened on the way."""
 
@@ -62,6 +64,18 @@ class Oracle:
     def move(self, entries: Iterable[Entry]) -> None:
         """A user moved these."""
         self.moved.update(_hash(entry[1]) for entry in entries if entry[0] == "file")
+
+    def power_cut(self, who: str, gone: set[bytes], left: Iterable[Entry], published: Callable[[bytes], bool]) -> None:
+        """A disk lost what was not fsynced. What nobody but its user knew of may be gone, and what is there instead
+        was left by the power cut; all that was published must have been fsynced."""
+        self.powerless = True
+        for content in sorted(gone):
+            if not published(content):
+                self.superseded.setdefault(_hash(content), f"{_when()} by a power cut of {who}")
+        for content in sorted(entry[1] for entry in left if entry[0] == "file"):
+            if _hash(content) not in self.saved:
+                self.saved[_hash(content)] = f"{_when()} by a power cut of {who} ({len(content)} bytes)"
+                self.superseded[_hash(content)] = f"{_when()} by a power cut of {who}"
 
     # Judging
 
@@ -106,6 +120,8 @@ class Oracle:
             if entry[0] == "symlink" and entry[1] not in self.links:
                 raise Violation("nothing is invented", f"{path} leads to {entry[1]!r}, which nobody asked for")
             name = path.rpartition("/")[2]
+            if self.powerless and name.startswith(".goutputstream-"):
+                continue  # the renaming of a user's temporary file was lost
             if name not in self.names and _CONFLICT.sub("", name) not in self.names:
                 raise Violation("nothing is invented", f"nobody gave the name of {path}")
 

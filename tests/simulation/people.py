@@ -74,6 +74,11 @@ class Person:
         for unfinished in list(self._unfinished):
             self._finish(unfinished)
 
+    def drop_everything(self) -> None:
+        """The machine has stopped: no program goes on."""
+        self._unfinished.clear()
+        self._discarded.clear()
+
     def _finish(self, unfinished: _Unfinished) -> None:
         self._unfinished.remove(unfinished)
         try:

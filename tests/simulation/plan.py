@@ -27,7 +27,9 @@ FAULTS: dict[str, float] = {
     "lan partitions": 0.7,
     # processes
     "tracker restarts": 1.0,
+    "tracker crashes": 1.0,
     "crashes": 2.0,
+    "power cuts": 2.0,
     # disks and the news of them
     "io errors": 1.0,
     "events lost": 0.7,
@@ -63,6 +65,9 @@ class Plan:
     tracker_restarts: int
     crashes: int
     crash_chance: float
+    power_cuts: float  # the share of crashes that are
+    tracker_crashes: int
+    tracker_crash_chance: float
     io_error_chance: float
     io_error_calls: tuple[str, ...]  # which calls; any if empty
     lost_events: float
@@ -87,7 +92,7 @@ def plan_of(seed: int) -> Plan:
     rng = Random(f"{seed}/plan")
     plan = _draw(rng)
     if rng.random() < _TAKING_TURNS:
-        return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5)
+        return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5, power_cuts=0.0)
     return plan
 
 
@@ -120,8 +125,11 @@ def _draw(rng: Random) -> Plan:
         cuts=given("cuts", rng.uniform(2.0, 8.0)),
         partitions=given("partitions", rng.uniform(5.0, 15.0)),
         tracker_restarts=int(given("tracker restarts", rng.randrange(1, 3))),
-        crashes=int(given("crashes", rng.randrange(1, 4))),
-        crash_chance=rng.choice((0.002, 0.01, 0.05)),
+        crashes=rng.randrange(1, 4) if faults & {"crashes", "power cuts"} else 0,
+        crash_chance=rng.choice((0.0005, 0.002, 0.01)),
+        power_cuts=0.0 if "power cuts" not in faults else 0.6 if "crashes" in faults else 1.0,
+        tracker_crashes=int(given("tracker crashes", rng.randrange(1, 4))),
+        tracker_crash_chance=rng.choice((0.005, 0.02)),
         io_error_chance=given("io errors", rng.choice((0.002, 0.02))),
         io_error_calls=(),
         lost_events=given("events lost", rng.choice((0.05, 0.5))),

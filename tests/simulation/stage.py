@@ -11,10 +11,11 @@ from trio.testing import MockClock
 from protocol.names import RESERVED
 from tests.simulation.accounts import DEVICES, engine_of, prepared
 from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air
 from tests.simulation.log import EventLog, taking_in_logs
 from tests.simulation.machine import simulated_machine
-from tests.simulation.network import TrackerHost, Weather
+from tests.simulation.network import Weather
 from tests.simulation.world import seeded_scheduler
 
 UPLOADS = frozenset({"/v1/pack"})
@@ -47,6 +48,7 @@ class Stage:
         await self._nursery.start(self.host.run)
         for name in names:
             self.devices[name].disk.user.mkdir(FOLDER)
+            self.devices[name].disk.volume.journal.sync()
             self.start(self.devices[name])
         chosen = [self.devices[name] for name in names]
         await self.until(lambda: all(self._has_met(device, len(names) - 1) for device in chosen))

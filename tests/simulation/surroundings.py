@@ -4,14 +4,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from protocol.hashing import digest
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air
 from tests.simulation.log import EventLog
-from tests.simulation.network import TrackerHost, Weather
+from tests.simulation.network import Weather
 from tests.simulation.oracle import Oracle, Tree
 from tests.simulation.people import Person
 from tests.simulation.plan import Plan
+from tests.simulation.user import contents
 
 
 @dataclass
@@ -36,6 +39,17 @@ class Surroundings:
         """A peer takes a file off its folder: somebody must have removed or moved it."""
         elsewhere = [device.disk.user for name, device in self.devices.items() if name != at]
         self.oracle.judge_removal(f"{at} removes {path}", self.devices[at].disk.user, elsewhere, f"{FOLDER}/{path}")
+
+    def power_cut(self, device: SimulatedDevice, before: set[bytes], after: set[bytes]) -> None:
+        """A device's machine stopped, and with it what its user was at."""
+        self.people[device.name].drop_everything()
+        others = [contents(other.disk.user, FOLDER) for other in self.devices.values() if other is not device]
+
+        def published(content: bytes) -> bool:
+            known = any(other.ledger.knows(digest(content)) for other in self.devices.values())
+            return known or any(content in files for files in others)
+
+        self.oracle.power_cut(device.name, before - after, self.trees()[device.name].values(), published)
 
     def moved(self) -> int:
         """Commits, requests that moved chunks, and bytes that came over the LAN."""

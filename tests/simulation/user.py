@@ -166,3 +166,8 @@ def _entry(inode: Inode) -> Entry:
     if inode.kind is EntryKind.SYMLINK:
         return "symlink", inode.target
     return ("directory",) if inode.is_directory else ("other",)
+
+
+def contents(user: User, path: str) -> set[bytes]:
+    """What is in the files below `path`."""
+    return {entry[1] for entry in user.tree(path).values() if entry[0] == "file"}

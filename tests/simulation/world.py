@@ -19,9 +19,9 @@ from tests.simulation.accounts import DEVICES, engine_of, prepared
 from tests.simulation.calm import Calm
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import Drama
+from tests.simulation.host import TrackerHost
 from tests.simulation.log import EventLog, taking_in_logs
 from tests.simulation.machine import simulated_machine
-from tests.simulation.network import TrackerHost
 from tests.simulation.oracle import Violation
 from tests.simulation.people import Person
 from tests.simulation.plan import Plan, plan_of
@@ -88,7 +88,9 @@ class World:
 
     def __init__(self, seed: int, plan: Plan, log: EventLog) -> None:
         kept = prepared()
-        host = TrackerHost(simulated_machine(f"{seed}/tracker"), engine_of(kept.database), log)
+        host = TrackerHost(
+            simulated_machine(f"{seed}/tracker"), engine_of(kept.database), log, Random(f"{seed}/tracker/trouble")
+        )
         around = self.around = Surroundings(plan, host, log, Random(f"{seed}/world"))
         drama = self.drama = Drama(around)
         around.devices = {
@@ -102,6 +104,7 @@ class World:
                 log,
                 drama.meddle,
                 around.removing,
+                power_cut=around.power_cut,
                 slow_threads=plan.slow_threads,
             )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
@@ -119,6 +122,7 @@ class World:
             await nursery.start(around.host.run)
             for device in around.devices.values():
                 device.disk.user.mkdir(FOLDER)
+                device.disk.volume.journal.sync()
             await self.drama.play(nursery)
             await calm.begin(nursery)
             await calm.come_to_rest()

@@ -1,0 +1,115 @@
+"""What befalls a device at its calls: somebody acts in between, the disk fails, the process or the machine dies."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from peer.ports import Descriptor
+from protocol.names import RESERVED
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.fence import Crashed
+from tests.simulation.inodes import failure
+from tests.simulation.log import EventLog, brief
+from tests.simulation.phases import Phases
+
+_SAFE_CALLS = ("close", "space")
+_CRITICAL = 15
+"""How much likelier a crash is where it hurts most."""
+
+
+@dataclass
+class Trouble:
+    """What may befall a device at any of its calls."""
+
+    io_errors: float = 0.0
+    io_error_calls: tuple[str, ...] = ()  # any if empty
+    crashes: int = 0
+    crash_chance: float = 0.0
+    power_cuts: float = 0.0  # the share of crashes that are
+
+
+class Mischief:
+    """Sits at the ports of one device. `meddle` is called before each system call: somebody may act there. `removing`
+    is told the path of each file that the peer takes off the folder. `die` ends the process, or the machine."""
+
+    def __init__(
+        self,
+        name: str,
+        disk: SimulatedDisk,
+        folder: str,
+        rng: Random,
+        log: EventLog,
+        *,
+        meddle: Callable[[str, str, tuple[Any, ...]], None],
+        removing: Callable[[str, str], None],
+        die: Callable[[bool], None],
+    ) -> None:
+        self.trouble = Trouble()
+        self.phases = Phases(disk, folder)
+        self.dead = True
+        self._name = name
+        self._disk = disk
+        self._folder = folder.strip("/")
+        self._rng = rng
+        self._log = log
+        self._meddle = meddle
+        self._removing = removing
+        self._die = die
+        disk.before_call = self._before_call
+        disk.after_call = self._after_call
+
+    def before_transaction(self) -> None:
+        """The database is about to be written."""
+        self._perhaps_die()
+
+    def after_transaction(self) -> None:
+        """It was."""
+        self._perhaps_die()
+        self.phases.committed()
+
+    def _check(self) -> None:
+        if self.dead:
+            raise Crashed
+
+    def _perhaps_die(self) -> None:
+        trouble = self.trouble
+        if trouble.crashes:
+            chance = trouble.crash_chance * (1 if self.phases.now is None else _CRITICAL)
+            if self._rng.random() < chance:
+                trouble.crashes -= 1
+                self._die(self._rng.random() < trouble.power_cuts)
+        self._check()
+
+    def _before_call(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self._check()
+        if name == "close":
+            return
+        self._log.note(self._name, f"{name}({', '.join(brief(each) for each in arguments)})")
+        self._meddle(self._name, name, arguments)
+        self._perhaps_die()
+        if self.trouble.io_errors and self._may_fail(name) and self._rng.random() < self.trouble.io_errors:
+            self._log.note(self._name, "meets an I/O error")
+            raise failure(errno.EIO)
+        if name == "rename":
+            self._watch_removals(*arguments)
+
+    def _after_call(self, name: str, arguments: tuple[Any, ...]) -> None:
+        if name != "close":
+            self.phases.done(name, arguments)
+            if self.trouble.crashes:
+                self._perhaps_die()
+
+    def _may_fail(self, name: str) -> bool:
+        calls = self.trouble.io_error_calls
+        return name in calls if calls else name not in _SAFE_CALLS
+
+    def _watch_removals(self, source: Descriptor, name: str, target: Descriptor, _: str) -> None:
+        """Say so when something goes from the folder to `.shoal/outgoing`."""
+        path, room = self._disk.path(source, name), self._disk.path(target)
+        shoals_own = f"{self._folder}/{RESERVED}/"
+        if path is None or room is None:
+            return
+        if f"{room}/".startswith(shoals_own) and not path.startswith(shoals_own):
+            self._removing(self._name, path.removeprefix(f"{self._folder}/"))
