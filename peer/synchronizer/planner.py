@@ -60,6 +60,7 @@ from peer.synchronizer.steps import (
     StepAside,
     Wait,
     aside_name,
+    aside_node,
 )
 from peer.trees import Local, Remote, Synced
 from protocol.commits import DIRECTORY
@@ -119,6 +120,8 @@ class _Planner:
             return Clean(local.node)  # it stands among the problems, and is left alone
         if local.content is None and local.kind != DIRECTORY:
             return Read(local.node)
+        if aside_node(local.name) is not None:
+            return SetAside(local.node, renew=True)  # what name it had is not known any more
         self.hopes[local.node] = SendCreate
         holder = self.view.remote_at(local.parent, local.name)
         if holder is not None:

@@ -58,6 +58,17 @@ def engine_of(database: bytes) -> Engine:
     return engine
 
 
+def content_of(engine: Engine) -> bytes:
+    """What is in a database in memory."""
+    raw = engine.raw_connection()
+    try:
+        driver = raw.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        return driver.serialize()
+    finally:
+        raw.close()
+
+
 async def _prepare() -> Prepared:
     machine = Machine(
         now=lambda: 1_700_000_000_000_000_000, random_bytes=seeded_bytes("prepared"), offload=offload_inline
@@ -72,11 +83,7 @@ async def _prepare() -> Prepared:
     for device in devices[1:]:
         request = RegisterRequest(email=account.email, auth=account.auth, device=device.new())
         await tracker.services.accounts.register(request)
-    raw = engine.raw_connection()
-    driver = raw.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    content = driver.serialize()
-    raw.close()
+    content = content_of(engine)
     await tracker.close()
     named = zip(devices, DEVICES, strict=True)
     return Prepared(content, tuple(credentials_of(device, name) for device, name in named))

@@ -37,6 +37,8 @@ class Calm:
         around.air.weather = LanWeather()
         for device in around.devices.values():
             device.trouble = Trouble()
+            device.mischief.free_space()
+            device.be_honest()
             device.event_faults.end()
         around.host.trouble.left = 0
         if not around.host.up:
@@ -70,7 +72,9 @@ class Calm:
 
     def _left_at(self, device: SimulatedDevice) -> list[str]:
         left = [path for path in device.disk.user.tree(f"{FOLDER}/{RESERVED}") if path.count("/") == 1]
-        if self._plan.io_error_chance:  # what the disk wouldn't remove goes with the next start
+        if (
+            self._plan.io_error_chance or self._plan.full_disks
+        ):  # what the disk wouldn't remove goes with the next start
             left = [path for path in left if not path.startswith("temp/")]
         return left
 
@@ -117,5 +121,5 @@ class Calm:
 
 
 def _is_own_doing(error: str) -> bool:
-    """Whether the simulation has asked for this error, by failing a system call."""
-    return "input/output error" in error.lower()
+    """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
+    return any(sign in error.lower() for sign in ("input/output error", "no space left", "the challenge is too old"))

@@ -20,8 +20,9 @@ from tests.simulation.fence import Crashed
 from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air, SimulatedLan
 from tests.simulation.ledger import Access, Ledger
+from tests.simulation.lies import Liar, make_liar
 from tests.simulation.log import ACTOR, EventLog
-from tests.simulation.machine import SLOW_THREAD, FileClock, simulated_machine
+from tests.simulation.machine import SLOW_THREAD, FileClock, WallClock, simulated_machine
 from tests.simulation.mischief import Mischief, Trouble
 from tests.simulation.network import SimulatedTransport, Weather
 from tests.simulation.reports import differences, report
@@ -68,7 +69,8 @@ class SimulatedDevice:
         slow_threads: float = SLOW_THREAD,
     ) -> None:
         self.name = name
-        self.disk = SimulatedDisk(FileClock(), Random(f"{seed}/disk"))
+        self.clock = WallClock()
+        self.disk = SimulatedDisk(FileClock(self.clock), Random(f"{seed}/disk"))
         self.event_faults = EventFaults()
         self.events = SimulatedEvents(self.disk, FOLDER, Random(f"{seed}/events"), self.event_faults)
         self.ledger = Ledger()
@@ -77,6 +79,9 @@ class SimulatedDevice:
         self.cut_off = frozenset[str]()
         """Paths at which the tracker can't be reached."""
         self.moved_before = 0
+        self.lies = 0.0
+        """The share of its answers on the LAN that aren't true."""
+        self._liar: Liar | None = None
         self._seed = seed
         self._credentials = credentials
         self._host = host
@@ -156,7 +161,7 @@ class SimulatedDevice:
         lan = None
         if self._air is not None:
             lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
-        machine = simulated_machine(name, life.check, slow=self._slow_threads)
+        machine = simulated_machine(name, life.check, now=self.clock, slow=self._slow_threads)
         ports = Ports(machine, self.disk, self.events, self.transport, _address, lan)
         place = Place("/home/.shoal", FOLDER, self._database(life), Kept(lambda: self._cached, self._cache))
         while self.peer is None:
@@ -165,6 +170,8 @@ class SimulatedDevice:
             except Problem as problem:
                 self._log.note(self.name, f"can't start: {problem}")
                 await trio.sleep(2)
+        if self.lies:
+            self._liar = make_liar(self.peer, self.name, Random(f"{name}/lies"), self.lies, self._log)
         await self.peer.run()
 
     def _database(self, life: Life) -> Database:
@@ -174,6 +181,12 @@ class SimulatedDevice:
 
     def _cache(self, reply: WorkspacesReply) -> None:
         self._cached = reply
+
+    def be_honest(self) -> None:
+        """Tell no more lies."""
+        self.lies = 0.0
+        if self._liar is not None:
+            self._liar.chance = 0.0
 
     # Ends
 
@@ -189,6 +202,9 @@ class SimulatedDevice:
             self._log.note(self.name, f"its database lacks {lost} transactions")
             if self._power_cut is not None:
                 self._power_cut(self, before, contents(self.disk.user, FOLDER))
+        if self._rng.random() < self.trouble.lost_databases:
+            self._log.note(self.name, "loses its database")
+            self.ledger.lose()
         if self.transport:
             self.transport.cut(silently=power)
         self._life.scope.cancel()

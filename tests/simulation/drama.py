@@ -4,6 +4,8 @@ from typing import Any
 
 import trio
 
+from peer.root import MAX_MARKER
+from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
 from tests.simulation.device import SimulatedDevice
 from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import Trouble
@@ -11,6 +13,9 @@ from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
 from tests.simulation.surroundings import Surroundings
 
+HOUR = 3600.0
+WITHDRAWN_AFTER = 7 * 24 * HOUR
+"""Seconds after which the tracker gives up a version that nobody brings on."""
 LOOKED = 30.0
 """Seconds after which somebody who waits for the others has the folders looked at: no event may have told of it."""
 BOUND = 1800.0
@@ -38,8 +43,11 @@ class Drama:
         rng, people, chosen = self._rng, self._around.people, self._inline_calls
         if not self._inline_left or not (call in chosen if chosen else call not in LOOKING):
             return
-        if rng.random() < self._inline_chance * (4 if chosen else 1):
+        if call == "read_at" and arguments[1] == MAX_MARKER:
+            return  # the marker, with which every look around begins too
+        if rng.random() < self._inline_chance * (10 if call == "exchange" else 4 if chosen else 1):
             self._inline_left -= 1
+            self._around.log.happened[ACTED_BETWEEN] += 1
             person = people[at if rng.random() < 0.75 else rng.choice([name for name in people if name != at])]
             names = [argument for argument in arguments if isinstance(argument, str)]
             person.act(names[-1] if names else None)
@@ -58,6 +66,8 @@ class Drama:
                 dramatic.start_soon(trouble)
             dramatic.start_soon(self._stop_tracker)
             dramatic.start_soon(self._keep_tracker_up, nursery)
+            dramatic.start_soon(self._restore_tracker)
+            dramatic.start_soon(self._jump_clocks)
             await self._act()
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
@@ -76,9 +86,18 @@ class Drama:
             unheard=plan.lan_unheard, refused=plan.lan_refused, broken=plan.lan_broken, delay=plan.lan_delay
         )
         around.host.trouble.left, around.host.trouble.chance = plan.tracker_crashes, plan.tracker_crash_chance
+        honest = self._any_device()
         for device in around.devices.values():
+            device.lies = 0.0 if device is honest else plan.lies
             device.trouble = Trouble(
-                plan.io_error_chance, plan.io_error_calls, plan.crashes, plan.crash_chance, plan.power_cuts
+                plan.io_error_chance,
+                plan.io_error_calls,
+                plan.crashes,
+                plan.crash_chance,
+                plan.power_cuts,
+                plan.lost_databases,
+                plan.full_disks,
+                0.02,
             )
             faults = device.event_faults
             faults.lost, faults.repeated = plan.lost_events, plan.repeated_events
@@ -98,8 +117,20 @@ class Drama:
             for _ in range(min(left, rng.choice((1, 1, 1, 4)))):
                 person.act()
                 left -= 1
+            if rng.random() < plan.crossed_moves:
+                self._cross_moves()
         await self._act_inline()
         await trio.sleep(rng.choice((0.0, 1.0, HELD_SECONDS)))
+
+    def _cross_moves(self) -> None:
+        """Two move a directory into another each, which the other does the other way round."""
+        one, other = self._rng.sample(list(self._around.people.values()), 2)
+        common = sorted(one.directories & other.directories)
+        if len(common) < 2:
+            return
+        first, second = self._rng.sample(common, 2)
+        if one.move_into(first, second) & other.move_into(second, first):
+            self._around.log.happened[MOVE_CYCLE] += 1
 
     async def _act_inline(self) -> None:
         """What was to happen between system calls, and hasn't yet, happens now that the peers are at work."""
@@ -153,6 +184,36 @@ class Drama:
             await host.died.wait()
             await trio.sleep(self._rng.choice((0.01, 1.0, 10.0)) * self._rng.random())
             await nursery.start(host.run)
+
+    async def _restore_tracker(self) -> None:
+        """From a backup that was made while people acted."""
+        rng, host = self._rng, self._around.host
+        for _ in range(self._plan.tracker_restores):
+            await trio.sleep(rng.uniform(0, self._whole()))
+            backup = host.backup()
+            await trio.sleep(rng.uniform(0, self._whole()))
+            host.restore(backup, announced=rng.random() < 0.5)
+
+    async def _jump_clocks(self) -> None:
+        """Forth and back, by seconds or by days."""
+        rng, around = self._rng, self._around
+        for _ in range(self._plan.clock_jumps):
+            await trio.sleep(rng.uniform(0, self._whole()))
+            seconds = rng.choice((5.0, 300.0, 2 * HOUR, 30 * HOUR, 8 * 24 * HOUR)) * rng.choice((1, 1, -1))
+            whose = rng.choice(["tracker", "tracker", *around.devices])
+            if seconds > WITHDRAWN_AFTER and whose == "tracker":
+                await self._something_announced()
+            around.log.note("world", f"the clock of {whose} jumps by {seconds:g} s")
+            (around.clock if whose == "tracker" else around.devices[whose].clock).jump(seconds)
+            if whose == "tracker" and (seconds > WITHDRAWN_AFTER or rng.random() < 0.5):
+                around.host.stop()
+
+    async def _something_announced(self) -> None:
+        """Wait for a version that isn't in the cloud, so that the days that pass mean something; not for ever."""
+        for _ in range(_PATIENCE * 4):
+            if self._around.host.announced():
+                return
+            await trio.sleep(0.25)
 
     async def _cut_connections(self) -> None:
         while self._plan.cuts:

@@ -14,6 +14,12 @@ class Exchange:
         self.gone = trio.Event()
         """The device has gone."""
         self.over = trio.Event()
+        self.body = b""
+        self.status: int | None = None
+
+    async def receive_up(self) -> Message:
+        """The app's `receive`."""
+        raise NotImplementedError
 
     async def take(self, message: Message) -> None:
         """The app's `send`."""

@@ -9,21 +9,25 @@ from random import Random
 from typing import Any
 
 import trio
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from protocol.errors import Unreachable
-from protocol.identifiers import VersionId
+from protocol.hashing import digest
+from protocol.identifiers import ID_LENGTH, VersionId
 from protocol.ports import Machine
 from storage.memory import MemoryStorage
+from tests.simulation.accounts import content_of, engine_of
+from tests.simulation.counts import COMMIT_RETRIED
 from tests.simulation.exchange import Exchange, Message
 from tests.simulation.fence import Crashed, FencedDatabase, FencedStorage, FenceTrouble, TrackerFence
 from tests.simulation.log import ACTOR, EventLog
 from tracker.assembly import build
 from tracker.checking import check_tracker
-from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions, workspaces
+from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, meta, versions, workspaces
 from tracker.sqlite import SqliteDatabase
 
 TRACKER = "tracker"
+HTTP_OK = 200
 
 
 class TrackerHost:
@@ -37,6 +41,7 @@ class TrackerHost:
         self._nursery: trio.Nursery | None = None
         self._app: Any = None
         self.trouble = FenceTrouble()
+        self._carried_out: set[bytes] = set()  # commits, by digest
         self.died = trio.Event()
         """Set when the process has ended; each has its own."""
         self._rng = Random("tracker/trouble") if rng is None else rng
@@ -85,22 +90,56 @@ class TrackerHost:
             self._nursery.cancel_scope.cancel()
         self._nursery = self._app = None
 
-    def serve(self, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: Exchange) -> None:
+    def serve(self, scope: Message, exchange: Exchange) -> None:
         """Let the app handle one connection."""
         if self._nursery is None:
             raise Unreachable("can't reach the tracker: connection refused")
-        self._nursery.start_soon(self._handle, self._app, scope, receive, exchange)
+        self._nursery.start_soon(self._handle, self._app, scope, exchange)
 
-    async def _handle(
-        self, app: Any, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: Exchange
-    ) -> None:
+    def serve_later(self, seconds: float, scope: Message, exchange: Exchange) -> None:
+        """The same in a while, though whoever sent it has given up; not if the process ends before that."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._handle, self._app, scope, exchange, seconds)
+
+    async def _handle(self, app: Any, scope: Message, exchange: Exchange, after: float = 0.0) -> None:
         ACTOR.set(TRACKER)
+        if after:
+            await trio.sleep(after)
+            self._log.note(TRACKER, f"gets a late request {scope['path']}")
+        if scope["path"] == "/v1/commit" and digest(exchange.body) in self._carried_out:
+            self._log.happened[COMMIT_RETRIED] += 1
         try:
-            await app(scope, receive, exchange.take)
+            await app(scope, exchange.receive_up, exchange.take)
         except* Crashed:
             pass
         finally:
+            if scope["path"] == "/v1/commit" and exchange.status == HTTP_OK:
+                self._carried_out.add(digest(exchange.body))
             exchange.end()
+
+    def announced(self) -> bool:
+        """Whether there are versions that are not in the cloud."""
+        with self._engine.connect() as connection:
+            return (
+                connection.execute(select(versions.c.version).where(versions.c.state == ANNOUNCED)).first() is not None
+            )
+
+    # Backups
+
+    def backup(self) -> bytes:
+        """The database as it is now."""
+        return content_of(self._engine)
+
+    def restore(self, database: bytes, *, announced: bool) -> None:
+        """Start again from an older database; the objects stay as they are. The product's `restore` announces that by
+        a new epoch; somebody who copies the files back doesn't."""
+        self.stop()
+        self._log.note(TRACKER, f"is restored {'as it should be' if announced else 'without a word'}")
+        self._engine = engine_of(database)
+        if announced:
+            with self._engine.begin() as connection:
+                fresh = self._rng.randbytes(ID_LENGTH)
+                connection.execute(update(meta).where(meta.c.name == "tracker epoch").values(value=fresh))
 
     async def check(self) -> list[str]:
         """What `shoal-tracker check` finds."""

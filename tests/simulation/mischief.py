@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import trio
+
 from peer.ports import Descriptor
 from protocol.names import RESERVED
+from tests.simulation.counts import DISK_FULL, SWAP_FOUND
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.fence import Crashed
 from tests.simulation.inodes import failure
@@ -28,6 +31,9 @@ class Trouble:
     crashes: int = 0
     crash_chance: float = 0.0
     power_cuts: float = 0.0  # the share of crashes that are
+    lost_databases: float = 0.0  # the share of crashes after which the client database is gone
+    full_disks: int = 0
+    full_chance: float = 0.0  # of each write
 
 
 class Mischief:
@@ -49,6 +55,7 @@ class Mischief:
         self.trouble = Trouble()
         self.phases = Phases(disk, folder)
         self.dead = True
+        self._full_until: float | None = None
         self._name = name
         self._disk = disk
         self._folder = folder.strip("/")
@@ -79,6 +86,8 @@ class Mischief:
             chance = trouble.crash_chance * (1 if self.phases.now is None else _CRITICAL)
             if self._rng.random() < chance:
                 trouble.crashes -= 1
+                if self.phases.now is not None:
+                    self._log.happened[self.phases.now] += 1
                 self._die(self._rng.random() < trouble.power_cuts)
         self._check()
 
@@ -94,10 +103,29 @@ class Mischief:
             raise failure(errno.EIO)
         if name == "rename":
             self._watch_removals(*arguments)
+        elif name == "write_at":
+            self._perhaps_fill(len(arguments[1]))
+        if self._full_until is not None and trio.current_time() > self._full_until:
+            self.free_space()
+
+    def _perhaps_fill(self, length: int) -> None:
+        """Somebody else fills the disk, so that only part of what is written next fits."""
+        trouble = self.trouble
+        if trouble.full_disks and self._full_until is None and self._rng.random() < trouble.full_chance:
+            trouble.full_disks -= 1
+            self._log.note(self._name, "the disk is full in mid-file")
+            self._log.happened[DISK_FULL] += 1
+            self._disk.volume.fill(self._rng.randrange(max(1, length)))
+            self._full_until = trio.current_time() + self._rng.choice((0.5, 5.0, 30.0)) * self._rng.random()
+
+    def free_space(self) -> None:
+        """There is space again."""
+        self._full_until, self._disk.volume.capacity = None, None
 
     def _after_call(self, name: str, arguments: tuple[Any, ...]) -> None:
         if name != "close":
-            self.phases.done(name, arguments)
+            if self.phases.done(name, arguments):
+                self._log.happened[SWAP_FOUND] += 1
             if self.trouble.crashes:
                 self._perhaps_die()
 

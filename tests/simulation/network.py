@@ -14,10 +14,13 @@ import trio
 from peer.ports import Response
 from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
 from protocol.errors import TooLarge, Unreachable
+from tests.simulation.counts import UPLOAD_RESUMED
 from tests.simulation.exchange import Exchange, Message
 from tests.simulation.host import TRACKER, TrackerHost
 from tests.simulation.log import EventLog, brief
 
+_STRAY = 0.5
+"""Chance that a request which the device takes for lost reaches the tracker after all, later."""
 HEARTBEAT = 30.0
 """Seconds after which a dead connection that looks alive is noticed, as `peer/system/websocket.py` does."""
 
@@ -37,15 +40,15 @@ class Weather:
 class _Request(Exchange):
     def __init__(self, body: bytes) -> None:
         super().__init__()
-        self._body: bytes | None = body
-        self.status: int | None = None
+        self.body = body
+        self._left: bytes | None = body
         self.answer = bytearray()
         self.whole = False
 
-    async def receive(self) -> Message:
+    async def receive_up(self) -> Message:
         await trio.lowlevel.checkpoint()
-        if self._body is not None:
-            body, self._body = self._body, None
+        if self._left is not None:
+            body, self._left = self._left, None
             return {"type": "http.request", "body": body, "more_body": False}
         await self.gone.wait()
         return {"type": "http.disconnect"}
@@ -75,7 +78,7 @@ class _Socket(Exchange):
 
     # The tracker's end
 
-    async def app_receive(self) -> Message:
+    async def receive_up(self) -> Message:
         try:
             return await self._requests.receive()
         except trio.EndOfChannel:
@@ -142,6 +145,8 @@ class SimulatedTransport:
         self.alive = alive
         self.cut_off = frozenset[str]()
         """Paths at which nothing is reached, until somebody says otherwise."""
+        self.broken_off = False
+        """Whether an upload was, and none has come through since."""
         self.requests = 0
         self.moved = 0
         """Requests that made a commit or moved chunks."""
@@ -170,6 +175,19 @@ class SimulatedTransport:
     async def request(
         self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
     ) -> Response:
+        try:
+            response = await self._request(path, body, token=token, patience=patience, response_limit=response_limit)
+        except Unreachable:
+            self.broken_off |= path == "/v1/pack"
+            raise
+        if path == "/v1/pack" and self.broken_off:
+            self.broken_off = False
+            self._log.happened[UPLOAD_RESUMED] += 1
+        return response
+
+    async def _request(
+        self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
+    ) -> Response:
         self.alive()
         self.requests += 1
         self.moved += path in ("/v1/commit", "/v1/pack", "/v1/chunks")
@@ -178,9 +196,15 @@ class SimulatedTransport:
         if path in self.cut_off:
             raise Unreachable("this path is cut off")
         self._require_way()
-        await self._perhaps_fail(self._weather.refused, patience)
         exchange = _Request(body)
-        self._host.serve(_scope("http", path, token, len(body)), exchange.receive, exchange)
+        scope = _scope("http", path, token, len(body))
+        try:
+            await self._perhaps_fail(self._weather.refused, patience)
+        except Unreachable:
+            if self._rng.random() < _STRAY:
+                self._host.serve_later(self._rng.uniform(0.0, 5.0), scope, exchange)
+            raise
+        self._host.serve(scope, exchange)
         try:
             with trio.move_on_after(patience):
                 await exchange.over.wait()
@@ -221,7 +245,7 @@ class SimulatedTransport:
         self._require_way()
         await self._perhaps_fail(self._weather.refused, HEARTBEAT)
         socket = _Socket(self)
-        self._host.serve(_scope("websocket", path, token, None), socket.app_receive, socket)
+        self._host.serve(_scope("websocket", path, token, None), socket)
         self._sockets.append(socket)
         try:
             await socket.accepted.wait()

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import trio
 from blake3 import blake3
 
+from peer.synchronizer.local_steps import NAMELESS
 from tests.simulation.user import Entry, User
 
 Tree: TypeAlias = Mapping[str, Entry]
@@ -122,7 +123,7 @@ class Oracle:
             name = path.rpartition("/")[2]
             if self.powerless and name.startswith(".goutputstream-"):
                 continue  # the renaming of a user's temporary file was lost
-            if name not in self.names and _CONFLICT.sub("", name) not in self.names:
+            if name not in self.names and _CONFLICT.sub("", name) not in (*self.names, NAMELESS):
                 raise Violation("nothing is invented", f"nobody gave the name of {path}")
 
 

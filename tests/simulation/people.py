@@ -8,6 +8,7 @@ from random import Random
 import trio
 
 from protocol.names import RESERVED
+from tests.simulation.counts import ACTED
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.inodes import Inode
 from tests.simulation.log import EventLog
@@ -52,6 +53,7 @@ class Person:
 
     def act(self, hint: str | None = None) -> None:
         """Do something, or finish something. More often than not to something called `hint`, if there is any."""
+        self._log.happened[ACTED] += 1
         self._hint = hint if self._rng.random() < 0.7 else None
         now = trio.current_time()
         due = [each for each in self._unfinished if each.due <= now]
@@ -63,11 +65,29 @@ class Person:
 
     def do(self, action: Action) -> None:
         """One action; what a shell would refuse is refused."""
+        capacity, self._volume.capacity = self._volume.capacity, None  # only Shoal finds the disk full
         try:
             text = action(self)
         except OSError as error:
             text = f"{action.__name__.strip('_')}: {errno.errorcode[error.errno or 0]}"
+        self._volume.capacity = capacity
         self._log.note(f"@{self.name}", text)
+
+    @property
+    def directories(self) -> set[str]:
+        """Those at the top of the folder."""
+        return {path for path, entry in self._tree().items() if entry[0] == "directory" and "/" not in path}
+
+    def move_into(self, directory: str, other: str) -> bool:
+        """Move one directory into another; whether both were there."""
+        before = self._user.exists(self._full(f"{other}/{directory}"))
+
+        def into(person: "Person") -> str:
+            person._move(person._full(directory), person._full(f"{other}/{directory}"))
+            return f"moves {directory} into {other}"
+
+        self.do(into)
+        return not before and self._user.exists(self._full(f"{other}/{directory}"))
 
     def finish_everything(self) -> None:
         """Second steps that are still to come."""
@@ -81,10 +101,12 @@ class Person:
 
     def _finish(self, unfinished: _Unfinished) -> None:
         self._unfinished.remove(unfinished)
+        capacity, self._volume.capacity = self._volume.capacity, None
         try:
             text = unfinished.finish()
         except OSError as error:
             text = f"can't finish: {errno.errorcode[error.errno or 0]}"
+        self._volume.capacity = capacity
         self._log.note(f"@{self.name}", text)
 
     def _later(self, finish: Callable[[], str]) -> None:
@@ -125,7 +147,7 @@ class Person:
         self._count += 1
         label = f"{self.name} {self._count}\n".encode()
         size = self._rng.choices(
-            (0, self._rng.randrange(100), 3000, self._rng.randrange(40_000, 90_000)), (5, 60, 20, 15)
+            (0, self._rng.randrange(100), 3000, self._rng.randrange(40_000, 90_000)), (5, 45, 30, 20)
         )
         return label + self._rng.randbytes(size[0])
 

@@ -25,18 +25,23 @@ FAULTS: dict[str, float] = {
     "lan broken": 0.7,
     "lan cuts": 0.7,
     "lan partitions": 0.7,
+    "lies": 1.5,
     # processes
     "tracker restarts": 1.0,
     "tracker crashes": 1.0,
     "crashes": 2.0,
     "power cuts": 2.0,
+    "lost databases": 1.0,
+    "tracker restores": 1.0,
     # disks and the news of them
     "io errors": 1.0,
+    "full disks": 1.5,
     "events lost": 0.7,
     "events repeated": 0.7,
     "events late": 0.7,
     "overflows": 0.7,
     # time
+    "clock jumps": 1.5,
     "late devices": 0.7,
     "slow threads": 0.7,
 }
@@ -53,6 +58,7 @@ class Plan:
     inline_actions: int  # at most so many more, each between two system calls of a peer
     inline_chance: float
     inline_calls: tuple[str, ...]  # between which calls; all of the executor's if empty
+    crossed_moves: float  # chance, after each action, that two directories are moved into each other
     late: float  # when the other devices start
     prefilled: int  # actions on each side before any peer runs
     refused: float
@@ -66,6 +72,11 @@ class Plan:
     crashes: int
     crash_chance: float
     power_cuts: float  # the share of crashes that are
+    lost_databases: float  # the share of crashes that cost it
+    full_disks: int  # on each device
+    clock_jumps: int
+    lies: float  # of what all devices but one say on the LAN
+    tracker_restores: int
     tracker_crashes: int
     tracker_crash_chance: float
     io_error_chance: float
@@ -92,7 +103,8 @@ def plan_of(seed: int) -> Plan:
     rng = Random(f"{seed}/plan")
     plan = _draw(rng)
     if rng.random() < _TAKING_TURNS:
-        return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5, power_cuts=0.0)
+        plan = replace(plan, power_cuts=0.0, lost_databases=0.0, tracker_restores=0)  # after these, copies are right
+        return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5)
     return plan
 
 
@@ -115,6 +127,7 @@ def _draw(rng: Random) -> Plan:
         inline_actions=rng.randrange(20, 29),
         inline_chance=rng.choice((0.02, 0.05)),
         inline_calls=rng.choice(((), (), CRITICAL)),
+        crossed_moves=rng.choice((0.0, 0.3)),
         late=given("late devices", rng.uniform(0.0, 10.0)),
         prefilled=rng.choice((0, 0, 0, 5)),
         refused=given("refused", 0.03),
@@ -125,9 +138,14 @@ def _draw(rng: Random) -> Plan:
         cuts=given("cuts", rng.uniform(2.0, 8.0)),
         partitions=given("partitions", rng.uniform(5.0, 15.0)),
         tracker_restarts=int(given("tracker restarts", rng.randrange(1, 3))),
-        crashes=rng.randrange(1, 4) if faults & {"crashes", "power cuts"} else 0,
+        crashes=rng.randrange(1, 4) if faults & {"crashes", "power cuts", "lost databases"} else 0,
         crash_chance=rng.choice((0.0005, 0.002, 0.01)),
         power_cuts=0.0 if "power cuts" not in faults else 0.6 if "crashes" in faults else 1.0,
+        lost_databases=given("lost databases", 0.5),
+        full_disks=int(given("full disks", 2)),
+        clock_jumps=int(given("clock jumps", rng.randrange(1, 4))),
+        lies=given("lies", rng.choice((0.5, 1.0))),
+        tracker_restores=int(given("tracker restores", 1)),
         tracker_crashes=int(given("tracker crashes", rng.randrange(1, 4))),
         tracker_crash_chance=rng.choice((0.005, 0.02)),
         io_error_chance=given("io errors", rng.choice((0.002, 0.02))),
@@ -137,7 +155,7 @@ def _draw(rng: Random) -> Plan:
         late_events=given("events late", 0.1),
         overflows=given("overflows", 0.02),
         slow_threads=0.3 if "slow threads" in faults else 0.05,
-        lan=rng.random() < _ON_ONE_LAN,
+        lan=rng.random() < _ON_ONE_LAN or "lies" in faults,
         acquainted=rng.choice((0.0, 10.0, 10.0)),
         lan_delay=rng.choice((0.0005, 0.005, 0.2)),
         lan_unheard=given("lan unheard", 0.3),

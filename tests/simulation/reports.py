@@ -37,4 +37,5 @@ def report(name: str, peer: Peer | None) -> str:
 
 def _short(row: object) -> str:
     """A row of a tree, its ids cut down."""
-    return re.sub(r"b'[^']*'|b\"[^\"]*\"", lambda found: literal_eval(found[0]).hex()[:8], repr(row))
+    bytes_literal = r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*\""""
+    return re.sub(bytes_literal, lambda found: literal_eval(found[0]).hex()[:8], repr(row))

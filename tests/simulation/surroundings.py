@@ -10,6 +10,7 @@ from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air
 from tests.simulation.log import EventLog
+from tests.simulation.machine import WallClock
 from tests.simulation.network import Weather
 from tests.simulation.oracle import Oracle, Tree
 from tests.simulation.people import Person
@@ -25,6 +26,7 @@ class Surroundings:
     host: TrackerHost
     log: EventLog
     rng: Random
+    clock: WallClock  # the tracker's
     oracle: Oracle = field(default_factory=Oracle)
     weather: Weather = field(default_factory=Weather)
     air: Air = field(default_factory=Air)

@@ -42,6 +42,10 @@ class Volume:
     def free_inodes(self) -> int:
         return MAX_INODES - self._inodes
 
+    def fill(self, free: int) -> None:
+        """Leave so many bytes."""
+        self.capacity = self._used + free
+
     # Inodes
 
     def make(self, kind: EntryKind, mode: int) -> Inode:

@@ -21,7 +21,7 @@ from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import Drama
 from tests.simulation.host import TrackerHost
 from tests.simulation.log import EventLog, taking_in_logs
-from tests.simulation.machine import simulated_machine
+from tests.simulation.machine import WallClock, simulated_machine
 from tests.simulation.oracle import Violation
 from tests.simulation.people import Person
 from tests.simulation.plan import Plan, plan_of
@@ -88,10 +88,14 @@ class World:
 
     def __init__(self, seed: int, plan: Plan, log: EventLog) -> None:
         kept = prepared()
+        clock = WallClock()
         host = TrackerHost(
-            simulated_machine(f"{seed}/tracker"), engine_of(kept.database), log, Random(f"{seed}/tracker/trouble")
+            simulated_machine(f"{seed}/tracker", now=clock),
+            engine_of(kept.database),
+            log,
+            Random(f"{seed}/tracker/trouble"),
         )
-        around = self.around = Surroundings(plan, host, log, Random(f"{seed}/world"))
+        around = self.around = Surroundings(plan, host, log, Random(f"{seed}/world"), clock)
         drama = self.drama = Drama(around)
         around.devices = {
             name: SimulatedDevice(

@@ -16,6 +16,7 @@ from typing import TypeAlias, TypeVar
 
 from peer.database import Database
 from peer.synchronizer.conflicts import conflict_name
+from peer.synchronizer.local_steps import NAMELESS
 from peer.synchronizer.planner import plan
 from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
@@ -40,6 +41,7 @@ from peer.synchronizer.steps import (
     StepAside,
     Wait,
     aside_name,
+    aside_node,
 )
 from peer.tree_store import TreeStore
 from peer.trees import Content, Fingerprint, Local, Remote, Synced
@@ -362,7 +364,7 @@ class World:
             return _at(self.local, row.parent, name) is not None or _at(self.remote, row.parent, name) is not None
 
         past = self.synced.get(row.node)
-        known = row.name if past is None or row.name != aside_name(row.node) else past.name
+        known = row.name if aside_node(row.name) is None else NAMELESS if past is None else past.name
         name = conflict_name(known, "here", 0, taken)
         self.conflicts += 1
         if renew:
