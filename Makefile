@@ -31,8 +31,9 @@ privileged: environment ## the tests that need root
 		echo "there are no privileged tests yet"; \
 	fi
 
-soak: environment ## long searches, and the rivals of the benchmark that are installed
-	$(PYTEST) -m soak
+SEEDS ?= 2000
+soak: environment ## long searches (SEEDS=n simulations), and the rivals of the benchmark that are installed
+	SEEDS=$(SEEDS) $(PYTEST) -m soak
 
 check: environment ## format, lint, types and import rules
 	$(RUN) ruff format --check .

@@ -122,6 +122,7 @@ class Peer:
             turn=context.turn,
         )
         local_steps = LocalSteps(context)
+        pulling = Pulling(context, client, self.remote, lambda: members, members.refresh)
         self.watcher = Watcher(context, ports.events)
         self.uploads = Uploads(context, client)
         self.synchronizer = Synchronizer(
@@ -131,7 +132,7 @@ class Peer:
             reading=Reading(context),
             local_steps=local_steps,
             downloads=Downloads(context, client, local_steps),
-            sending=Sending(context, client, self.remote, SigningKey(credentials.signing_seed)),
+            sending=Sending(context, client, self.remote, SigningKey(credentials.signing_seed), pulling.pull),
         )
         self.members = members
         self.meeting: Meeting | None = None
@@ -152,7 +153,7 @@ class Peer:
             machine=ports.machine,
             client=client,
             synchronizer=self.synchronizer,
-            pulling=Pulling(context, client, self.remote, lambda: members, members.refresh),
+            pulling=pulling,
             remote=self.remote,
             after_connect=self._after_connect,
             members_changed=members.ask_soon,

@@ -12,6 +12,8 @@ from tests.simulation.surroundings import Surroundings
 
 MISSED = 640.0
 """Seconds after which a change that no event told of has been found: the watcher's regular scan is due within 600."""
+OWN_DOING = ("input/output error", "no space left", "permission denied")
+"""What programs may complain of, as the simulation has asked for it."""
 POLL = 5.0
 """Seconds between looks at whether all has come to rest."""
 QUIET = 80.0
@@ -36,7 +38,7 @@ class Calm:
         weather.delay, weather.parted = 0.01, frozenset()
         around.air.weather = LanWeather()
         for device in around.devices.values():
-            device.trouble = Trouble()
+            device.trouble = Trouble(bad_name=device.trouble.bad_name)
             device.mischief.free_space()
             device.be_honest()
             device.event_faults.end()
@@ -47,6 +49,8 @@ class Calm:
     async def come_to_rest(self) -> None:
         """Wait until nothing is left to do and nothing waits in `.shoal`."""
         deadline = trio.current_time() + BOUND
+        if self._plan.bad_name:
+            await self._bad_path_stops_only_itself()
         if self._plan.patient:
             await trio.sleep(MISSED)
         else:
@@ -62,6 +66,17 @@ class Calm:
         for device in self._around.devices.values():
             device.events.overflow()
         await trio.sleep(POLL)
+
+    async def _bad_path_stops_only_itself(self) -> None:
+        """While one device can't touch what has a certain name, what has another gets everywhere (law 15)."""
+        around, deadline = self._around, trio.current_time() + BOUND
+        wanted = {person.save_probe() for person in around.people.values()}
+        while not all(wanted <= {*tree} for tree in around.trees().values()):
+            if trio.current_time() > deadline:
+                raise Violation("one bad path stops only itself", around.report())
+            await trio.sleep(POLL)
+        for device in around.devices.values():
+            device.trouble = Trouble()
 
     def _resting(self) -> bool:
         devices, newest = self._around.devices.values(), self._around.host.revision()
@@ -122,4 +137,4 @@ class Calm:
 
 def _is_own_doing(error: str) -> bool:
     """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
-    return any(sign in error.lower() for sign in ("input/output error", "no space left", "the challenge is too old"))
+    return any(sign in error.lower() for sign in OWN_DOING)

@@ -111,13 +111,13 @@ class SimulatedDevice:
     @property
     def settled(self) -> bool:
         """Whether the peer says that it has nothing left to do, and all of it is in the cloud."""
-        peer = self.peer
+        peer = self.peer if self.alive else None
         return peer is not None and is_settled(peer) and peer.context.store.not_durable_count() == 0
 
     @property
     def revision(self) -> int:
         """How far the order has come here."""
-        return -1 if self.peer is None else self.peer.remote.cursor().revision
+        return -1 if self.peer is None or not self.alive else self.peer.remote.cursor().revision
 
     @property
     def lan_bytes(self) -> int:

@@ -86,18 +86,19 @@ class Drama:
             unheard=plan.lan_unheard, refused=plan.lan_refused, broken=plan.lan_broken, delay=plan.lan_delay
         )
         around.host.trouble.left, around.host.trouble.chance = plan.tracker_crashes, plan.tracker_crash_chance
-        honest = self._any_device()
+        honest, unlucky = self._any_device(), self._any_device()
         for device in around.devices.values():
             device.lies = 0.0 if device is honest else plan.lies
             device.trouble = Trouble(
-                plan.io_error_chance,
-                plan.io_error_calls,
-                plan.crashes,
-                plan.crash_chance,
-                plan.power_cuts,
-                plan.lost_databases,
-                plan.full_disks,
-                0.02,
+                io_errors=plan.io_error_chance,
+                io_error_calls=plan.io_error_calls,
+                crashes=plan.crashes,
+                crash_chance=plan.crash_chance,
+                power_cuts=plan.power_cuts,
+                lost_databases=plan.lost_databases,
+                bad_name=plan.bad_name if device is unlucky else "",
+                full_disks=plan.full_disks,
+                full_chance=0.02,
             )
             faults = device.event_faults
             faults.lost, faults.repeated = plan.lost_events, plan.repeated_events

@@ -71,13 +71,21 @@ class Ledger:
         """Go back to a commit since the last fsync; how many transactions are lost."""
         self.abandon()
         lost = 0 if rng.random() < _CHECKPOINT else min(len(self._done), int(rng.expovariate(1 / rng.choice((2, 20)))))
-        kept = self._done[: len(self._done) - lost]
+        self.go_back(lost)
+        return lost
+
+    @property
+    def transactions(self) -> int:
+        """How many there were since the last fsync."""
+        return len(self._done)
+
+    def go_back(self, lost: int) -> None:
+        """Take so many of them back; what is left is fsynced."""
         if lost:
             self.connection.close()
             self.connection = _opened(self._base)
-            _repeat(self.connection, kept)
+            _repeat(self.connection, self._done[: len(self._done) - lost])
         self._base, self._done = self.connection.serialize(), []
-        return lost
 
     def lose(self) -> None:
         """The file is gone; an empty one takes its place."""

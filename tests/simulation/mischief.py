@@ -32,6 +32,7 @@ class Trouble:
     crash_chance: float = 0.0
     power_cuts: float = 0.0  # the share of crashes that are
     lost_databases: float = 0.0  # the share of crashes after which the client database is gone
+    bad_name: str = ""  # what is called so can't be touched or looked at, by Shoal
     full_disks: int = 0
     full_chance: float = 0.0  # of each write
 
@@ -62,7 +63,7 @@ class Mischief:
         self._rng = rng
         self._log = log
         self._meddle = meddle
-        self._removing = removing
+        self.removing = removing
         self._die = die
         disk.before_call = self._before_call
         disk.after_call = self._after_call
@@ -101,6 +102,8 @@ class Mischief:
         if self.trouble.io_errors and self._may_fail(name) and self._rng.random() < self.trouble.io_errors:
             self._log.note(self._name, "meets an I/O error")
             raise failure(errno.EIO)
+        if self.trouble.bad_name and self.trouble.bad_name in arguments:
+            raise failure(errno.EACCES)
         if name == "rename":
             self._watch_removals(*arguments)
         elif name == "write_at":
@@ -140,4 +143,4 @@ class Mischief:
         if path is None or room is None:
             return
         if f"{room}/".startswith(shoals_own) and not path.startswith(shoals_own):
-            self._removing(self._name, path.removeprefix(f"{self._folder}/"))
+            self.removing(self._name, path.removeprefix(f"{self._folder}/"))

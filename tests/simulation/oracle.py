@@ -42,6 +42,8 @@ class Oracle:
     links: set[str] = field(default_factory=set)
     moved: set[bytes] = field(default_factory=set)
     """Contents that a user gave another place, perhaps the old one again."""
+    memory_lost: bool = False
+    """Whether a device or the tracker may have forgotten something: then it may come back, or be there twice."""
     powerless: bool = False
     """Whether there was a power cut."""
     verdict: Violation | None = None
@@ -97,6 +99,9 @@ class Oracle:
         for other, tree in others:
             self._judge_equal(one, first, other, tree)
         self._judge_nothing_lost(first)
+        if not self.memory_lost:
+            self._judge_no_copies(first)
+            self._judge_no_resurrection(first)
         self._judge_nothing_invented(first)
 
     def _judge_equal(self, one: str, first: Tree, other: str, second: Tree) -> None:
@@ -113,6 +118,25 @@ class Oracle:
         for content, where in self.saved.items():
             if content not in there and content not in self.superseded:
                 raise Violation("nothing is lost", f"what was saved {where} is nowhere ({content.hex()[:8]})")
+
+    def _judge_no_copies(self, tree: Tree) -> None:
+        """Nobody copies anything, so what stands there twice was made by Shoal for nothing (law 11)."""
+        places: dict[bytes, str] = {}
+        for path, entry in tree.items():
+            if entry[0] == "file":
+                other = places.setdefault(_hash(entry[1]), path)
+                if other != path:
+                    raise Violation("no needless copies", f"{path} holds the same as {other}: {describe(entry)}")
+
+    def _judge_no_resurrection(self, tree: Tree) -> None:
+        """What a user removed, seeing it, doesn't come back (law 11). Another may have moved it at the same time, and
+        with it the name of something else: that is left out."""
+        for path, entry in tree.items():
+            if entry[0] != "file" or _hash(entry[1]) in self.moved:
+                continue
+            why = self.superseded.get(_hash(entry[1]), "")
+            if " removed " in why:
+                raise Violation("what is gone stays gone", f"{path} holds {describe(entry)}, superseded {why}")
 
     def _judge_nothing_invented(self, tree: Tree) -> None:
         for path, entry in tree.items():

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from random import Random
 
+from tests.simulation.people import NAMES
+
 CRITICAL = ("exchange", "rename", "unlink", "remove_directory")
 """Calls before which an edit is most unwelcome."""
 
@@ -36,6 +38,7 @@ FAULTS: dict[str, float] = {
     # disks and the news of them
     "io errors": 1.0,
     "full disks": 1.5,
+    "bad path": 1.0,
     "events lost": 0.7,
     "events repeated": 0.7,
     "events late": 0.7,
@@ -74,6 +77,7 @@ class Plan:
     power_cuts: float  # the share of crashes that are
     lost_databases: float  # the share of crashes that cost it
     full_disks: int  # on each device
+    bad_name: str  # what one device's disk refuses all access to; none if empty
     clock_jumps: int
     lies: float  # of what all devices but one say on the LAN
     tracker_restores: int
@@ -104,6 +108,7 @@ def plan_of(seed: int) -> Plan:
     plan = _draw(rng)
     if rng.random() < _TAKING_TURNS:
         plan = replace(plan, power_cuts=0.0, lost_databases=0.0, tracker_restores=0)  # after these, copies are right
+        plan = replace(plan, bad_name="")  # what it keeps from others isn't seen by all
         return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5)
     return plan
 
@@ -143,6 +148,7 @@ def _draw(rng: Random) -> Plan:
         power_cuts=0.0 if "power cuts" not in faults else 0.6 if "crashes" in faults else 1.0,
         lost_databases=given("lost databases", 0.5),
         full_disks=int(given("full disks", 2)),
+        bad_name=rng.choice(NAMES) if "bad path" in faults else "",
         clock_jumps=int(given("clock jumps", rng.randrange(1, 4))),
         lies=given("lies", rng.choice((0.5, 1.0))),
         tracker_restores=int(given("tracker restores", 1)),

@@ -1,6 +1,6 @@
 """A stage: the tracker and some devices, and a scene that is told what to do when, hour by hour.
 
-Where the smoke simulation lets anything happen, a scene makes one thing happen. Nothing fails but what it says.
+Where the simulations by seed let anything happen, a scene makes one thing happen. Nothing fails but what it says.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air
 from tests.simulation.log import EventLog, taking_in_logs
-from tests.simulation.machine import simulated_machine
+from tests.simulation.machine import WallClock, simulated_machine
 from tests.simulation.network import Weather
 from tests.simulation.world import seeded_scheduler
 
@@ -35,7 +35,9 @@ class Stage:
         self.weather = Weather()
         self._nursery = nursery
         kept = prepared()
-        self.host = TrackerHost(simulated_machine("stage/tracker"), engine_of(kept.database), log)
+        self.clock = WallClock()
+        """The tracker's."""
+        self.host = TrackerHost(simulated_machine("stage/tracker", now=self.clock), engine_of(kept.database), log)
         self.devices = {
             name: SimulatedDevice(
                 name, f"stage/{name}", credentials, self.host, self.weather, self.air, log, _nothing, _nothing
@@ -45,7 +47,7 @@ class Stage:
 
     async def begin(self, *names: str) -> list[SimulatedDevice]:
         """Start the tracker and these devices, and wait until they have met."""
-        await self._nursery.start(self.host.run)
+        await self.raise_tracker()
         for name in names:
             self.devices[name].disk.user.mkdir(FOLDER)
             self.devices[name].disk.volume.journal.sync()
@@ -53,6 +55,15 @@ class Stage:
         chosen = [self.devices[name] for name in names]
         await self.until(lambda: all(self._has_met(device, len(names) - 1) for device in chosen))
         return chosen
+
+    async def raise_tracker(self) -> None:
+        """Start the tracker."""
+        await self._nursery.start(self.host.run)
+
+    async def restart_tracker(self) -> None:
+        """Start the tracker once it has ended."""
+        await self.host.died.wait()
+        await self.raise_tracker()
 
     def start(self, device: SimulatedDevice) -> None:
         """Switch a device on."""

@@ -33,6 +33,10 @@ class Surroundings:
     devices: dict[str, SimulatedDevice] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        plan = self.plan
+        self.oracle.memory_lost = bool(plan.power_cuts or plan.lost_databases or plan.tracker_restores)
+
     def trees(self) -> dict[str, dict[str, Any]]:
         """What the people see in their folders."""
         return {name: _visible(device.disk.user.tree(FOLDER)) for name, device in self.devices.items()}

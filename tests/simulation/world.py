@@ -16,6 +16,8 @@ from trio._core import _run as trio_core
 from trio.testing import MockClock
 
 from tests.simulation.accounts import DEVICES, engine_of, prepared
+from tests.simulation.actions import ACTIONS
+from tests.simulation.bait import check_bait, lay_bait
 from tests.simulation.calm import Calm
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import Drama
@@ -114,7 +116,7 @@ class World:
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }
         around.people = {
-            name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), around.oracle, log)
+            name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), around.oracle, log, ACTIONS)
             for name, device in around.devices.items()
         }
         self.calm = Calm(around)
@@ -126,6 +128,7 @@ class World:
             await nursery.start(around.host.run)
             for device in around.devices.values():
                 device.disk.user.mkdir(FOLDER)
+                lay_bait(device)
                 device.disk.volume.journal.sync()
             await self.drama.play(nursery)
             await calm.begin(nursery)
@@ -133,4 +136,6 @@ class World:
             around.oracle.judge(around.trees())
             await calm.judge_programs()
             await calm.stay_quiet()
+            for device in around.devices.values():
+                check_bait(device)
             nursery.cancel_scope.cancel()
