@@ -2,7 +2,7 @@
 # PYTHON=python3.12 make test chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test quick check format privileged soak clean help environment
+.PHONY: demo test quick coverage check format privileged soak clean help environment
 
 RUN := .venv/bin/python -m
 PYTEST := $(RUN) pytest
@@ -34,6 +34,9 @@ privileged: environment ## the tests that need root
 SEEDS ?= 2000
 soak: environment ## long searches (SEEDS=n simulations), and the rivals of the benchmark that are installed
 	SEEDS=$(SEEDS) $(PYTEST) -m soak
+
+coverage: environment ## what of the executor and the disk layer SEEDS=n simulations reach
+	$(RUN) scripts.simulation_coverage $(SEEDS)
 
 check: environment ## format, lint, types and import rules
 	$(RUN) ruff format --check .
