@@ -2,7 +2,7 @@
 # PYTHON=python3.12 make test chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test quick check format privileged soak clean help environment
+.PHONY: demo test quick coverage check format privileged soak clean help environment
 
 RUN := .venv/bin/python -m
 PYTEST := $(RUN) pytest
@@ -31,8 +31,12 @@ privileged: environment ## the tests that need root
 		echo "there are no privileged tests yet"; \
 	fi
 
-soak: environment ## long searches, and the rivals of the benchmark that are installed
-	$(PYTEST) -m soak
+SEEDS ?= 2000
+soak: environment ## long searches (SEEDS=n simulations), and the rivals of the benchmark that are installed
+	SEEDS=$(SEEDS) $(PYTEST) -m soak
+
+coverage: environment ## what of the executor and the disk layer SEEDS=n simulations reach
+	$(RUN) scripts.simulation_coverage $(SEEDS)
 
 check: environment ## format, lint, types and import rules
 	$(RUN) ruff format --check .

@@ -17,6 +17,7 @@ from peer.quiet import Quiet
 from peer.root import Folder, Names, SyncRoot, open_folder
 from peer.ruling import Ruling, left_out
 from peer.scanner import KINDS, Look, Seen, look, merge
+from peer.synchronizer.steps import aside_node
 from peer.tree_store import TreeStore
 from peer.trees import Content, Local, fingerprint
 from protocol.commits import DIRECTORY, FILE
@@ -289,10 +290,21 @@ class Indexer:
     def _appeared(self, parent: NodeId, names: Names, entry: Seen, claimed: set[NodeId], moves: Moves) -> NodeId:
         kind = KINDS[entry.stat.kind]
         node = self._recognised(entry, kind, claimed, moves) or self._store.gone_at(parent, entry.name, kind)
-        if node is None or node in claimed:
+        if node is not None and node in claimed:
+            node = None
+        aside = self._aside(entry.name, claimed)
+        if aside is not None and (node is None or self._store.synced(node) is None):
+            node = aside
+        if node is None:
             node = NodeId(new_id(self._machine.random_bytes))
         self._put(names, parent, node, entry)
         return node
+
+    def _aside(self, name: str, claimed: set[NodeId]) -> NodeId | None:
+        """The node that Shoal had moved out of the way under this name, of which a power cut or the loss of the
+        database has left no record."""
+        node = aside_node(name)
+        return None if node is None or node in claimed or self._store.local(node) is not None else node
 
     def _recognised(self, entry: Seen, kind: int, claimed: set[NodeId], moves: Moves) -> NodeId | None:
         """The node that this is, moved here: same inode, gone from where it was, and unchanged."""

@@ -135,6 +135,7 @@ class Peer:
         self.remote.tell_approved = context.surprises.approved_elsewhere
         self._machine, self._signing_key = ports.machine, SigningKey(credentials.signing_seed)
         local_steps = LocalSteps(context)
+        pulling = Pulling(context, client, self.remote, lambda: members, members.refresh)
         self.watcher = Watcher(context, ports.events)
         self.uploads = Uploads(context, client)
         self.synchronizer = Synchronizer(
@@ -144,7 +145,7 @@ class Peer:
             reading=Reading(context),
             local_steps=local_steps,
             downloads=Downloads(context, client, local_steps),
-            sending=Sending(context, client, self.remote, self._signing_key),
+            sending=Sending(context, client, self.remote, self._signing_key, pulling.pull),
         )
         self.synchronizer.boot_id = ports.boot_id
         self.client = client
@@ -167,7 +168,7 @@ class Peer:
             machine=ports.machine,
             client=client,
             synchronizer=self.synchronizer,
-            pulling=Pulling(context, client, self.remote, lambda: members, members.refresh),
+            pulling=pulling,
             remote=self.remote,
             after_connect=self._after_connect,
             members_changed=members.ask_soon,

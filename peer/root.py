@@ -159,6 +159,8 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
         if marker is None:
             marker = Marker(format=_FORMAT, id=new_id(random_bytes), home=home)
             _write_marker(folder, marker)
+        else:
+            disk.fsync(folder.directory((RESERVED,)))  # whoever wrote it may not have come to that
         return SyncRoot(path, marker.id)
     except OSError as error:
         raise Problem(f"the folder {path} can't be used: {reason_of(error)}") from None

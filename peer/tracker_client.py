@@ -200,6 +200,16 @@ class DeviceClient:
             return held.text
 
     async def _renewed(self) -> _Token:
+        """A token, at the second attempt if the challenge was no longer good when its answer came: the tracker's clock
+        was set meanwhile, or it was restored from a backup."""
+        try:
+            return await self._renew()
+        except Refused as refusal:
+            if refusal.code is not Code.UNAUTHENTICATED:
+                raise
+        return await self._renew()
+
+    async def _renew(self) -> _Token:
         """Sign a fresh nonce. Times are the tracker's, so that the device's own clock may be wrong."""
         device = self.credentials.device
         challenge = await self.client.call(CHALLENGE, ChallengeRequest(device=device))

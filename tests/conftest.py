@@ -26,7 +26,7 @@ SLOW = (
     "peer/test_cli.py",
     "peer/test_disk.py",
     "scenarios",
-    "simulation/test_smoke.py",
+    "simulation/test_seeds.py",
     "storage/test_s3.py",
     "tracker/test_app.py",
     "tracker/test_cli.py",

@@ -20,6 +20,7 @@ from peer.synchronizer.steps import (
     SetAttributes,
     StepAside,
     aside_name,
+    aside_node,
 )
 from peer.trees import Content, Fingerprint, Local, Remote, Synced, fingerprint
 from protocol.commits import DIRECTORY, SYMLINK
@@ -27,6 +28,8 @@ from protocol.errors import reason_of
 from protocol.identifiers import NodeId, new_id
 
 T = TypeVar("T")
+NAMELESS = "recovered"
+"""Stands for the name of something that had stepped aside when a power cut took the record of it."""
 KIND = "disk"
 """The kind of problem this module reports."""
 
@@ -186,7 +189,7 @@ class LocalSteps:
         if row is None or path is None:
             return False
         past = self._store.synced(node)
-        known = row.name if past is None or row.name != aside_name(node) else past.name
+        known = row.name if aside_node(row.name) is None else NAMELESS if past is None else past.name
         name = self.conflict_name(row.parent, known)
         try:
             if renew:

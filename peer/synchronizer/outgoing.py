@@ -15,6 +15,7 @@ from peer.ports import Descriptor, Disk, EntryKind
 from peer.root import Folder, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.replacing import original_of
 from protocol.hashing import digest
 from protocol.identifiers import ROOT, NodeId
 
@@ -106,7 +107,7 @@ class OutgoingRoom:
             spare = context.versions.not_durable(found.digest)
             context.store.database.run(
                 "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?)",
-                *(found.name, context.store.workspace, ROOT, found.name, *print_, now, spare),
+                *(found.name, context.store.workspace, ROOT, original_of(found.name), *print_, now, spare),
             )
 
 

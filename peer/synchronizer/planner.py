@@ -68,6 +68,7 @@ from peer.synchronizer.steps import (
     StepAside,
     Wait,
     aside_name,
+    aside_node,
 )
 from peer.trees import Local, Remote, Synced
 from protocol.commits import DIRECTORY
@@ -131,6 +132,8 @@ class _Planner:
         send: Step = SendCreate(local.node) if local.wanted else Clean(local.node)  # 12
         if local.content is None and local.kind != DIRECTORY:
             return Read(local.node)
+        if aside_node(local.name) is not None:
+            return SetAside(local.node, renew=True)  # what name it had is not known any more
         self.hopes[local.node] = SendCreate
         if holder is not None:
             return self._name_taken(local, holder, send)

@@ -20,6 +20,9 @@ from protocol.names import RESERVED
 NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 """How a file system says that it can't exchange two names."""
 
+MAX_LABEL = 255
+"""Bytes of a name in `.shoal/outgoing`."""
+
 
 class Changed(ShoalError):
     """The disk is no longer as LOCAL says; look again before deciding anything."""
@@ -144,7 +147,7 @@ def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:
     """Exchange by way of `.shoal/outgoing`, so that what comes out is there from the first moment, whatever happens
     next: in `temp` it would be in the way of the next attempt. Returns its name there."""
     disk, room = folder.disk, folder.outgoing
-    label = send_out(folder, folder.temp, temp).name
+    label = send_out(folder, folder.temp, temp, name).name
     try:
         disk.exchange(room, label, parent, name)
     except OSError as error:
@@ -163,7 +166,7 @@ def _swap_in_turn(folder: Folder, label: str, parent: Descriptor, name: str) -> 
     5.1). Returns the name of what went out."""
     disk, room = folder.disk, folder.outgoing
     try:
-        old = send_out(folder, parent, name).name
+        old = send_out(folder, parent, name, name).name
     except OSError as error:
         disk.unlink(room, label)
         if isinstance(error, FileNotFoundError):
@@ -206,13 +209,13 @@ def _print_in_place(disk: Disk, parent: Descriptor, name: str, before: Fingerpri
     return fingerprint(stat) if same_file(stat, before) else before
 
 
-def send_out(folder: Folder, parent: Descriptor, name: str) -> Outgoing:
-    """Move something to `.shoal/outgoing` under a name of its own."""
+def send_out(folder: Folder, parent: Descriptor, name: str, original: str) -> Outgoing:
+    """Move something to `.shoal/outgoing` under a name of its own, which tells its `original` name."""
     disk, room = folder.disk, folder.outgoing
     stat = disk.stat(parent, name)
     number = 0
     while True:
-        label = f"{stat.inode:x}-{stat.ctime_ns:x}-{number}"
+        label = _label(f"{stat.inode:x}-{stat.ctime_ns:x}-{number}", original)
         try:
             disk.rename(parent, name, room, label)
         except FileExistsError:
@@ -221,13 +224,23 @@ def send_out(folder: Folder, parent: Descriptor, name: str) -> Outgoing:
         return Outgoing(label, fingerprint(disk.stat(room, label)))
 
 
+def _label(unique: str, original: str) -> str:
+    label = f"{unique}-{original}"
+    return label if len(label.encode("utf-8", "surrogateescape")) <= MAX_LABEL else unique
+
+
+def original_of(label: str) -> str:
+    """The name that something in `.shoal/outgoing` had, as far as its name there tells."""
+    return label.split("-", 3)[-1]
+
+
 def take_away(folder: Folder, target: Target) -> Outgoing:
     """Take a file or symlink off the folder; `Changed`, with everything as it was, when it isn't what LOCAL says."""
     disk = folder.disk
     parent = check_target(folder, target)
     assert target.expected is not None
     try:
-        outgoing = send_out(folder, parent, target.name)
+        outgoing = send_out(folder, parent, target.name, target.name)
     except FileNotFoundError:
         raise Changed("a file went while it was being removed") from None
     failpoint("peer.remove.outgoing")

@@ -5,7 +5,7 @@ leads to a second commit. Its files are on the disk for good before it names the
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from peer.chunker import Staged
@@ -137,12 +137,20 @@ class _Now:
 class Sending:
     """Makes, sends and settles this device's commits."""
 
-    def __init__(self, context: Context, client: DeviceClient, remote: RemoteTree, signing_key: SigningKey) -> None:
-        """`remote` takes in what was accepted."""
+    def __init__(
+        self,
+        context: Context,
+        client: DeviceClient,
+        remote: RemoteTree,
+        signing_key: SigningKey,
+        pull: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`remote` takes in what was accepted; `pull` brings it up to date."""
         self._context = context
         self._client = client
         self._remote = remote
         self._signing_key = signing_key
+        self._pull = pull
         self._open: dict[CommitId, set[NodeId]] = {}  # the nodes of commits in the outbox
         self._refusals: dict[NodeId, tuple[object, int]] = {}  # why, on what ground, and how often in a row
 
@@ -345,6 +353,10 @@ class Sending:
     async def _send(self, commit: Commit, draft: _Draft | None = None) -> bool:
         reply = await self._client.call(COMMIT, commit)
         failpoint("peer.commit.answered")
+        if reply.revision <= self._remote.cursor().revision:
+            # Either a pull has gone past it already, or the tracker was restored from a backup, and counts anew. Then
+            # REMOTE is of another history, and what is agreed on but not in there would count as deleted.
+            await self._pull()
         return self._accepted(commit, draft, reply)
 
     def _accepted(self, commit: Commit, draft: _Draft | None, reply: CommitReply) -> bool:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from protocol.identifiers import NodeId, VersionId
+from protocol.identifiers import ID_LENGTH, NodeId, VersionId
+
+_ASIDE = ".shoal-"
+_HEX = frozenset("0123456789abcdef")
 
 # Steps that only change the client database --------------------
 
@@ -111,7 +114,15 @@ class RemoveLocal:
 
 def aside_name(node: NodeId) -> str:
     """The name of a node that has stepped aside."""
-    return f".shoal-{node.hex()}"
+    return f"{_ASIDE}{node.hex()}"
+
+
+def aside_node(name: str) -> NodeId | None:
+    """The node that has stepped aside under this name; None for any other name."""
+    text = name.removeprefix(_ASIDE)
+    if text == name or len(text) != 2 * ID_LENGTH or not _HEX.issuperset(text):
+        return None
+    return NodeId(bytes.fromhex(text))
 
 
 # Steps that become operations of a commit --------------------

@@ -293,7 +293,7 @@ def _change(view: Slice, step: Step) -> tuple[Direction, Kind] | None:
         return Direction.OUT, Kind.DIRECTORY if is_directory else Kind.DELETE
     if isinstance(step, SendWrite):
         return Direction.OUT, Kind.OVERWRITE
-    if isinstance(step, RemoveLocal):
+    if isinstance(step, RemoveLocal) and not step.unwanted:
         is_directory = view.local[step.node].kind == DIRECTORY
         return Direction.IN, Kind.DIRECTORY if is_directory else Kind.DELETE
     if isinstance(step, Fetch) and step.node in view.local:

@@ -14,6 +14,7 @@ import trio
 
 from peer.indexer import Indexer
 from peer.merging import MergeCount, count_merge
+from peer.problems import printable
 from peer.root import Names
 from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads
@@ -350,6 +351,8 @@ class Synchronizer:
                 if store.local(step.node) is None:
                     store.drop_local(step.node)
             elif isinstance(step, Renew):
+                path = printable(store.path(step.node) or ("?",))
+                log.info("%s was deleted elsewhere and goes on as a new one: it was changed here", path)
                 context.renew(step.node)
             elif isinstance(step, Overrule):
                 context.surprises.overrule(step.node)

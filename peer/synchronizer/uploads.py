@@ -85,21 +85,25 @@ class Uploads:
             context.versions.want_missing(context.versions.lists(known), set(reply.missing))
 
     async def _withdraw_lost(self) -> None:
-        """Take back what can't be brought to the cloud any more: its file has become something that can't be sent."""
+        """Take back what can't be brought to the cloud any more, and what no change of the file will replace."""
         context, now = self._context, trio.current_time()
         announced = set(context.versions.own_announced(context.device)) if self._lost else set()
         self._lost = {version: since for version, since in self._lost.items() if version in announced}
         given_up = tuple(
-            version for version, since in self._lost.items() if now - since > GIVE_UP and self._is_blocked(version)
+            version for version, since in self._lost.items() if now - since > GIVE_UP and self._is_forsaken(version)
         )
         if given_up:
             log.warning("%d versions can't be brought to the cloud any more, and are withdrawn", len(given_up))
             await self._client.call(WITHDRAW, WithdrawRequest(workspace=context.keys.workspace, versions=given_up))
 
-    def _is_blocked(self, version: VersionId) -> bool:
-        held = self._context.versions.get(version)
-        local = None if held is None else self._context.store.local(held.node)
-        return local is not None and local.blocked
+    def _is_forsaken(self, version: VersionId) -> bool:
+        """Whether its file has become something that can't be sent, or a power cut has cost this device the memory of
+        having written it: then all that is here now waits for a version which only this device could give."""
+        held, store = self._context.versions.get(version), self._context.store
+        if held is None:
+            return False
+        local, synced = store.local(held.node), store.synced(held.node)
+        return (local is not None and local.blocked) or synced is None or synced.version != version
 
     # Sending
 

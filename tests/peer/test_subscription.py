@@ -18,9 +18,10 @@ from protocol.identifiers import WorkspaceId
 from protocol.notices import CatchUp, Changed, Members, Notice, encode_notice
 from tests.simulation.accounts import Prepared, engine_of, prepared
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.host import TrackerHost
 from tests.simulation.log import EventLog
 from tests.simulation.machine import seeded_bytes, simulated_machine
-from tests.simulation.network import SimulatedTransport, TrackerHost, Weather
+from tests.simulation.network import SimulatedTransport, Weather
 from tests.support.tracker import Account, Device, new_account
 
 PATIENCE = 60.0

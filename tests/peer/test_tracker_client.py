@@ -218,7 +218,7 @@ async def test_a_device_that_is_not_known_any_more(script: Script, device: Devic
     with pytest.raises(Refused) as caught:
         await device.call(ACCOUNT, Empty())
     assert caught.value.code is Code.UNAUTHENTICATED
-    assert script.asked == [CHALLENGE.path, RENEW.path]
+    assert script.asked == 2 * [CHALLENGE.path, RENEW.path]
 
 
 async def test_a_token_is_renewed_before_it_expires(

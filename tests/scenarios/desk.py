@@ -107,17 +107,6 @@ class Desk:
         """What is in `.shoal`, but for the rooms themselves."""
         return [path for path in self._user.tree(f"{FOLDER}/{RESERVED}") if path.count("/") == 1]
 
-    def set_clock(self, now: Callable[[], int]) -> None:
-        """By which files get their times, in nanoseconds. It never gives one time twice, as a kernel's doesn't."""
-        last = 0
-
-        def clock() -> int:
-            nonlocal last
-            last = max(now(), last + 1000)
-            return last
-
-        self.device.disk.volume._now = clock
-
     def before_next(self, call: str, act: Callable[[], None]) -> None:
         """Do something just before Shoal's next system call of this name (a method of `peer.ports.Disk`)."""
         disk = self.device.disk

@@ -6,7 +6,7 @@ tracker's own sign-up. Each simulation starts from a copy.
 
 import sqlite3
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 from sqlalchemy import Engine
@@ -25,6 +25,10 @@ EMAIL = "ann@example.org"
 DEVICES = ("laptop", "desktop", "phone")
 
 
+_COMPILED: dict[Any, Any] = {}
+"""Statements that SQLAlchemy has compiled: for every simulation anew that took a tenth of the time."""
+
+
 class Prepared(NamedTuple):
     """A tracker's database, serialised, and what the devices know."""
 
@@ -41,6 +45,7 @@ def prepared() -> Prepared:
 def engine_of(database: bytes) -> Engine:
     """A database in memory that begins as a copy."""
     engine = make_engine("sqlite://")
+    engine.update_execution_options(compiled_cache=_COMPILED)
     raw = engine.raw_connection()
     try:
         driver = raw.driver_connection
@@ -52,6 +57,17 @@ def engine_of(database: bytes) -> Engine:
     finally:
         raw.close()
     return engine
+
+
+def content_of(engine: Engine) -> bytes:
+    """What is in a database in memory."""
+    raw = engine.raw_connection()
+    try:
+        driver = raw.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        return driver.serialize()
+    finally:
+        raw.close()
 
 
 async def _prepare() -> Prepared:
@@ -68,11 +84,7 @@ async def _prepare() -> Prepared:
     for device in devices[1:]:
         request = RegisterRequest(email=account.email, auth=account.auth, device=device.new())
         await tracker.services.accounts.register(request)
-    raw = engine.raw_connection()
-    driver = raw.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    content = driver.serialize()
-    raw.close()
+    content = content_of(engine)
     await tracker.close()
     named = zip(devices, DEVICES, strict=True)
     return Prepared(content, tuple(credentials_of(device, name) for device, name in named))

@@ -1,42 +1,39 @@
 """One simulated device: a disk, a home whose database outlives crashes, and a real peer, started again and again."""
 
-import errno
-import re
-import sqlite3
-from ast import literal_eval
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import trio
 
-from peer.database import Database, open_database
+from peer.database import Database
 from peer.home import Credentials
 from peer.members import Kept
 from peer.peer import Peer, Place, Ports, start_peer
-from peer.ports import Descriptor
-from peer.status import is_settled, state_of
+from peer.status import is_settled
 from protocol.api import WorkspacesReply
 from protocol.errors import Problem
-from protocol.names import RESERVED
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.events import EventFaults, SimulatedEvents
-from tests.simulation.inodes import failure
+from tests.simulation.fence import Crashed
+from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air, SimulatedLan
-from tests.simulation.log import ACTOR, EventLog, brief
-from tests.simulation.machine import FileClock, simulated_machine
-from tests.simulation.network import SimulatedTransport, TrackerHost, Weather
+from tests.simulation.ledger import Access, Ledger
+from tests.simulation.lies import Liar, make_liar
+from tests.simulation.log import ACTOR, EventLog
+from tests.simulation.machine import SLOW_THREAD, FileClock, WallClock, simulated_machine
+from tests.simulation.mischief import Mischief, Trouble
+from tests.simulation.network import SimulatedTransport, Weather
+from tests.simulation.reports import differences, report
+from tests.simulation.user import contents
 
 FOLDER = "/Shoal"
 _DOWN = 5.0
 """Seconds from a crash to the next start, at most."""
-_SAFE_CALLS = ("close", "space")
 
-
-class Crashed(BaseException):
-    """The process is dead: nothing it still tries has any effect. Not an `Exception`, so that nobody handles it."""
+PowerCut = Callable[["SimulatedDevice", set[bytes], set[bytes]], None]
+"""Told of the contents that were on a device's disk before and after a power cut."""
 
 
 @dataclass
@@ -50,32 +47,6 @@ class Life:
         """Every port asks here first."""
         if self.dead:
             raise Crashed
-
-
-@dataclass
-class Trouble:
-    """What may befall a device at any of its calls."""
-
-    io_errors: float = 0.0
-    io_error_calls: tuple[str, ...] = ()  # any if empty
-    crashes: int = 0
-    crash_chance: float = 0.0
-
-
-class CrashingDatabase(Database):
-    """The client database, with a crash possible before each transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, before: Callable[[], None]) -> None:
-        super().__init__(connection)
-        self.connection = connection
-        self._before = before
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        if not self.connection.in_transaction:
-            self._before()
-        with super().transaction():
-            yield
 
 
 class SimulatedDevice:
@@ -93,12 +64,16 @@ class SimulatedDevice:
         log: EventLog,
         meddle: Callable[[str, str, tuple[Any, ...]], None],
         removing: Callable[[str, str], None],
+        *,
+        power_cut: PowerCut | None = None,
+        slow_threads: float = SLOW_THREAD,
     ) -> None:
         self.name = name
-        self.trouble = Trouble()
-        self.disk = SimulatedDisk(FileClock(), Random(f"{seed}/disk"))
+        self.clock = WallClock()
+        self.disk = SimulatedDisk(FileClock(self.clock), Random(f"{seed}/disk"))
         self.event_faults = EventFaults()
         self.events = SimulatedEvents(self.disk, FOLDER, Random(f"{seed}/events"), self.event_faults)
+        self.ledger = Ledger()
         self.peer: Peer | None = None
         self.transport: SimulatedTransport | None = None
         self.cut_off = frozenset[str]()
@@ -106,27 +81,45 @@ class SimulatedDevice:
         self.boot_id = "first"
         """Of the machine."""
         self.moved_before = 0
+        self.lies = 0.0
+        """The share of its answers on the LAN that aren't true."""
+        self._liar: Liar | None = None
         self._seed = seed
         self.credentials = credentials
         self._host = host
         self._weather = weather
         self._air = air
         self._log = log
-        self._meddle = meddle
-        self._removing = removing
+        self._power_cut = power_cut
+        self._slow_threads = slow_threads
         self._rng = Random(f"{seed}/trouble")
         self._lives = 0
         self._on = False
         self._life = Life(dead=True)
-        self._connection = _connection_of(open_database(":memory:"))
         self._cached: WorkspacesReply | None = None
-        self.disk.before_call = self._before_call
+        self.mischief = Mischief(
+            name, self.disk, FOLDER, self._rng, log, meddle=meddle, removing=removing, die=self.crash
+        )
+
+    @property
+    def trouble(self) -> Trouble:
+        """What may befall it from now on."""
+        return self.mischief.trouble
+
+    @trouble.setter
+    def trouble(self, trouble: Trouble) -> None:
+        self.mischief.trouble = trouble
 
     @property
     def settled(self) -> bool:
         """Whether the peer says that it has nothing left to do, and all of it is in the cloud."""
-        peer = self.peer
+        peer = self.peer if self.alive else None
         return peer is not None and is_settled(peer) and peer.context.store.not_durable_count() == 0
+
+    @property
+    def revision(self) -> int:
+        """How far the order has come here."""
+        return -1 if self.peer is None or not self.alive else self.peer.remote.cursor().revision
 
     @property
     def lan_bytes(self) -> int:
@@ -144,6 +137,7 @@ class SimulatedDevice:
         self._on = True
         while self._on:
             life = self._life = Life()
+            self.mischief.dead = False
             try:
                 with life.scope:
                     await self._live(life)
@@ -153,6 +147,7 @@ class SimulatedDevice:
             self._log.note(self.name, "is dead")
             self.peer = None
             self.disk.close_all()
+            self.mischief.phases.over()
             if self._on:
                 await trio.sleep(self._rng.uniform(0, _DOWN))
 
@@ -164,40 +159,56 @@ class SimulatedDevice:
             self.moved_before += self.transport.moved
         rng = Random(f"{name}/network")
         self.transport = SimulatedTransport(self._host, self._weather, rng, self._log, self.name, life.check)
+        self.transport.cut_off = self.cut_off
         lan = None
         if self._air is not None:
             lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
-        self.transport.cut_off = self.cut_off
-        ports = Ports(
-            simulated_machine(name, life.check), self.disk, self.events, self.transport, _address, lan, self.boot_id
-        )
-        database = CrashingDatabase(self._connection, self._before_transaction)
-        place = Place("/home/.shoal", FOLDER, database, Kept(lambda: self._cached, self._cache))
+        machine = simulated_machine(name, life.check, now=self.clock, slow=self._slow_threads)
+        ports = Ports(machine, self.disk, self.events, self.transport, _address, lan, self.boot_id)
+        place = Place("/home/.shoal", FOLDER, self._database(life), Kept(lambda: self._cached, self._cache))
         while self.peer is None:
             try:
                 self.peer = await start_peer(ports, place, self.credentials)
             except Problem as problem:
                 self._log.note(self.name, f"can't start: {problem}")
                 await trio.sleep(2)
+        if self.lies:
+            self._liar = make_liar(self.peer, self.name, Random(f"{name}/lies"), self.lies, self._log)
         await self.peer.run()
+
+    def _database(self, life: Life) -> Database:
+        mischief = self.mischief
+        access = Access(self.ledger, life.check, mischief.before_transaction, mischief.after_transaction)
+        return Database(cast(Any, access))
 
     def _cache(self, reply: WorkspacesReply) -> None:
         self._cached = reply
 
-    # Trouble
+    def be_honest(self) -> None:
+        """Tell no more lies."""
+        self.lies = 0.0
+        if self._liar is not None:
+            self._liar.chance = 0.0
 
-    def crash(self) -> None:
-        """The process dies here and now. What its database has committed stays."""
-        self._log.note(self.name, "crashes")
-        self._life.dead = True
-        old = self._connection
-        if old.in_transaction:
-            old.execute("ROLLBACK")
-        self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        old.backup(self._connection)
-        old.close()
+    # Ends
+
+    def crash(self, power: bool = False) -> None:
+        """The process dies here and now, or the machine with its disk's caches does."""
+        self._log.note(self.name, "loses power" if power else "crashes")
+        self._life.dead = self.mischief.dead = True
+        self.ledger.abandon()
+        if power:
+            before = contents(self.disk.user, FOLDER)
+            self.disk.cut_power()
+            lost = self.ledger.cut_power(self._rng)
+            self._log.note(self.name, f"its database lacks {lost} transactions")
+            if self._power_cut is not None:
+                self._power_cut(self, before, contents(self.disk.user, FOLDER))
+        if self._rng.random() < self.trouble.lost_databases:
+            self._log.note(self.name, "loses its database")
+            self.ledger.lose()
         if self.transport:
-            self.transport.cut(silently=False)
+            self.transport.cut(silently=power)
         self._life.scope.cancel()
 
     def switch_off(self) -> None:
@@ -209,81 +220,17 @@ class SimulatedDevice:
     def alive(self) -> bool:
         return not self._life.dead
 
-    def _perhaps_crash(self) -> None:
-        if self.trouble.crashes and self._rng.random() < self.trouble.crash_chance:
-            self.trouble.crashes -= 1
-            self.crash()
-        self._life.check()
-
-    def _before_transaction(self) -> None:
-        self._life.check()
-        self._perhaps_crash()
-
-    def _before_call(self, name: str, arguments: tuple[Any, ...]) -> None:
-        self._life.check()
-        if name != "close":
-            self._log.note(self.name, f"{name}({', '.join(brief(each) for each in arguments)})")
-            self._meddle(self.name, name, arguments)
-            self._perhaps_crash()
-            if self._may_fail(name) and self._rng.random() < self.trouble.io_errors:
-                self._log.note(self.name, "meets an I/O error")
-                raise failure(errno.EIO)
-            if name == "rename":
-                self._watch_removals(*arguments)
-
-    def _may_fail(self, name: str) -> bool:
-        calls = self.trouble.io_error_calls
-        return name in calls if calls else name not in _SAFE_CALLS
-
-    def _watch_removals(self, source: Descriptor, name: str, target: Descriptor, _: str) -> None:
-        """Say so when something goes from the folder to `.shoal/outgoing`."""
-        path, room = self.disk.path(source, name), self.disk.path(target)
-        shoals_own = f"{FOLDER}/{RESERVED}/".lstrip("/")
-        if path is None or room is None:
-            return
-        if f"{room}/".startswith(shoals_own) and not path.startswith(shoals_own):
-            self._removing(self.name, path.removeprefix(FOLDER.lstrip("/") + "/"))
+    # Reports
 
     def differences(self) -> list[str]:
         """Where the three trees are not equal, as "synced" says they are (law 9)."""
-        tree = "SELECT node, parent, name, kind FROM {} WHERE {}"
-        here, there, agreed = (
-            set(self._connection.execute(tree.format(table, condition)))
-            for table, condition in (("local", "NOT gone"), ("remote", "1"), ("synced", "1"))
-        )
-        versions = "SELECT r.node FROM remote r JOIN synced s USING (workspace, node) WHERE r.version IS NOT s.version"
-        apart = sorted(name for _, _, name, _ in (here ^ there) | (there ^ agreed))
-        return apart + [node.hex() for (node,) in self._connection.execute(versions)]
-
-    # Reports
+        return differences(self.ledger.connection)
 
     def report(self) -> str:
         """Where the peer stands, for a person who looks for a defect."""
-        peer = self.peer
-        if peer is None:
-            return f"{self.name}: not running"
-        store, progress = peer.context.store, peer.synchronizer.progress
-        lines = [f"{self.name}: {state_of(peer)}, {store.not_durable_count()} not durable"]
-        for _, node in store.dirty_after(0, 20):
-            path = store.path(node) or store.remote_path(node)
-            lines.append(f"  {node.hex()[:8]} {'/'.join(path or ('?',))}: {progress.steps.get(node)}")
-            lines.append(f"    L {_short(store.local(node))}\n    R {_short(store.remote(node))}")
-            lines.append(f"    S {_short(store.synced(node))}")
-        lines += [f"  problem: {problem}" for problem in peer.context.problems.all()]
-        return "\n".join(lines)
-
-
-def _short(row: object) -> str:
-    """A row of a tree, its ids cut down."""
-    return re.sub(
-        r"b'(?:[^'\\]|\\.)*'|b\"(?:[^\"\\]|\\.)*\"", lambda found: literal_eval(found[0]).hex()[:8], repr(row)
-    )
+        return report(self.name, self.peer)
 
 
 async def _address() -> str:
     await trio.lowlevel.checkpoint()
     return "192.0.2.1"
-
-
-def _connection_of(database: Database) -> sqlite3.Connection:
-    return database._connection

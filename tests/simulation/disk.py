@@ -1,6 +1,6 @@
 """`SimulatedDisk`: the port `peer.ports.Disk` in memory, the same for the same seed and calls.
 
-    before_call ─→ port call ─→ Volume ─→ on_change
+    before_call ─→ port call ─→ Volume ─→ on_change, after_call
                    disk.user ─→ Volume ─→ on_change
 
 The simulation does what a user, a fault or a crash would do inside `before_call`: act through `disk.user`, which does
@@ -15,8 +15,9 @@ from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from peer.ports import Descriptor, EntryKind, Space, Stat
-from tests.simulation.inodes import MAX_TARGET_BYTES, UMASK, Inode, Volume, failure, name_bytes
+from tests.simulation.inodes import MAX_TARGET_BYTES, UMASK, Inode, failure, name_bytes
 from tests.simulation.user import User
+from tests.simulation.volume import Volume
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,13 +28,16 @@ _FIRST_DESCRIPTOR = 3
 def _port_call(
     method: Callable[Concatenate["SimulatedDisk", P], R],
 ) -> Callable[Concatenate["SimulatedDisk", P], R]:
-    """Announce the call to `before_call` first."""
+    """Announce the call to `before_call` first, and that it was carried out to `after_call`."""
 
     @wraps(method)
     def call(disk: "SimulatedDisk", /, *args: P.args, **kwargs: P.kwargs) -> R:
         if disk.before_call is not None:
             disk.before_call(method.__name__, (*args, *kwargs.values()))
-        return method(disk, *args, **kwargs)
+        result = method(disk, *args, **kwargs)
+        if disk.after_call is not None:
+            disk.after_call(method.__name__, (*args, *kwargs.values()))
+        return result
 
     return call
 
@@ -53,6 +57,7 @@ class SimulatedDisk:
         self.kind = "ext4"
         """What `file_system` says."""
         self.before_call: Callable[[str, tuple[Any, ...]], None] | None = None
+        self.after_call: Callable[[str, tuple[Any, ...]], None] | None = None
         self._rng = rng
         self._open: dict[Descriptor, tuple[Inode, bool]] = {}
         self._next = _FIRST_DESCRIPTOR
@@ -75,6 +80,11 @@ class SimulatedDisk:
         """The process died: its descriptors close, and what stood only by them is freed."""
         for descriptor in self.descriptors:
             self._release(descriptor)
+
+    def cut_power(self) -> None:
+        """The machine stops. What is on the disk when it starts again is drawn from what may be."""
+        self._open.clear()
+        self.volume.restart(self._rng)
 
     def path(self, directory: Descriptor, name: str = "") -> str | None:
         """Where `name` in an open directory is, from the root of the file system; None in a directory that is gone."""
@@ -147,10 +157,12 @@ class SimulatedDisk:
     def fsync(self, descriptor: Descriptor) -> None:
         if self._inode(descriptor).kind is EntryKind.OTHER:
             raise failure(errno.EINVAL)
+        self.volume.journal.fsync(self._inode(descriptor))
 
     @_port_call
     def sync_file_system(self, descriptor: Descriptor) -> None:
         self._inode(descriptor)
+        self.volume.journal.sync()
 
     @_port_call
     def scan(self, directory: Descriptor) -> list[str]:

@@ -26,6 +26,12 @@ class EventFaults:
 
     lost: float = 0.0
     repeated: float = 0.0
+    late: float = 0.0  # told only after some seconds
+    overflow: float = 0.0  # all that is pending is dropped, and "look at everything" said instead
+
+    def end(self) -> None:
+        """No more of it."""
+        self.lost = self.repeated = self.late = self.overflow = 0.0
 
 
 class SimulatedEvents:
@@ -51,6 +57,11 @@ class SimulatedEvents:
         finally:
             self._feeds.remove(feed)
 
+    def overflow(self) -> None:
+        """Events were lost, and whoever watches is told so."""
+        for feed in self._feeds:
+            feed.overflow()
+
     def _changed(self, full: str) -> None:
         path = full.removeprefix(self._below).lstrip("/") if full.startswith(self._below) else ""
         if path.split("/")[0] == RESERVED:
@@ -63,6 +74,12 @@ class SimulatedEvents:
         if (unwatched and self._rng.random() < 0.5) or self._rng.random() < self.faults.lost:
             return
         for feed in self._feeds:
+            if self._rng.random() < self.faults.overflow:
+                feed.overflow()
+            elif self._rng.random() < self.faults.late:
+                feed.again.add(path)
+                feed.news.set()
+                continue
             feed.add(path)
             if self._rng.random() < self.faults.repeated:
                 feed.again.add(path)
@@ -81,16 +98,22 @@ class _Feed:
         self.pending.add(path)
         self.news.set()
 
+    def overflow(self) -> None:
+        """The queue was full: what it held is lost, and that is all that is told."""
+        self.pending = {""}
+        self.news.set()
+
     def __aiter__(self) -> "_Feed":
         return self
 
     async def __anext__(self) -> Changes:
         while not self.pending:
             self.news = trio.Event()
-            with trio.move_on_after(0.5 if self.again else float("inf")):
+            with trio.move_on_after(self.rng.choice((0.5, 5.0)) if self.again else float("inf")) as waiting:
                 await self.news.wait()
-            self.pending |= self.again
-            self.again = set()
+            if waiting.cancelled_caught:
+                self.pending |= self.again
+                self.again = set()
         await trio.sleep(self.rng.uniform(0.002, 0.06))
         taken, self.pending = self.pending, set()
         return Changes(taken)

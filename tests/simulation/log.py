@@ -6,7 +6,7 @@ What the programs log themselves goes in too. Lines are hashed as they come, and
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +14,8 @@ from typing import Any
 
 import trio
 from blake3 import blake3
+
+from tests.simulation.counts import SIGNS
 
 ACTOR: ContextVar[str] = ContextVar("actor", default="world")
 """Whose process the running task belongs to."""
@@ -29,6 +31,8 @@ class EventLog:
         self.errors: list[str] = []
         """What a program logged as an error."""
         self.count = 0
+        self.happened: Counter[str] = Counter()
+        """How often each of what `counts.py` names has come about."""
         self._echo = echo
         self._hasher = blake3()
 
@@ -59,6 +63,9 @@ class _Handler(logging.Handler):
             text = f"a log call that can't be formatted: {record.msg!r}"
             self._log.errors.append(text)
         first = text.splitlines()[0]
+        for sign, event in SIGNS.items():
+            if sign in first:
+                self._log.happened[event] += 1
         self._log.note(ACTOR.get(), f"{record.levelname.lower()}: {first}")
         if record.levelno >= logging.ERROR:
             self._log.errors.append(f"{ACTOR.get()}: {text}")

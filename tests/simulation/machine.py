@@ -18,24 +18,37 @@ T = TypeVar("T")
 START_NS = 1_800_000_000_000_000_000
 """The wall clock when a simulation begins: 2027-01-15."""
 _TICK_NS = 1_000
-_SLOW_THREAD = 0.05
+_BACK_NS = 1_000_000_000
+"""A clock that says less than before by so much was put back."""
+SLOW_THREAD = 0.05
 """One in so many thread hops takes a while, so that other tasks come in between."""
 
 
-def wall_clock() -> int:
-    """Nanoseconds since 1970 UTC."""
-    return START_NS + round(trio.current_time() * 1e9)
+class WallClock:
+    """The wall clock of one machine, in nanoseconds since 1970 UTC. It may jump."""
+
+    def __init__(self) -> None:
+        self._ahead_ns = 0
+
+    def __call__(self) -> int:
+        return START_NS + self._ahead_ns + round(trio.current_time() * 1e9)
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock, or a time server does."""
+        self._ahead_ns += round(seconds * 1e9)
 
 
 class FileClock:
-    """A file system's clock. Like a kernel's with fine-grained times it never gives the same time twice: with equal
-    times and sizes nobody could tell two states of a file apart."""
+    """A file system's clock. Like a kernel's with fine-grained times it doesn't give the same time twice, unless the
+    wall clock was put back: with equal times and sizes nobody could tell two states of a file apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall: WallClock | None = None) -> None:
+        self._wall = WallClock() if wall is None else wall
         self._last = 0
 
     def __call__(self) -> int:
-        self._last = max(wall_clock(), self._last + _TICK_NS)
+        now = self._wall()
+        self._last = now if now < self._last - _BACK_NS else max(now, self._last + _TICK_NS)
         return self._last
 
 
@@ -52,14 +65,20 @@ def seeded_bytes(seed: str) -> RandomBytes:
     return random_bytes
 
 
-def simulated_machine(seed: str, alive: Callable[[], None] = lambda: None) -> Machine:
+def simulated_machine(
+    seed: str,
+    alive: Callable[[], None] = lambda: None,
+    *,
+    now: WallClock | None = None,
+    slow: float = SLOW_THREAD,
+) -> Machine:
     """A machine whose every random byte and delay follows from `seed`. `alive` is called at both ends of each thread
     hop, and raises if the process is dead by then."""
     rng = Random(f"{seed}/threads")
 
     async def offload(function: Callable[[], T], _: trio.CapacityLimiter, /) -> T:
         alive()
-        if rng.random() < _SLOW_THREAD:
+        if rng.random() < slow:
             with trio.CancelScope(shield=True):  # as a real thread, it can't be cancelled
                 await trio.sleep(rng.expovariate(50))
         else:
@@ -67,4 +86,4 @@ def simulated_machine(seed: str, alive: Callable[[], None] = lambda: None) -> Ma
         alive()
         return function()
 
-    return Machine(now=wall_clock, random_bytes=seeded_bytes(seed), offload=offload)
+    return Machine(now=WallClock() if now is None else now, random_bytes=seeded_bytes(seed), offload=offload)

@@ -1,40 +1,28 @@
 """The way between simulated peers and the real tracker: its ASGI app, called without sockets.
 
-    peer ─ SimulatedTransport ─→ delays, cuts, lost answers ─→ TrackerHost ─→ tracker app (from tracker.assembly)
-
-The host's database and objects outlive its process: `stop` kills whatever a request was about between two of its
-transactions, `start` builds a new app over what the old one left.
+peer ─ SimulatedTransport ─→ delays, cuts, lost answers ─→ TrackerHost ─→ tracker app (from tracker.assembly)
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import trio
-from sqlalchemy import Engine, select
 
 from peer.ports import Response
 from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
-from protocol.breaker import Limits
 from protocol.errors import TooLarge, Unreachable
-from protocol.identifiers import VersionId
-from protocol.ports import Machine
-from storage.memory import MemoryStorage
-from tests.simulation.log import ACTOR, EventLog, brief
-from tracker.administration import set_breaker
-from tracker.assembly import build
-from tracker.checking import check_tracker
-from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, versions
-from tracker.sqlite import SqliteDatabase
+from tests.simulation.counts import UPLOAD_RESUMED
+from tests.simulation.exchange import Exchange, Message
+from tests.simulation.host import TRACKER, TrackerHost
+from tests.simulation.log import EventLog, brief
 
+_STRAY = 0.5
+"""Chance that a request which the device takes for lost reaches the tracker after all, later."""
 HEARTBEAT = 30.0
 """Seconds after which a dead connection that looks alive is noticed, as `peer/system/websocket.py` does."""
-TRACKER = "tracker"
-
-Message = dict[str, Any]
 
 
 @dataclass
@@ -45,102 +33,22 @@ class Weather:
     lost: float = 0.0  # carried out, but the answer doesn't arrive
     silent: float = 0.0  # as either, and noticed only after the caller's patience
     delay: float = 0.01  # seconds one way, on average
+    straggling: float = 0.0  # takes seconds, and others overtake it
+    parted: frozenset[str] = frozenset()  # devices that don't reach the tracker at all
 
 
-class TrackerHost:
-    """The tracker's machine."""
-
-    def __init__(self, machine: Machine, engine: Engine, log: EventLog) -> None:
-        self._machine = machine
-        self._engine = engine
-        self._log = log
-        self._storage = MemoryStorage()
-        self._nursery: trio.Nursery | None = None
-        self._app: Any = None
-
-    @property
-    def up(self) -> bool:
-        return self._nursery is not None
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """One process, until `stop`."""
-        ACTOR.set(TRACKER)
-        self._log.note(TRACKER, "starts")
-        tracker = await build(self._machine, SqliteDatabase(self._machine, self._engine), self._storage)
-        async with trio.open_nursery() as nursery:
-            self._nursery, self._app = nursery, tracker.app
-            nursery.start_soon(tracker.look_after)
-            task_status.started()
-            await trio.sleep_forever()
-
-    def stop(self) -> None:
-        """The process is killed, with all it was at."""
-        self._log.note(TRACKER, "is killed")
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
-        self._nursery = self._app = None
-
-    def serve(self, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: "_Exchange") -> None:
-        """Let the app handle one connection."""
-        if self._nursery is None:
-            raise Unreachable("can't reach the tracker: connection refused")
-        self._nursery.start_soon(self._handle, self._app, scope, receive, exchange)
-
-    async def _handle(
-        self, app: Any, scope: Message, receive: Callable[[], Awaitable[Message]], exchange: "_Exchange"
-    ) -> None:
-        ACTOR.set(TRACKER)
-        try:
-            await app(scope, receive, exchange.take)
-        finally:
-            exchange.end()
-
-    def limit(self, email: str, limits: Limits) -> None:
-        """Say how much of a user's files may be deleted or overwritten unasked."""
-        with self._engine.begin() as connection:
-            set_breaker(connection, email, limits)
-
-    async def check(self) -> list[str]:
-        """What `shoal-tracker check` finds."""
-        database = SqliteDatabase(self._machine, self._engine)
-        return (await check_tracker(self._machine, database, self._storage, quick=False)).problems
-
-    async def state_of(self, version: VersionId) -> str:
-        """What has become of a version."""
-        with self._engine.connect() as connection:
-            state = connection.execute(select(versions.c.state).where(versions.c.version == version)).scalar_one()
-        return {ANNOUNCED: "announced", DURABLE: "durable", WITHDRAWN: "withdrawn"}[state]
-
-
-class _Exchange:
-    """What the app sends on one connection. It ends with the app's task, whatever has been sent by then."""
-
-    def __init__(self) -> None:
-        self.gone = trio.Event()
-        """The device has gone."""
-        self.over = trio.Event()
-
-    async def take(self, message: Message) -> None:
-        """The app's `send`."""
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """The app's task has ended."""
-        self.over.set()
-
-
-class _Request(_Exchange):
+class _Request(Exchange):
     def __init__(self, body: bytes) -> None:
         super().__init__()
-        self._body: bytes | None = body
-        self.status: int | None = None
+        self.body = body
+        self._left: bytes | None = body
         self.answer = bytearray()
         self.whole = False
 
-    async def receive(self) -> Message:
+    async def receive_up(self) -> Message:
         await trio.lowlevel.checkpoint()
-        if self._body is not None:
-            body, self._body = self._body, None
+        if self._left is not None:
+            body, self._left = self._left, None
             return {"type": "http.request", "body": body, "more_body": False}
         await self.gone.wait()
         return {"type": "http.disconnect"}
@@ -156,7 +64,7 @@ class _Request(_Exchange):
                 self.over.set()
 
 
-class _Socket(_Exchange):
+class _Socket(Exchange):
     """A WebSocket; the device's end is a `peer.ports.Notifications`."""
 
     def __init__(self, transport: "SimulatedTransport") -> None:
@@ -170,7 +78,7 @@ class _Socket(_Exchange):
 
     # The tracker's end
 
-    async def app_receive(self) -> Message:
+    async def receive_up(self) -> Message:
         try:
             return await self._requests.receive()
         except trio.EndOfChannel:
@@ -237,6 +145,8 @@ class SimulatedTransport:
         self.alive = alive
         self.cut_off = frozenset[str]()
         """Paths at which nothing is reached, until somebody says otherwise."""
+        self.broken_off = False
+        """Whether an upload was, and none has come through since."""
         self.requests = 0
         self.moved = 0
         """Requests that made a commit or moved chunks."""
@@ -252,7 +162,10 @@ class SimulatedTransport:
 
     def delay(self) -> float:
         """Seconds one way, this time."""
-        return self._rng.expovariate(1 / self._weather.delay)
+        seconds = self._rng.expovariate(1 / self._weather.delay)
+        if self._weather.straggling and self._rng.random() < self._weather.straggling:
+            seconds += self._rng.uniform(0.5, 5.0)
+        return seconds
 
     def cut(self, *, silently: bool) -> None:
         """Every open WebSocket dies."""
@@ -262,6 +175,19 @@ class SimulatedTransport:
     async def request(
         self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
     ) -> Response:
+        try:
+            response = await self._request(path, body, token=token, patience=patience, response_limit=response_limit)
+        except Unreachable:
+            self.broken_off |= path == "/v1/pack"
+            raise
+        if path == "/v1/pack" and self.broken_off:
+            self.broken_off = False
+            self._log.happened[UPLOAD_RESUMED] += 1
+        return response
+
+    async def _request(
+        self, path: str, body: bytes, *, token: str | None, patience: float, response_limit: int
+    ) -> Response:
         self.alive()
         self.requests += 1
         self.moved += path in ("/v1/commit", "/v1/pack", "/v1/chunks")
@@ -269,9 +195,16 @@ class SimulatedTransport:
         await trio.sleep(self.delay())
         if path in self.cut_off:
             raise Unreachable("this path is cut off")
-        await self._perhaps_fail(self._weather.refused, patience)
+        self._require_way()
         exchange = _Request(body)
-        self._host.serve(_scope("http", path, token, len(body)), exchange.receive, exchange)
+        scope = _scope("http", path, token, len(body))
+        try:
+            await self._perhaps_fail(self._weather.refused, patience)
+        except Unreachable:
+            if self._rng.random() < _STRAY:
+                self._host.serve_later(self._rng.uniform(0.0, 5.0), scope, exchange)
+            raise
+        self._host.serve(scope, exchange)
         try:
             with trio.move_on_after(patience):
                 await exchange.over.wait()
@@ -281,11 +214,16 @@ class SimulatedTransport:
         if not exchange.whole or exchange.status is None:
             raise Unreachable("the tracker hung up")
         await trio.sleep(self.delay())
+        self._require_way()
         await self._perhaps_fail(self._weather.lost, patience)
         if len(exchange.answer) > response_limit:
             raise TooLarge("a longer answer than was asked for")
         self.note(f"is answered {exchange.status} {brief(exchange.answer)}")
         return Response(exchange.status, bytes(exchange.answer))
+
+    def _require_way(self) -> None:
+        if self._name in self._weather.parted:
+            raise Unreachable("no way to the tracker")
 
     async def _perhaps_fail(self, chance: float, patience: float) -> None:
         self.alive()
@@ -304,11 +242,10 @@ class SimulatedTransport:
         self.alive()
         self.note("opens a WebSocket")
         await trio.sleep(self.delay())
-        if path in self.cut_off:
-            raise Unreachable("this path is cut off")
+        self._require_way()
         await self._perhaps_fail(self._weather.refused, HEARTBEAT)
         socket = _Socket(self)
-        self._host.serve(_scope("websocket", path, token, None), socket.app_receive, socket)
+        self._host.serve(_scope("websocket", path, token, None), socket)
         self._sockets.append(socket)
         try:
             await socket.accepted.wait()

@@ -6,13 +6,14 @@ Every write has content of its own, so contents tell who wrote them.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import trio
 from blake3 import blake3
 
+from peer.synchronizer.local_steps import NAMELESS
 from tests.simulation.user import Entry, User
 
 Tree: TypeAlias = Mapping[str, Entry]
@@ -41,6 +42,10 @@ class Oracle:
     links: set[str] = field(default_factory=set)
     moved: set[bytes] = field(default_factory=set)
     """Contents that a user gave another place, perhaps the old one again."""
+    memory_lost: bool = False
+    """Whether a device or the tracker may have forgotten something: then it may come back, or be there twice."""
+    powerless: bool = False
+    """Whether there was a power cut."""
     verdict: Violation | None = None
     """Of what happened on the way."""
 
@@ -63,6 +68,18 @@ class Oracle:
         """A user moved these."""
         self.moved.update(_hash(entry[1]) for entry in entries if entry[0] == "file")
 
+    def power_cut(self, who: str, gone: set[bytes], left: Iterable[Entry], published: Callable[[bytes], bool]) -> None:
+        """A disk lost what was not fsynced. What nobody but its user knew of may be gone, and what is there instead
+        was left by the power cut; all that was published must have been fsynced."""
+        self.powerless = True
+        for content in sorted(gone):
+            if not published(content):
+                self.superseded.setdefault(_hash(content), f"{_when()} by a power cut of {who}")
+        for content in sorted(entry[1] for entry in left if entry[0] == "file"):
+            if _hash(content) not in self.saved:
+                self.saved[_hash(content)] = f"{_when()} by a power cut of {who} ({len(content)} bytes)"
+                self.superseded[_hash(content)] = f"{_when()} by a power cut of {who}"
+
     # Judging
 
     def judge_removal(self, what: str, user: User, others: Iterable[User], path: str) -> None:
@@ -82,6 +99,9 @@ class Oracle:
         for other, tree in others:
             self._judge_equal(one, first, other, tree)
         self._judge_nothing_lost(first)
+        if not self.memory_lost:
+            self._judge_no_copies(first)
+            self._judge_no_resurrection(first)
         self._judge_nothing_invented(first)
 
     def _judge_equal(self, one: str, first: Tree, other: str, second: Tree) -> None:
@@ -99,6 +119,25 @@ class Oracle:
             if content not in there and content not in self.superseded:
                 raise Violation("nothing is lost", f"what was saved {where} is nowhere ({content.hex()[:8]})")
 
+    def _judge_no_copies(self, tree: Tree) -> None:
+        """Nobody copies anything, so what stands there twice was made by Shoal for nothing (law 11)."""
+        places: dict[bytes, str] = {}
+        for path, entry in tree.items():
+            if entry[0] == "file":
+                other = places.setdefault(_hash(entry[1]), path)
+                if other != path:
+                    raise Violation("no needless copies", f"{path} holds the same as {other}: {describe(entry)}")
+
+    def _judge_no_resurrection(self, tree: Tree) -> None:
+        """What a user removed, seeing it, doesn't come back (law 11). Another may have moved it at the same time, and
+        with it the name of something else: that is left out."""
+        for path, entry in tree.items():
+            if entry[0] != "file" or _hash(entry[1]) in self.moved:
+                continue
+            why = self.superseded.get(_hash(entry[1]), "")
+            if " removed " in why:
+                raise Violation("what is gone stays gone", f"{path} holds {describe(entry)}, superseded {why}")
+
     def _judge_nothing_invented(self, tree: Tree) -> None:
         for path, entry in tree.items():
             if entry[0] == "file" and _hash(entry[1]) not in self.saved:
@@ -106,7 +145,9 @@ class Oracle:
             if entry[0] == "symlink" and entry[1] not in self.links:
                 raise Violation("nothing is invented", f"{path} leads to {entry[1]!r}, which nobody asked for")
             name = path.rpartition("/")[2]
-            if name not in self.names and _CONFLICT.sub("", name) not in self.names:
+            if self.powerless and name.startswith(".goutputstream-"):
+                continue  # the renaming of a user's temporary file was lost
+            if name not in self.names and _CONFLICT.sub("", name) not in (*self.names, NAMELESS):
                 raise Violation("nothing is invented", f"nobody gave the name of {path}")
 
 

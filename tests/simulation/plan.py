@@ -3,38 +3,95 @@
 from dataclasses import dataclass, replace
 from random import Random
 
+from tests.simulation.people import NAMES
+
 CRITICAL = ("exchange", "rename", "unlink", "remove_directory")
 """Calls before which an edit is most unwelcome."""
 
-_TAKING_TURNS = 0.15
-_ON_ONE_LAN = 0.8
+_TAKING_TURNS = 0.1
+_PATIENT = 0.03
+_ON_ONE_LAN = 0.85
+_LEAST_FAULTS = 8
+
+FAULTS: dict[str, float] = {
+    # messages
+    "refused": 1.0,
+    "lost": 1.5,
+    "silent": 0.5,
+    "delayed": 1.0,
+    "cuts": 1.0,
+    "partitions": 1.0,
+    # the LAN
+    "lan unheard": 0.7,
+    "lan refused": 0.7,
+    "lan broken": 0.7,
+    "lan cuts": 0.7,
+    "lan partitions": 0.7,
+    "lies": 1.5,
+    # processes
+    "tracker restarts": 1.0,
+    "tracker crashes": 1.0,
+    "crashes": 2.0,
+    "power cuts": 2.0,
+    "lost databases": 1.0,
+    "tracker restores": 1.0,
+    # disks and the news of them
+    "io errors": 1.0,
+    "full disks": 1.5,
+    "bad path": 1.0,
+    "events lost": 0.7,
+    "events repeated": 0.7,
+    "events late": 0.7,
+    "overflows": 0.7,
+    # time
+    "clock jumps": 1.5,
+    "late devices": 0.7,
+    "slow threads": 0.7,
+}
+"""Everything that can go wrong, with how often it is among what does."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """Chances are for each call or request, times in simulated seconds."""
 
-    actions: int  # of both people together, at times of their own
+    faults: frozenset[str]
+    actions: int  # of all people together, at times of their own
     pause: float  # between two of them, on average
     inline_actions: int  # at most so many more, each between two system calls of a peer
     inline_chance: float
-    inline_calls: tuple[str, ...]  # between which calls; all if empty
-    second_device_after: float
+    inline_calls: tuple[str, ...]  # between which calls; all of the executor's if empty
+    crossed_moves: float  # chance, after each action, that two directories are moved into each other
+    late: float  # when the other devices start
     prefilled: int  # actions on each side before any peer runs
     refused: float
     lost: float
     silent: float
     delay: float
+    straggling: float  # chance that a message takes seconds, and others overtake it
     cuts: float  # pause between cut WebSockets, on average; 0 for none
+    partitions: float  # pause between times when the tracker can't be reached, on average; 0 for none
     tracker_restarts: int
     crashes: int
     crash_chance: float
+    power_cuts: float  # the share of crashes that are
+    lost_databases: float  # the share of crashes that cost it
+    full_disks: int  # on each device
+    bad_name: str  # what one device's disk refuses all access to; none if empty
+    clock_jumps: int
+    lies: float  # of what all devices but one say on the LAN
+    tracker_restores: int
+    tracker_crashes: int
+    tracker_crash_chance: float
     io_error_chance: float
     io_error_calls: tuple[str, ...]  # which calls; any if empty
     lost_events: float
     repeated_events: float
+    late_events: float
+    overflows: float
+    slow_threads: float
     lan: bool  # whether the devices are on one LAN,
-    acquainted: float  # how long they have had to meet before anybody acts
+    acquainted: float  # how long they have had to meet before anybody acts, and before anything fails
     lan_delay: float
     lan_unheard: float
     lan_refused: float
@@ -42,49 +99,76 @@ class Plan:
     lan_cuts: float  # pause between cut connections, on average; 0 for none
     lan_partitions: float  # pause between partitions of some seconds, on average; 0 for none
     taking_turns: bool  # nobody acts before everybody has seen what the last one did
+    patient: bool  # what no event told of is found by the regular scan, and not sooner
 
 
 def plan_of(seed: int) -> Plan:
     """What happens under this seed."""
     rng = Random(f"{seed}/plan")
-    plan = _draw(rng, Random(f"{seed}/lan"))
-    if Random(f"{seed}/turns").random() < _TAKING_TURNS:
-        return replace(plan, actions=rng.randrange(5, 12), inline_actions=0, prefilled=0, taking_turns=True)
+    plan = _draw(rng)
+    if rng.random() < _TAKING_TURNS:
+        plan = replace(plan, power_cuts=0.0, lost_databases=0.0, tracker_restores=0)  # after these, copies are right
+        plan = replace(plan, bad_name="")  # what it keeps from others isn't seen by all
+        return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5)
     return plan
 
 
-def _draw(rng: Random, lan: Random) -> Plan:
+def _faults(rng: Random) -> frozenset[str]:
+    """At least eight, by weight."""
+    ranked = sorted(FAULTS, key=lambda fault: rng.random() ** (1 / FAULTS[fault]), reverse=True)
+    return frozenset(ranked[: rng.randrange(_LEAST_FAULTS, _LEAST_FAULTS + 5)])
 
-    def sometimes(chance: float, value: float, rng: Random = rng) -> float:
-        return value if rng.random() < chance else 0.0
+
+def _draw(rng: Random) -> Plan:
+    faults = _faults(rng)
+
+    def given(fault: str, value: float) -> float:
+        return value if fault in faults else 0.0
 
     return Plan(
-        actions=rng.randrange(6, 26),
-        pause=rng.choice((0.05, 0.5, 3.0)),
-        inline_actions=rng.choice((0, 5, 15)),
-        inline_chance=rng.choice((0.002, 0.01, 0.05)),
+        faults=faults,
+        actions=rng.randrange(20, 29),
+        pause=rng.choice((0.2, 0.7, 2.0)),
+        inline_actions=rng.randrange(20, 29),
+        inline_chance=rng.choice((0.02, 0.05)),
         inline_calls=rng.choice(((), (), CRITICAL)),
-        second_device_after=sometimes(0.3, rng.uniform(0.0, 10.0)),
-        prefilled=rng.choice((0, 0, 0, 6)),
-        refused=sometimes(0.4, 0.05),
-        lost=sometimes(0.4, 0.1),
-        silent=sometimes(0.15, 0.02),
-        delay=rng.choice((0.001, 0.02, 0.2)),
-        cuts=sometimes(0.4, rng.uniform(0.5, 5.0)),
-        tracker_restarts=rng.randrange(1, 3),
-        crashes=int(sometimes(0.5, rng.randrange(1, 4))),
-        crash_chance=rng.choice((0.002, 0.01, 0.05)),
-        io_error_chance=sometimes(0.3, rng.choice((0.002, 0.02))),
+        crossed_moves=rng.choice((0.0, 0.3)),
+        late=given("late devices", rng.uniform(0.0, 10.0)),
+        prefilled=rng.choice((0, 0, 0, 5)),
+        refused=given("refused", 0.03),
+        lost=given("lost", 0.08),
+        silent=given("silent", 0.005),
+        delay=rng.choice((0.001, 0.02, 0.1)),
+        straggling=given("delayed", 0.03),
+        cuts=given("cuts", rng.uniform(2.0, 8.0)),
+        partitions=given("partitions", rng.uniform(5.0, 15.0)),
+        tracker_restarts=int(given("tracker restarts", rng.randrange(1, 3))),
+        crashes=rng.randrange(1, 4) if faults & {"crashes", "power cuts", "lost databases"} else 0,
+        crash_chance=rng.choice((0.0005, 0.002, 0.01)),
+        power_cuts=0.0 if "power cuts" not in faults else 0.6 if "crashes" in faults else 1.0,
+        lost_databases=given("lost databases", 0.5),
+        full_disks=int(given("full disks", 2)),
+        bad_name=rng.choice(NAMES) if "bad path" in faults else "",
+        clock_jumps=int(given("clock jumps", rng.randrange(1, 4))),
+        lies=given("lies", rng.choice((0.5, 1.0))),
+        tracker_restores=int(given("tracker restores", 1)),
+        tracker_crashes=int(given("tracker crashes", rng.randrange(1, 4))),
+        tracker_crash_chance=rng.choice((0.005, 0.02)),
+        io_error_chance=given("io errors", rng.choice((0.002, 0.02))),
         io_error_calls=(),
-        lost_events=sometimes(0.25, rng.choice((0.05, 0.5))),
-        repeated_events=sometimes(0.25, 0.1),
-        lan=lan.random() < _ON_ONE_LAN,
-        acquainted=sometimes(0.6, 10.0, lan),
-        lan_delay=lan.choice((0.0005, 0.005, 0.2)),
-        lan_unheard=sometimes(0.4, 0.3, lan),
-        lan_refused=sometimes(0.4, 0.3, lan),
-        lan_broken=sometimes(0.3, 0.05, lan),
-        lan_cuts=sometimes(0.4, lan.uniform(0.5, 5.0), lan),
-        lan_partitions=sometimes(0.2, lan.uniform(2.0, 10.0), lan),
+        lost_events=given("events lost", rng.choice((0.05, 0.5))),
+        repeated_events=given("events repeated", 0.1),
+        late_events=given("events late", 0.1),
+        overflows=given("overflows", 0.02),
+        slow_threads=0.3 if "slow threads" in faults else 0.05,
+        lan=rng.random() < _ON_ONE_LAN or "lies" in faults,
+        acquainted=rng.choice((0.0, 10.0, 10.0)),
+        lan_delay=rng.choice((0.0005, 0.005, 0.2)),
+        lan_unheard=given("lan unheard", 0.3),
+        lan_refused=given("lan refused", 0.3),
+        lan_broken=given("lan broken", 0.05),
+        lan_cuts=given("lan cuts", rng.uniform(1.0, 5.0)),
+        lan_partitions=given("lan partitions", rng.uniform(2.0, 10.0)),
         taking_turns=False,
+        patient=rng.random() < _PATIENT,
     )

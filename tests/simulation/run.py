@@ -7,8 +7,19 @@ python -m tests.simulation.run --seeds FROM TO [--all]   many, the last one left
 import argparse
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 
 from tests.simulation.world import Outcome, simulate
+
+
+@dataclass
+class Result:
+    """What came of one seed, in a line, and what happened in it."""
+
+    good: bool
+    text: str
+    happened: Counter[str] = field(default_factory=Counter)
 
 
 def main() -> int:
@@ -24,24 +35,28 @@ def main() -> int:
         outcome = simulate(options.seed, echo=options.log)
         print(summary(outcome))
         return int(outcome.violation is not None)
-    started, failed = time.monotonic(), 0
+    started, failed, happened = time.process_time(), 0, Counter[str]()
     seeds = range(*options.seeds)
     for seed in seeds:
-        good, text = _attempt(seed)
-        failed += not good
-        if options.all or not good:
-            print(text, flush=True)
+        result = attempt(seed)
+        happened.update(result.happened)
+        failed += not result.good
+        if options.all or not result.good:
+            print(result.text, flush=True)
+    for event, times in sorted(happened.items()):
+        print(f"{times:6} {event}", file=sys.stderr)
     print(f"{failed} of {len(seeds)} failed", file=sys.stderr)
-    print(f"{(time.monotonic() - started) / max(1, len(seeds)):.2f} s a seed", file=sys.stderr)
+    print(f"{(time.process_time() - started) / max(1, len(seeds)):.2f} s of CPU a seed", file=sys.stderr)
     return int(failed > 0)
 
 
-def _attempt(seed: int) -> tuple[bool, str]:
+def attempt(seed: int) -> Result:
+    """Run a seed, also one in which a program fails."""
     try:
         outcome = simulate(seed)
     except BaseExceptionGroup as group:
-        return False, f"seed {seed}: a program failed: {_first(group)!r}"
-    return outcome.violation is None, summary(outcome)
+        return Result(False, f"seed {seed}: a program failed: {_first(group)!r}")
+    return Result(outcome.violation is None, summary(outcome), outcome.log.happened)
 
 
 def _first(error: BaseException) -> BaseException:

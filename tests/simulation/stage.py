@@ -1,6 +1,6 @@
 """A stage: the tracker and some devices, and a scene that is told what to do when, hour by hour.
 
-Where the smoke simulation lets anything happen, a scene makes one thing happen. Nothing fails but what it says.
+Where the simulations by seed let anything happen, a scene makes one thing happen. Nothing fails but what it says.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,10 +12,11 @@ from protocol.breaker import Limits
 from protocol.names import RESERVED
 from tests.simulation.accounts import DEVICES, EMAIL, engine_of, prepared
 from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air
 from tests.simulation.log import EventLog, taking_in_logs
-from tests.simulation.machine import simulated_machine
-from tests.simulation.network import TrackerHost, Weather
+from tests.simulation.machine import WallClock, simulated_machine
+from tests.simulation.network import Weather
 from tests.simulation.world import seeded_scheduler
 
 UPLOADS = frozenset({"/v1/pack"})
@@ -36,7 +37,9 @@ class Stage:
         self.weather = Weather()
         self._nursery = nursery
         kept = prepared()
-        self.host = TrackerHost(simulated_machine(f"{label}/tracker"), engine_of(kept.database), log)
+        self.clock = WallClock()
+        """The tracker's."""
+        self.host = TrackerHost(simulated_machine(f"{label}/tracker", now=self.clock), engine_of(kept.database), log)
         self.devices = {
             name: SimulatedDevice(
                 name, f"{label}/{name}", credentials, self.host, self.weather, self.air, log, _nothing, _nothing
@@ -50,17 +53,23 @@ class Stage:
 
     async def begin(self, *names: str) -> list[SimulatedDevice]:
         """Start the tracker and these devices, and wait until they have met."""
-        await self._nursery.start(self.host.run)
+        await self.raise_tracker()
         for name in names:
             self.devices[name].disk.user.mkdir(FOLDER)
+            self.devices[name].disk.volume.journal.sync()
             self.start(self.devices[name])
         chosen = [self.devices[name] for name in names]
         await self.until(lambda: all(self._has_met(device, len(names) - 1) for device in chosen))
         return chosen
 
-    async def restart_tracker(self) -> None:
-        """Start the tracker once more, after `host.stop`."""
+    async def raise_tracker(self) -> None:
+        """Start the tracker."""
         await self._nursery.start(self.host.run)
+
+    async def restart_tracker(self) -> None:
+        """Start the tracker once it has ended."""
+        await self.host.died.wait()
+        await self.raise_tracker()
 
     def start(self, device: SimulatedDevice) -> None:
         """Switch a device on."""

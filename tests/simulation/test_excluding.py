@@ -5,7 +5,6 @@ from random import Random
 
 import pytest
 
-from peer.database import open_database
 from peer.excluding import exclude, excluded, include
 from peer.synchronizer.context import Context
 from protocol.errors import Usage
@@ -189,7 +188,7 @@ async def a_lost_database_brings_everything_back_and_deletes_nothing(stage: Stag
     await settled(stage, desktop)
     desktop.switch_off()
     await stage.pass_time(10)
-    desktop._connection = open_database(":memory:")._connection
+    desktop.ledger.lose()
     stage.start(desktop)
     await stage.all_well(laptop, desktop)
     assert visible(laptop) == ALL

@@ -148,14 +148,14 @@ def test_a_refusal_of_the_disk() -> None:
             if call == "rename" and arguments[1] != arguments[3] and arguments[3] == "f":
                 raise failure(errno.EACCES)
 
-        desktop._meddle = refuse
+        desktop.mischief.meddle = refuse
         save(laptop, "f", b"one")
         await trio.sleep(NOTICED)
         here = await told(desktop, "f")
         assert here["summary"] == "not synced: permission denied"
         assert here["reasons"][0]["advice"] == "give Shoal permission to write there; it is tried again"
         assert here["reasons"][1]["kind"] == "postponed"
-        desktop._meddle = lambda *_: None
+        desktop.mischief.meddle = lambda *_: None
         await stage.until(lambda: desktop.settled)
         assert (await told(desktop, "f"))["reasons"] == []
 

@@ -10,7 +10,8 @@ import trio
 from peer.history import committing
 from peer.history.control import PAST
 from protocol.errors import Problem, ShoalError, Unreachable, Usage
-from tests.simulation.device import FOLDER, Crashed, SimulatedDevice
+from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.fence import Crashed
 from tests.simulation.stage import Stage, perform, save, visible
 from tracker.plans import FREE, PLANS, Plan
 

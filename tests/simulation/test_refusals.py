@@ -42,7 +42,7 @@ def calls(device: SimulatedDevice) -> Callable[[], int]:
         nonlocal count
         count += 1
 
-    device._meddle = counting
+    device.mischief.meddle = counting
     return lambda: count
 
 
@@ -53,7 +53,7 @@ def refusing(device: SimulatedDevice, code: int, *names: str) -> None:
         if call in names:
             raise failure(code)
 
-    device._meddle = refuse
+    device.mischief.meddle = refuse
 
 
 async def alike(stage: Stage, seconds: float, *devices: SimulatedDevice) -> None:
@@ -187,7 +187,7 @@ def test_what_was_refused_for_long_comes_as_soon_as_something_changes_there(code
         await stage.pass_time(HOUR)
         assert visible(desktop)["d/f"] == FIRST
         assert set(problems(desktop)) == {"d/f"}
-        desktop._meddle = lambda *_: None
+        desktop.mischief.meddle = lambda *_: None
         desktop.disk.user.chmod(f"{FOLDER}/d", 0o700)
         await alike(stage, 10, laptop, desktop)
         assert visible(desktop) == {"d/f": SECOND, "d/new": FIRST}
@@ -205,7 +205,7 @@ def test_what_is_refused_is_tried_less_and_less_often() -> None:
                 times.append(trio.current_time())
                 raise failure(errno.EACCES)
 
-        desktop._meddle = refuse
+        desktop.mischief.meddle = refuse
         laptop.disk.user.mkdir(f"{FOLDER}/d")
         await stage.pass_time(HOUR)
         pauses = [later - earlier for earlier, later in pairwise(times)]
@@ -254,7 +254,7 @@ def test_a_crash_while_the_name_is_missing_is_no_delete() -> None:
                 assert "f" not in visible(desktop)
                 desktop.crash()
 
-        desktop._meddle = meddle
+        desktop.mischief.meddle = meddle
         save(laptop, "f", SECOND)
         await stage.all_well(laptop, desktop)
         assert crashed
@@ -273,7 +273,7 @@ def test_a_name_that_this_disk_can_not_hold() -> None:
             if call in ("stat", "rename") and any(len(str(each)) > 140 for each in arguments):
                 raise failure(errno.ENAMETOOLONG)
 
-        desktop._meddle = refuse
+        desktop.mischief.meddle = refuse
         save(laptop, "10:30", FIRST)
         save(laptop, "l" * 150, FIRST)
         save(laptop, "fine", SECOND)

@@ -10,7 +10,8 @@ from random import Random
 from typing import Literal, TypeAlias
 
 from peer.ports import EntryKind
-from tests.simulation.inodes import UMASK, Inode, Volume, failure, name_bytes
+from tests.simulation.inodes import UMASK, Inode, failure, name_bytes
+from tests.simulation.volume import Volume
 
 Entry: TypeAlias = (
     tuple[Literal["file"], bytes, int, int]
@@ -165,3 +166,8 @@ def _entry(inode: Inode) -> Entry:
     if inode.kind is EntryKind.SYMLINK:
         return "symlink", inode.target
     return ("directory",) if inode.is_directory else ("other",)
+
+
+def contents(user: User, path: str) -> set[bytes]:
+    """What is in the files below `path`."""
+    return {entry[1] for entry in user.tree(path).values() if entry[0] == "file"}

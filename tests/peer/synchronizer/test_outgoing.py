@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from peer.root import open_folder
 from peer.synchronizer.holdings import Stored
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.outgoing import KEPT_MS, OutgoingRoom
-from peer.synchronizer.replacing import Target, put_in_place, take_away
+from peer.synchronizer.replacing import Target, put_in_place, send_out, take_away
 from peer.version_store import Version
 from protocol.chunks import seal_chunk
 from protocol.hashing import digest
@@ -172,6 +173,20 @@ async def test_what_a_crash_left_and_nobody_knows_comes_back(folder: SyncFolder)
     assert "conflicted copy" in copy
     assert folder.hand.read(copy) == MINE
     assert waiting(folder) == []
+
+
+async def test_what_nobody_knows_comes_back_under_the_name_it_had(folder: SyncFolder) -> None:
+    """A power cut cost the database the record of it."""
+    publish(folder, OLD)
+    folder.hand.write("letter - draft.txt", MINE)
+    with open_folder(folder.context.disk, folder.context.root) as opened:
+        send_out(opened, opened.directory(()), "letter - draft.txt", "letter - draft.txt")
+    await room(folder).sweep()
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    (copy,) = folder.hand.names()
+    assert copy.startswith("letter - draft (conflicted copy, ")
+    assert copy.endswith(").txt")
 
 
 async def test_a_symlink_that_nobody_knows_comes_back(folder: SyncFolder) -> None:

@@ -39,7 +39,13 @@ class Refusing:
 
 async def test_a_refusal_that_remote_does_not_explain_is_not_asked_for_without_end(folder: SyncFolder) -> None:
     tracker = Refusing()
-    sending = Sending(folder.context, cast(DeviceClient, tracker), cast(RemoteTree, tracker), SigningKey(bytes(32)))
+    sending = Sending(
+        folder.context,
+        cast(DeviceClient, tracker),
+        cast(RemoteTree, tracker),
+        SigningKey(bytes(32)),
+        trio.lowlevel.checkpoint,
+    )
     folder.hand.mkdir("d")
     await folder.indexer.scan_everything()
     node = folder.node("d")
@@ -54,7 +60,13 @@ async def test_a_refusal_that_remote_does_not_explain_is_not_asked_for_without_e
 async def test_a_link_that_has_changed_is_looked_at_again(folder: SyncFolder) -> None:
     """Its new text may be one that can't be sent at all."""
     tracker = Refusing()
-    sending = Sending(folder.context, cast(DeviceClient, tracker), cast(RemoteTree, tracker), SigningKey(bytes(32)))
+    sending = Sending(
+        folder.context,
+        cast(DeviceClient, tracker),
+        cast(RemoteTree, tracker),
+        SigningKey(bytes(32)),
+        trio.lowlevel.checkpoint,
+    )
     folder.hand.link_to("here", "link")
     await folder.indexer.scan_everything()
     node = folder.node("link")

@@ -49,7 +49,9 @@ def offline(folder: SyncFolder) -> Synchronizer:
         reading=Reading(context),
         local_steps=steps,
         downloads=Downloads(context, cast(DeviceClient, None), steps),
-        sending=Sending(context, cast(DeviceClient, None), cast(RemoteTree, None), SigningKey(bytes(32))),
+        sending=Sending(
+            context, cast(DeviceClient, None), cast(RemoteTree, None), SigningKey(bytes(32)), trio.lowlevel.checkpoint
+        ),
     )
     synchronizer.progress.ready = True
     return synchronizer

@@ -1,6 +1,7 @@
 """Steps that change the disk, with what the kernel refuses."""
 
 from peer.synchronizer.conflicts import conflict_name
+from peer.synchronizer.local_steps import NAMELESS
 from peer.synchronizer.steps import (
     Fetch,
     MakeDirectory,
@@ -12,6 +13,7 @@ from peer.synchronizer.steps import (
     Step,
     StepAside,
     aside_name,
+    aside_node,
 )
 from peer.trees import Local, Remote
 from protocol.commits import DIRECTORY
@@ -104,7 +106,7 @@ class OnDisk(Tracked):
             return at(self.local, row.parent, name) is not None or at(self.remote, row.parent, name) is not None
 
         past = self.synced.get(row.node)
-        known = row.name if past is None or row.name != aside_name(row.node) else past.name
+        known = row.name if aside_node(row.name) is None else NAMELESS if past is None else past.name
         name = conflict_name(known, "here", 0, taken)
         self.conflicts += 1
         if renew:

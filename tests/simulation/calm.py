@@ -1,0 +1,140 @@
+"""The calm after the drama: nothing fails any more and nobody acts, and everything is judged."""
+
+import trio
+
+from protocol.names import RESERVED
+from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.drama import BOUND
+from tests.simulation.lan import LanWeather
+from tests.simulation.mischief import Trouble
+from tests.simulation.oracle import Violation
+from tests.simulation.surroundings import Surroundings
+
+MISSED = 640.0
+"""Seconds after which a change that no event told of has been found: the watcher's regular scan is due within 600."""
+OWN_DOING = ("input/output error", "no space left", "permission denied")
+"""What programs may complain of, as the simulation has asked for it."""
+POLL = 5.0
+"""Seconds between looks at whether all has come to rest."""
+QUIET = 80.0
+"""Seconds that show that nothing goes on: `.shoal/outgoing` is let go after a minute, all else is due sooner."""
+
+
+class Calm:
+    """Judges the second part of a simulation."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._plan = around.plan
+
+    async def begin(self, nursery: trio.Nursery) -> None:
+        """End all trouble."""
+        around = self._around
+        around.log.note("world", "calm")
+        for person in around.people.values():
+            person.finish_everything()
+        weather = around.weather
+        weather.refused = weather.lost = weather.silent = weather.straggling = 0.0
+        weather.delay, weather.parted = 0.01, frozenset()
+        around.air.weather = LanWeather()
+        for device in around.devices.values():
+            device.trouble = Trouble(bad_name=device.trouble.bad_name)
+            device.mischief.free_space()
+            device.be_honest()
+            device.event_faults.end()
+        around.host.trouble.left = 0
+        if not around.host.up:
+            await nursery.start(around.host.run)
+
+    async def come_to_rest(self) -> None:
+        """Wait until nothing is left to do and nothing waits in `.shoal`."""
+        deadline = trio.current_time() + BOUND
+        if self._plan.bad_name:
+            await self._bad_path_stops_only_itself()
+        if self._plan.patient:
+            await trio.sleep(MISSED)
+        else:
+            await self._look_at_everything()
+        while not self._resting():
+            if trio.current_time() > deadline:
+                raise Violation("all comes to rest", f"{self._left()}\n{self._around.report()}")
+            await trio.sleep(POLL)
+
+    async def _look_at_everything(self) -> None:
+        """As after an overflow, so that nobody has to wait for the regular scan."""
+        await trio.sleep(POLL)  # some are still starting
+        for device in self._around.devices.values():
+            device.events.overflow()
+        await trio.sleep(POLL)
+
+    async def _bad_path_stops_only_itself(self) -> None:
+        """While one device can't touch what has a certain name, what has another gets everywhere (law 15)."""
+        around, deadline = self._around, trio.current_time() + BOUND
+        wanted = {person.save_probe() for person in around.people.values()}
+        while not all(wanted <= {*tree} for tree in around.trees().values()):
+            if trio.current_time() > deadline:
+                raise Violation("one bad path stops only itself", around.report())
+            await trio.sleep(POLL)
+        for device in around.devices.values():
+            device.trouble = Trouble()
+
+    def _resting(self) -> bool:
+        devices, newest = self._around.devices.values(), self._around.host.revision()
+        return all(device.settled and device.revision == newest for device in devices) and not self._left()
+
+    def _left(self) -> list[str]:
+        return [f"{device.name}: {path}" for device in self._around.devices.values() for path in self._left_at(device)]
+
+    def _left_at(self, device: SimulatedDevice) -> list[str]:
+        left = [path for path in device.disk.user.tree(f"{FOLDER}/{RESERVED}") if path.count("/") == 1]
+        if (
+            self._plan.io_error_chance or self._plan.full_disks
+        ):  # what the disk wouldn't remove goes with the next start
+            left = [path for path in left if not path.startswith("temp/")]
+        return left
+
+    async def judge_programs(self) -> None:
+        """The tracker is consistent, no program logged an error, every device says and is what it should be."""
+        around = self._around
+        problems = await around.host.check()
+        if problems:
+            raise Violation("the tracker is consistent", "; ".join(problems))
+        errors = [error for error in around.log.errors if not _is_own_doing(error)]
+        if errors:
+            raise Violation("no program errs", "; ".join(errors))
+        for device in around.devices.values():
+            self._judge_device(device)
+
+    def _judge_device(self, device: SimulatedDevice) -> None:
+        peer = device.peer
+        assert peer is not None
+        differences = device.differences()
+        if differences:
+            raise Violation("synced means that the trees are equal", f"{device.name}: {differences}")
+        problems = peer.context.problems.all()
+        if problems:
+            raise Violation("no problem outlasts its cause", f"{device.name}: {problems}")
+        if device.disk.descriptors:
+            raise Violation("descriptors are closed", f"{device.name} holds {device.disk.descriptors}")
+
+    async def stay_quiet(self) -> None:
+        """Every folder is looked at anew and every connection made anew: nothing comes of it (law 13)."""
+        around = self._around
+        before, trees = around.moved(), around.trees()
+        for device in around.devices.values():
+            device.events.overflow()
+            if device.transport is not None:
+                device.transport.cut(silently=False)
+        around.air.cut_all()
+        await trio.sleep(QUIET)
+        if around.moved() != before:
+            raise Violation("quiet stays quiet", f"{around.moved() - before} requests moved something")
+        if around.trees() != trees:
+            raise Violation("quiet stays quiet", "a folder changed")
+        if not self._resting():
+            raise Violation("quiet stays quiet", f"{self._left()}\n{around.report()}")
+
+
+def _is_own_doing(error: str) -> bool:
+    """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
+    return any(sign in error.lower() for sign in OWN_DOING)

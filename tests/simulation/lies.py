@@ -1,0 +1,82 @@
+"""A device whose word on the LAN is worth nothing: it is a member like any other, and serves what it likes.
+
+It does so where its real program hands chunks to a link, so that the lies travel in records as good as any.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+
+from peer.lan.link import Link, Numbered
+from peer.lan.serving import Serving
+from peer.peer import Peer
+from protocol.lan_frames import Put
+from protocol.lan_messages import Ask, Hello, Holding
+from tests.simulation.log import EventLog
+
+KINDS = ("altered", "altered", "another", "another", "empty", "of another request", "nonsense")
+
+
+class Liar:
+    """Stands where a link has its `Serving`."""
+
+    def __init__(self, name: str, serving: Serving, rng: Random, chance: float, log: EventLog) -> None:
+        self.chance = chance
+        """Of each answer."""
+        self._name = name
+        self._serving = serving
+        self._rng = rng
+        self._log = log
+        self._before = b""
+
+    def news(self, link: Link) -> None:
+        """See `peer.lan.link.Host`."""
+        self._serving.news(link)
+
+    def holding(self, link: Link, ask: Ask) -> Holding:
+        """See `Host`. Now and then it claims to hold everything."""
+        answer = self._serving.holding(link, ask)
+        if self._rng.random() < self.chance:
+            self._log.note(self._name, "claims to hold everything")
+            return Holding(workspace=answer.workspace, held=(*answer.held, *answer.absent), absent=())
+        return answer
+
+    async def answer(self, link: Link, gets: Sequence[Numbered]) -> list[memoryview]:
+        """See `Host`."""
+        if self._rng.random() >= self.chance:
+            return await self._serving.answer(link, gets)
+        kind = self._rng.choice(KINDS)
+        self._log.note(self._name, f"lies on the LAN: {kind}")
+        if kind == "nonsense":
+            link.post(Hello(lowest=1, highest=1))
+
+        def fill(counter: int, request: int, lengths: Sequence[int], put: Put) -> memoryview:
+            wrong = request + 1 if kind == "of another request" else request
+            return link.channel.records_out.fill(counter, wrong, lengths, lambda *args: self._put(kind, put, *args))
+
+        records = SimpleNamespace(fill=fill)
+        posing = SimpleNamespace(device=link.device, channel=SimpleNamespace(records_out=records))
+        return await self._serving.answer(cast(Link, posing), gets)
+
+    def _put(self, kind: str, put: Put, number: int, room: memoryview) -> bool:
+        held = put(number, room)
+        truth = bytes(room)
+        if held and kind == "altered":
+            room[self._rng.randrange(len(room))] ^= 1
+        elif held and kind == "another":
+            room[:] = (self._before + bytes(len(room)))[: len(room)]
+        elif kind == "empty":
+            return False
+        self._before = truth
+        return held
+
+
+def make_liar(peer: Peer, name: str, rng: Random, chance: float, log: EventLog) -> Liar | None:
+    """Let a peer that was just put together lie from now on; None when it is on no LAN."""
+    meeting = peer.meeting
+    if meeting is None:
+        return None
+    liar = Liar(name, meeting._serving, rng, chance, log)
+    meeting._serving = cast(Any, liar)
+    return liar
