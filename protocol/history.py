@@ -2,9 +2,13 @@
 
 Entries are as in a delta: the operations asked for whole, all others of the same commit as their hash. So a device
 verifies the signature of everything it is told of the past, and opens names and manifests as always.
+
+The hashes of a large commit take more room than most of what is told of it. So who asks for a further page names the
+revisions whose entries came before, and gets only the operations of these.
 """
 
-from protocol.codec import flag, many, message, nested, octets, optional, unsigned, wire
+from protocol.codec import U32, blob, flag, many, message, nested, octets, optional, row, unsigned, wire
+from protocol.commits import MAX_OPERATION_BYTES
 from protocol.deltas import MAX_ENTRIES, MAX_REVISION, MAX_VERSIONS, Entry
 from protocol.identifiers import (
     HASH_LENGTH,
@@ -21,6 +25,8 @@ from protocol.names import TOKEN_LENGTH
 MAX_ASKED = 256
 """Nodes, parents or name tokens in one request."""
 MAX_PAST_NODES = 2000
+MAX_KNOWN = 1000
+"""Revisions whose entries came before."""
 
 
 @message
@@ -42,6 +48,7 @@ class DeletedRequest:
     parents: tuple[NodeId, ...] = wire(2, many(octets(ID_LENGTH), MAX_ASKED))
     tokens: tuple[NameToken, ...] = wire(3, many(octets(TOKEN_LENGTH), MAX_ASKED), default=())
     after: NodeId | None = wire(4, optional(octets(ID_LENGTH)), default=None)
+    known: tuple[int, ...] = wire(5, many(unsigned(MAX_REVISION), MAX_KNOWN), default=())
 
 
 @message
@@ -54,6 +61,7 @@ class ChangedRequest:
     time_ms: int | None = wire(3, optional(unsigned(MAX_REVISION)), default=None)
     ago_ms: int | None = wire(4, optional(unsigned(MAX_REVISION)), default=None)
     after: NodeId | None = wire(5, optional(octets(ID_LENGTH)), default=None)
+    known: tuple[int, ...] = wire(6, many(unsigned(MAX_REVISION), MAX_KNOWN), default=())
 
 
 @message
@@ -81,3 +89,7 @@ class HistoryReply:
     durable: tuple[VersionId, ...] = wire(7, many(octets(ID_LENGTH), MAX_VERSIONS), default=())  # among those told of
     nodes: tuple[PastNode, ...] = wire(8, many(nested(PastNode), MAX_PAST_NODES), default=())
     more: bool = wire(9, flag(), default=False)  # to be asked for after the last node, or the last entry's revision
+    # Of the known revisions: revision, position in the commit, operation.
+    operations: tuple[tuple[int, int, bytes], ...] = wire(
+        10, many(row(unsigned(MAX_REVISION), unsigned(U32), blob(MAX_OPERATION_BYTES)), MAX_ENTRIES), default=()
+    )

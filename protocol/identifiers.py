@@ -46,7 +46,7 @@ MAX_CHUNK = 1 << 20
 """The longest payload of one chunk, in bytes (before sealing)."""
 MAX_COMMIT_OPERATIONS = 1000
 MAX_COMMIT_BYTES = 1 << 20
-MAX_PARTS = 128
+MAX_PARTS = 256
 MAX_STAGED_BYTES = 64 << 20
 """Parts of one staged commit, and bytes that a device may have staged."""
 MAX_PACK_BYTES = 5 << 20

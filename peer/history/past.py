@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from peer.synchronizer.conflicts import restored_name as restored_name
 from peer.trees import Content
 from peer.version_store import content_of
 from protocol.commits import DIRECTORY
@@ -14,6 +13,8 @@ from protocol.manifests import Manifest
 
 CREATED, CHANGED, MOVED, DELETED, RESTORED = "created", "changed", "moved", "deleted", "restored"
 """What may happen to a node."""
+TOGETHER_MS = 60_000
+"""Milliseconds between two deletes that are taken for one act."""
 
 
 class Located(NamedTuple):
@@ -110,10 +111,6 @@ def deleted_together(last_ms: int, times: Iterable[int]) -> int:
             break
         since = time
     return since
-
-
-TOGETHER_MS = 60_000
-"""Milliseconds between two deletes that are taken for one act."""
 
 
 class Change(NamedTuple):

@@ -4,7 +4,7 @@ can't be used leaves out that operation alone."""
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from peer.history.past import CHANGED as WRITTEN
 from peer.history.past import CREATED, MOVED, RESTORED, Answer, Event, Located, Past, Stored, pasts
@@ -13,9 +13,17 @@ from peer.remote import RemoteTree, Signers, UnknownDevice
 from peer.tracker_client import DeviceClient
 from protocol.api import CHANGED, DELETED, HISTORY, Endpoint
 from protocol.commits import Content, Create, Delete, Move, Operation, Place, Restore, Write, decode_operation
-from protocol.deltas import Entry, SignedCommit
+from protocol.deltas import Entry, SignedCommit, item_hash
 from protocol.errors import BadSignature, CannotOpen, Malformed, Problem
-from protocol.history import MAX_ASKED, ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest, PastNode
+from protocol.history import (
+    MAX_ASKED,
+    MAX_KNOWN,
+    ChangedRequest,
+    DeletedRequest,
+    HistoryReply,
+    HistoryRequest,
+    PastNode,
+)
 from protocol.identifiers import HASH_LENGTH, NodeId, VersionId, WorkspaceId
 from protocol.names import name_token, open_name
 
@@ -75,47 +83,60 @@ class Reader:
         return self._remote.cursor().revision >= answer.head
 
     async def _all(
-        self, endpoint: Endpoint[Q, HistoryReply], request: Q, following: Callable[[Q, HistoryReply], Q]
+        self, endpoint: Endpoint[Q, HistoryReply], request: Q, following: Callable[[Q, HistoryReply, list[int]], Q]
     ) -> Answer:
         """All pages."""
         answer: Answer | None = None
+        seen: Seen = {}
         for _ in range(MAX_PAGES):
             page = await self._client.call(endpoint, request)
-            events = await self._opened(page)
+            events = await self._opened(page, seen)
             if answer is None:
                 answer = Answer(page.revision, page.time_ms, page.head, page.hash, page.now_ms)
             answer.events += events
             answer.nodes |= {node.node: node for node in page.nodes}
             if not page.more:
                 return answer
-            request = following(request, page)
+            request = following(request, page, list(seen)[-MAX_KNOWN:])
         raise Problem("there is too much of it: ask for a single folder or a later time")
 
-    async def _opened(self, page: HistoryReply) -> list[Event]:
+    async def _opened(self, page: HistoryReply, seen: "Seen") -> list[Event]:
         try:
-            return list(self._events(page))
+            return list(self._events(page, seen))
         except (UnknownDevice, BadSignature, KeyError):
             # A device or a key epoch that is newer than the list held here; fetched once, then it must fit.
             await self._refresh_signers()
             try:
-                return list(self._events(page))
+                return list(self._events(page, seen))
             except UnknownDevice as error:
                 raise BadSignature(str(error)) from None
 
-    def _events(self, page: HistoryReply) -> Iterator[Event]:
+    def _events(self, page: HistoryReply, seen: "Seen") -> Iterator[Event]:
         durable = set(page.durable)
         for entry in page.entries:
             if entry.commit is None:
                 raise Malformed("the tracker told a record for history")
             self._remote.verify(entry.commit, self._signers())
+            seen[entry.revision] = entry, entry.commit, [item_hash(item) for item in entry.commit.items]
             for position, item in enumerate(entry.commit.items):
                 if len(item) != HASH_LENGTH:
-                    try:
-                        yield self._event(entry, entry.commit, position, decode_operation(item), durable)
-                    except (CannotOpen, Malformed) as error:
-                        log.warning("a part of the history can't be used: %s", error)
+                    yield from self._event(entry, entry.commit, position, item, durable)
+        for revision, position, item in page.operations:
+            entry, commit, hashes = seen[revision] if revision in seen else _never_told()
+            if position >= len(hashes) or item_hash(item) != hashes[position]:
+                raise BadSignature("an operation that its commit doesn't have")
+            yield from self._event(entry, commit, position, item, durable)
 
     def _event(
+        self, entry: Entry, commit: SignedCommit, position: int, item: bytes, durable: set[VersionId]
+    ) -> Iterator[Event]:
+        """What an operation says; nothing, if it can't be used."""
+        try:
+            yield self._opened_event(entry, commit, position, decode_operation(item), durable)
+        except (CannotOpen, Malformed) as error:
+            log.warning("a part of the history can't be used: %s", error)
+
+    def _opened_event(
         self, entry: Entry, commit: SignedCommit, position: int, operation: Operation, durable: set[VersionId]
     ) -> Event:
         event = Event(entry.revision, position, entry.time_ms, commit.device, operation.node, _WHAT[type(operation)])
@@ -146,24 +167,33 @@ _WHAT: dict[type[Operation], str] = {
 }
 
 
-def _after_entry(request: HistoryRequest, page: HistoryReply) -> HistoryRequest:
+Seen = dict[int, tuple[Entry, SignedCommit, list[bytes]]]
+"""Verified entries of earlier pages, by their revisions, with the hashes of all of their operations."""
+
+
+def _never_told() -> NoReturn:
+    raise Malformed("the tracker told of an operation without its commit")
+
+
+def _after_entry(request: HistoryRequest, page: HistoryReply, _: list[int]) -> HistoryRequest:
     if not page.entries:
         raise Malformed(ENDLESS)
     return replace(request, after=page.entries[-1].revision)
 
 
-def _after_deleted(request: DeletedRequest, page: HistoryReply) -> DeletedRequest:
+def _after_deleted(request: DeletedRequest, page: HistoryReply, known: list[int]) -> DeletedRequest:
     """Without the directories that are done."""
     last = _last_node(page)
     if last.parent not in request.parents:
         raise Malformed(ENDLESS)
     left = request.parents[request.parents.index(last.parent) :]
-    return replace(request, parents=left, after=last.node)
+    return replace(request, parents=left, after=last.node, known=tuple(known))
 
 
-def _after_changed(request: ChangedRequest, page: HistoryReply) -> ChangedRequest:
+def _after_changed(request: ChangedRequest, page: HistoryReply, known: list[int]) -> ChangedRequest:
     """What a time means is settled by the first page."""
-    return ChangedRequest(workspace=request.workspace, revision=page.revision, after=_last_node(page).node)
+    after = _last_node(page).node
+    return ChangedRequest(workspace=request.workspace, revision=page.revision, after=after, known=tuple(known))
 
 
 def _last_node(page: HistoryReply) -> PastNode:

@@ -11,8 +11,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from peer.history.past import CHANGED, RESTORED, Change, Event, Past, Stored, deleted_together, restored_name
+from peer.history.past import CHANGED, RESTORED, Change, Event, Past, Stored, deleted_together
 from peer.history.reading import Reader, latest
+from peer.synchronizer.conflicts import restored_name
 from peer.tree_store import TreeStore
 from peer.trees import Remote
 from protocol.commits import DIRECTORY

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
-from peer.history.past import CHANGED, DELETED, MOVED, RESTORED, Change, Past, restored_name
+from peer.history.past import CHANGED, DELETED, MOVED, RESTORED, Change, Past
+from peer.synchronizer.conflicts import restored_name
 from peer.trees import Content, Remote
 from protocol.commits import DIRECTORY
 from protocol.identifiers import ROOT, NodeId

@@ -8,7 +8,7 @@ import pytest
 
 from peer.history.reading import Reader
 from peer.remote import own_entry
-from protocol.commits import Commit
+from protocol.commits import Commit, encode_operation, operation_hash
 from protocol.deltas import Entry, Record
 from protocol.errors import BadSignature, Malformed
 from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, PastNode
@@ -93,6 +93,29 @@ async def test_pages_follow_one_another() -> None:
     first, second = tracker.asked
     assert isinstance(second, ChangedRequest)
     assert (first.ago_ms, second.revision, second.ago_ms, second.after) == (5, 1, None, bytes([5]) * 16)
+
+
+async def test_operations_of_entries_that_came_before() -> None:
+    desk = Desk()
+    create, other, gone = desk.file("a", b"text"), desk.file("b"), desk.file("c")
+    commit = desk.commit(create, other)
+    hidden = replace(commit, operations=tuple(map(operation_hash, commit.operations)))
+    first = page(desk, hidden, more=True, nodes=(node(5),))
+    for operations, error in (
+        (((1, 0, commit.operations[0]),), None),
+        (((1, 1, commit.operations[0]),), BadSignature),  # another's place
+        (((1, 7, commit.operations[0]),), BadSignature),
+        (((1, 0, encode_operation(gone)),), BadSignature),
+        (((2, 0, commit.operations[0]),), Malformed),  # of no entry that was told
+    ):
+        tracker = Tracker(first, replace(page(desk), operations=operations))
+        if error is None:
+            answer = await reader(desk, tracker).changed(revision=1)
+            assert [(event.node, event.time_ms) for event in answer.events] == [(create.node, 1000)]
+            assert tracker.asked[1].known == (1,)
+        else:
+            with pytest.raises(error):
+                await reader(desk, tracker).changed(revision=1)
 
 
 async def test_an_answer_without_end_is_refused() -> None:

@@ -1,10 +1,12 @@
 """What the tracker tells of the past: signed operations, what was durable, in pages, to members only."""
 
+import dataclasses
+
 import pytest
 
 from protocol.api import VIEWER, WithdrawRequest
 from protocol.commits import Create, Operation, decode_operation
-from protocol.deltas import verify_signed_commit
+from protocol.deltas import item_hash, verify_signed_commit
 from protocol.errors import Code, Refused
 from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest
 from protocol.identifiers import HASH_LENGTH, ROOT, NodeId
@@ -172,6 +174,32 @@ async def test_what_has_changed_since(shop: Workshop) -> None:
     everything = await changed(shop, time_ms=then - 1)
     assert (everything.revision, everything.time_ms, len(everything.nodes)) == (0, 0, 5)
     assert told(shop, everything) == []
+
+
+async def test_an_entry_is_told_once_over_all_pages(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is known already only the operations come; each is what the commit's hashes say."""
+    files = [shop.author.create(f"{number}") for number in range(9)]
+    await shop.commit(*files)
+    await shop.commit(*(shop.author.delete(each.node, each.place.mark, version_of(each)) for each in files))
+    whole = set(told(shop, await changed(shop, revision=1)))
+    monkeypatch.setattr(reading, "MAX_NODES", 2)
+    hashes: dict[int, list[bytes]] = {}
+    found, request = set[Operation](), ChangedRequest(workspace=shop.author.workspace, revision=1)
+    page, pages = None, 0
+    while page is None or page.more:
+        page = await shop.database.read(read_changed, shop.account.user, request, shop.now_ms)
+        pages += 1
+        assert len(page.entries) == (1 if pages == 1 else 0)
+        found |= set(told(shop, page))
+        for entry in page.entries:
+            assert entry.commit is not None
+            hashes[entry.revision] = [item_hash(item) for item in entry.commit.items]
+        for revision, position, operation in page.operations:
+            assert item_hash(operation) == hashes[revision][position]
+            found.add(decode_operation(operation))
+        request = dataclasses.replace(request, after=page.nodes[-1].node, known=tuple(hashes))
+    assert found == whole == set(files)
+    assert pages == 5
 
 
 async def test_times_that_cant_be(shop: Workshop) -> None:

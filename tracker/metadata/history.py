@@ -5,7 +5,7 @@ is the newest version up to there that is durable by now. An answer ends at a wh
 a page long.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -54,8 +54,10 @@ class _Past(NamedTuple):
 
 @dataclass(slots=True)
 class _Told:
-    """The operations of an answer, by revision and position, and how long it has become."""
+    """The operations of an answer, by revision and position, and how long it has become. Entries that are `known` to
+    who asks are left out."""
 
+    known: frozenset[int] = frozenset()
     operations: dict[int, dict[int, _Past]] = field(default_factory=dict)
     entries: dict[int, Row] = field(default_factory=dict)
     durable: dict[VersionId, None] = field(default_factory=dict)
@@ -71,16 +73,22 @@ class _Told:
         if entry.revision not in self.entries:
             self.entries[entry.revision] = entry
             self.size += ENTRY_OVERHEAD + len(entry.items)
-        here = self.operations.setdefault(entry.revision, {})
+        self._add_operations(operations)
+
+    def _add_operations(self, operations: Iterable[_Past]) -> None:
         for each in operations:
+            here = self.operations.setdefault(each.revision, {})
             if each.position not in here:
                 self.size += len(each.operation)
             here[each.position] = each
 
-    def add_node(self, node: Node, past: Iterable[tuple[Row, _Past]]) -> None:
-        """A node, and operations on it with their entries."""
-        for entry, each in past:
-            self.add(entry, [each])
+    def add_node(self, node: Node, past: Iterable[_Past], entry_at: Mapping[int, Row]) -> None:
+        """A node, and operations on it; `entry_at` has those entries that aren't known."""
+        for each in past:
+            if each.revision in self.known:
+                self._add_operations([each])
+            else:
+                self.add(entry_at[each.revision], [each])
             if each.durable is not None:
                 self.durable[each.durable] = None
         self.nodes.append(node)
@@ -92,8 +100,17 @@ class _Told:
 
     def written(self) -> tuple[Entry, ...]:
         """The entries, in order."""
-        told = sorted(self.operations.items())
-        return tuple(commit_entry(self.entries[revision], here.values()) for revision, here in told)
+        told = sorted(self.entries.items())
+        return tuple(commit_entry(row, self.operations[revision].values()) for revision, row in told)
+
+    def loose(self) -> tuple[tuple[int, int, bytes], ...]:
+        """The operations of known entries."""
+        return tuple(
+            (each.revision, each.position, each.operation)
+            for revision, here in sorted(self.operations.items())
+            for each in here.values()
+            if revision in self.known
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +161,7 @@ def read_deleted(connection: Connection, user: UserId, request: DeletedRequest, 
         contents = _contents(connection, request.workspace, ids, MAX_REVISION)
         return [*places, *contents, *_deletions(connection, request.workspace, ids)]
 
-    told, more = _with_past(connection, request.workspace, _deleted_nodes(connection, request), past)
+    told, more = _with_past(connection, request.workspace, _deleted_nodes(connection, request), past, request.known)
     return _reply(now, (now.head, now.time_ms), now_ms, told, more=more)
 
 
@@ -160,7 +177,8 @@ def read_changed(connection: Connection, user: UserId, request: ChangedRequest, 
         return [*places, *_contents(connection, request.workspace, existed, through)]
 
     wanted = [nodes.c.workspace == request.workspace, changed]
-    told, more = _with_past(connection, request.workspace, _all_nodes(connection, wanted, request.after or b""), past)
+    found = _all_nodes(connection, wanted, request.after or b"")
+    told, more = _with_past(connection, request.workspace, found, past, request.known)
     at = through, _time_at(connection, request.workspace, through)
     return _reply(now, at, now_ms, told, more=more)
 
@@ -214,17 +232,18 @@ def _with_past(
     workspace: WorkspaceId,
     found: Iterable[Node],
     past: Callable[[Sequence[NodeId]], list[_Past]],
+    known: Iterable[int],
 ) -> tuple[_Told, bool]:
     """A page of these nodes, each with the operations that `past` finds; whether there are more."""
-    told = _Told()
+    told = _Told(known=frozenset(known))
     for batch in batches(found, AT_ONCE):
         operations = past([node.node for node in batch])
-        revisions = sorted({each.revision for each in operations})
-        entry_at = {row.revision: row for row in entry_rows(connection, workspace, revisions)}
+        revisions = sorted({each.revision for each in operations} - told.known - told.entries.keys())
+        entry_at = told.entries | {row.revision: row for row in entry_rows(connection, workspace, revisions)}
         for node in batch:
             if told.full:
                 return told, True
-            told.add_node(node, [(entry_at[each.revision], each) for each in operations if each.node == node.node])
+            told.add_node(node, [each for each in operations if each.node == node.node], entry_at)
     return told, False
 
 
@@ -349,6 +368,7 @@ def _reply(now: _Now, at: tuple[int, int], now_ms: int, told: _Told, *, more: bo
         hash=now.hash,
         now_ms=now_ms,
         entries=told.written(),
+        operations=told.loose(),
         durable=tuple(told.durable),
         nodes=tuple(_past_node(node) for node in told.nodes),
         more=more,
