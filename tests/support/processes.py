@@ -85,6 +85,8 @@ class Program:
         self._module = list(module)
         self.machine = machine
         self.process: subprocess.Popen[bytes] | None = None
+        self.armed = False
+        """Whether this run was started with a failpoint."""
 
     @property
     def running(self) -> bool:
@@ -106,6 +108,7 @@ class Program:
     ) -> str:
         """Start it and wait for the line on stdout that begins with `ready`; the rest of that line."""
         assert not self.running, f"{self.name} runs already"
+        self.armed = failpoint is not None
         if failpoint is not None:
             variables[VARIABLE] = failpoint
         with self.out.open("wb") as out, self.log.open("ab") as log:
