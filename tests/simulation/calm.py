@@ -103,7 +103,14 @@ class Calm:
         if errors:
             raise Violation("no program errs", "; ".join(errors))
         for device in around.devices.values():
+            await self._let_go(device)
             self._judge_device(device)
+
+    async def _let_go(self, device: SimulatedDevice) -> None:
+        """With real threads one may just be looking around."""
+        for _ in range(10):
+            if device.disk.descriptors:
+                await trio.sleep(POLL / 10)
 
     def _judge_device(self, device: SimulatedDevice) -> None:
         peer = device.peer

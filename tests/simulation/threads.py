@@ -18,7 +18,7 @@ from tests.simulation.disk import SimulatedDisk
 from tests.simulation.machine import WallClock
 
 T = TypeVar("T")
-SPEED = 20.0
+SPEED = 25.0
 LATE = 0.005
 """Real seconds by which a call is late at most."""
 
