@@ -37,6 +37,8 @@ AT_FAILPOINT = 0.5
 SOON, PATIENCE = 6.0, 45.0
 """Seconds in which all comes to rest as a rule, and in any case."""
 FSYNCED = 0.3
+MERGED = "merging with the tracker from a full snapshot"
+"""What a device logs whose cursor the tracker doesn't know."""
 SHOWN_BY = r"nothing half-written is in place|nothing is lost|nothing is invented"
 PASSED = [name for name in peer.failpoints.FAILPOINTS if name != "peer.remove.outgoing"]
 """Failpoints that are soon come by; a delete waits for two seconds of quiet."""
@@ -168,6 +170,8 @@ class House:
             person.empty_bin()
         self.oracle.judge({device.name: tree_of(device.folder) for device in (self.one, self.two)})
         self.committed |= {*contents(self.two.folder)}
+        if MERGED in self.two.logged():
+            raise Violation("durable means durable", "the tracker has lost commits that it had answered")
         await self.tracker.check()
 
     async def _come_to_rest(self) -> None:

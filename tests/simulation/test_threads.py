@@ -21,6 +21,7 @@ def test_one_seed_with_real_threads() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_real_threads(seed: int) -> None:
     run(seed)
