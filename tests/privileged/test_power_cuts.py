@@ -21,19 +21,23 @@ from tests.simulation.oracle import Oracle, Violation
 from tests.support.folder_people import FolderPerson, tree_of
 from tests.support.patched import FAULTS, IMPATIENT
 from tests.support.power import PowerDisk
-from tests.support.processes import DeviceProgram, Lab, settled
+from tests.support.processes import DeviceProgram, Lab, settled, until
 
 SEED = int(os.environ.get("SHOAL_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 CUTS = 30
 SETTLED_EVERY = 5
 """Cuts between two times at which all comes to rest and is judged."""
-CUTS_FOR_A_FAULT = 10
+CUTS_FOR_A_FAULT = 3
 """Within so many cuts each fault has to show."""
+AFTER_AN_EXCHANGE = 0.3
+"""How many cuts come just after each has what the other saved."""
 LONGEST = 1.2
 """Seconds from a start to the next cut, at most."""
 PAUSE = 0.04
 """Seconds between two things that people do, on average."""
 AT_FAILPOINT = 0.5
+EXCHANGED = 5.0
+"""Seconds that are waited for an exchange; a device may have no connection just then."""
 SOON, PATIENCE = 6.0, 45.0
 """Seconds in which all comes to rest as a rule, and in any case."""
 FSYNCED = 0.3
@@ -92,21 +96,45 @@ class House:
         """Raises the first `Violation`."""
         for number in range(cuts):
             await self._work(self.rng.uniform(0.1, LONGEST))
+            if self.rng.random() < AFTER_AN_EXCHANGE:
+                await self._exchange()
             victims = self.rng.choices((["one"], ["tracker"], ["one", "tracker"]), (7, 2, 2))[0]
-            await self._cut(victims)
+            await self._cut(victims, AT_FAILPOINT)
             if number % SETTLED_EVERY == SETTLED_EVERY - 1:
                 await self._settle()
 
     async def _work(self, seconds: float) -> None:
         """People act until the time has come, or a program has died where it was to."""
         with trio.move_on_after(seconds):
-            while self.one.running and self.tracker.running:
+            while not self._stopped():
                 self.rng.choice(self.people).act()
                 await trio.sleep(self.rng.expovariate(1 / PAUSE))
 
+    async def cut_after_exchanges(self, cuts: int) -> None:
+        """The same with the device alone, when a missing fsync shows most."""
+        for _ in range(cuts):
+            await self._exchange()
+            await self._cut(["one"], 0)
+
+    async def _exchange(self) -> None:
+        """Each saves something, without an fsync, until the other has it. Then another program has its fsync: that
+        makes all names last, and no content but its own."""
+        one, two = self.people
+        one.synced, before = 0.0, one.synced
+        paths = {person: f"exchange {self.cuts} by {person.name}" for person in self.people}
+        wanted = {paths[person]: person.save(paths[person]) for person in self.people}
+        one.synced = before
+        self.note("an exchange")
+        with suppress(AssertionError):
+            await until(lambda: self._stopped() or all(has(each.folder, wanted) for each in (one, two)), EXCHANGED)
+        fsync(self.disks["one"].place)
+
+    def _stopped(self) -> bool:
+        return not (self.one.running and self.tracker.running)
+
     # Cutting
 
-    async def _cut(self, victims: list[str]) -> None:
+    async def _cut(self, victims: list[str], at_failpoint: float) -> None:
         one, two = self.people
         dying = [program for name, program in (("one", self.one), ("tracker", self.tracker)) if name in victims]
         # An fsync that is under way as its file system is shut down may say that all went well: nobody may hear of it.
@@ -126,7 +154,7 @@ class House:
             self.disks[name].boot()
         if self.one in dying:
             self._look(before)
-        await self._start_again(AT_FAILPOINT)
+        await self._start_again(at_failpoint)
 
     async def _start_again(self, at_failpoint: float) -> None:
         """Those that don't run: no power, or they died at their failpoints."""
@@ -191,6 +219,18 @@ class House:
             raise Violation("all comes to rest", str(error)) from None
 
 
+def has(folder: Path, wanted: dict[str, bytes]) -> bool:
+    """Whether these files are in a folder."""
+    return all((folder / path).exists() and (folder / path).read_bytes() == wanted[path] for path in wanted)
+
+
+def fsync(place: Path) -> None:
+    """Of a directory."""
+    descriptor = os.open(place, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
 def contents(folder: Path) -> list[bytes]:
     """What is in the files of a folder."""
     return [entry[1] for entry in tree_of(folder).values() if entry[0] == "file"]
@@ -239,4 +279,4 @@ async def test_a_missing_fsync_shows(fault: str, lab: Lab, tmp_path: Path) -> No
     async with house(lab, tmp_path, SEED) as made:
         await made.begin(fault)
         with pytest.raises(Violation, match=SHOWN_BY):
-            await made.cut_again_and_again(CUTS_FOR_A_FAULT)
+            await made.cut_after_exchanges(CUTS_FOR_A_FAULT)

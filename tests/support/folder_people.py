@@ -253,11 +253,15 @@ class FolderPerson:
     def _save(self) -> str:
         path = self._anywhere(NAMES)
         self._refuse(path, "directory")
+        return f"saves {path} ({len(self.save(path))} bytes)"
+
+    def save(self, path: str) -> bytes:
+        """As careful programs do it: whole, by one rename. What was saved."""
         self._count += 1
         aside = self.bin / f"new {self._count}"
         content = self._written_aside(aside, path)
         self._move(aside, self.folder / path)
-        return f"saves {path} ({len(content)} bytes)"
+        return content
 
     def _save_slowly(self) -> str:
         path = self._anywhere(NAMES)
