@@ -266,7 +266,7 @@ async def house(lab: Lab, place: Path, seed: int) -> AsyncIterator[House]:
             disk.unmount()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_thirty_power_cuts(lab: Lab, tmp_path: Path) -> None:
     async with house(lab, tmp_path, SEED) as made:
         await made.begin()
