@@ -2,7 +2,7 @@
 at again."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from peer.ignoring import is_ignored
@@ -225,11 +225,13 @@ class LocalSteps:
             self._store.put_local(current._replace(print=print_, content=current.content if same else None))
         return True
 
-    def conflict_name(self, parent: NodeId, name: str) -> str:
-        """A free conflict name in a local directory."""
+    def conflict_name(self, parent: NodeId, name: str, given: Container[str] = ()) -> str:
+        """A free conflict name in a local directory. `given` are those that were given since it was looked at."""
 
         def taken(candidate: str) -> bool:
-            if (parent, candidate) in self._obstructed or self._store.local_at(parent, candidate) is not None:
+            if candidate in given or (parent, candidate) in self._obstructed:
+                return True
+            if self._store.local_at(parent, candidate) is not None:
                 return True
             return self._store.remote_at(parent, candidate) is not None
 

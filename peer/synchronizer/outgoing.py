@@ -8,6 +8,7 @@ file is not let go but comes back as a conflict copy.
 """
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass
 
 from peer.chunker import file_digest
@@ -52,9 +53,10 @@ class OutgoingRoom:
         what is `unknown`, as long as the tracker has not said what there is: without a database all of it would be."""
         context = self._context
         async with context.turn:
+            given = defaultdict[NodeId, set[str]](set)
             for waiting in self._due():
                 try:
-                    await self._let_go(waiting)
+                    await self._let_go(waiting, given)
                 except OSError as error:
                     log.warning("%s stays in .shoal/outgoing: %s", waiting.name, error)
             if unknown:
@@ -73,17 +75,19 @@ class OutgoingRoom:
         )
         return [_Waiting(name, parent, original, print_) for name, parent, original, *print_ in rows]
 
-    async def _let_go(self, waiting: _Waiting) -> None:
+    async def _let_go(self, waiting: _Waiting, given: defaultdict[NodeId, set[str]]) -> None:
+        """`given` has the conflict names that this sweep has given in each folder."""
         context = self._context
         parent = context.store.path(waiting.parent)
         home = ROOT if parent is None else waiting.parent
-        conflict = self._local_steps.conflict_name(home, waiting.original)
+        conflict = self._local_steps.conflict_name(home, waiting.original, given[home])
 
         def work() -> bool:
             with open_folder(context.disk, context.root) as folder:
                 return _let_go(folder, waiting, parent or (), conflict)
 
         if await context.machine.offload(work, context.limiter):
+            given[home].add(conflict)
             context.log_conflict(parent or (), waiting.original, conflict)
             context.look_again(parent or ())
         context.store.database.run("DELETE FROM outgoing WHERE name = ?", waiting.name)

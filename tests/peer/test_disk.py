@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import peer.system.disk
 from peer.ports import Descriptor, Disk, EntryKind
 from peer.system.disk import LinuxDisk
+from tests.peer.folders import Hand, RealHand, SimulatedHand
 from tests.simulation.disk import SimulatedDisk
 
 LONGEST = "ü" * 127 + "x"  # 255 bytes
@@ -53,6 +54,8 @@ class Folder:
 
     disk: Disk
     root: Descriptor
+    hand: Hand
+    """Somebody else's programs in it, which don't go through the port."""
 
     def put(self, name: str, data: bytes = b"", parent: Descriptor | None = None) -> None:
         descriptor = self.disk.create_file(self.root if parent is None else parent, name, 0o644)
@@ -79,13 +82,13 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if request.param == "simulated":
         disk = simulated()
         disk.user.mkdir("folder")
-        yield Folder(disk, disk.open_root("/folder"))
+        yield Folder(disk, disk.open_root("/folder"), SimulatedHand(disk))
         return
     if "without" in request.param:
         without_noreplace(monkeypatch)
     real = LinuxDisk()
     opened = set(os.listdir("/proc/self/fd"))
-    yield Folder(real, real.open_root(str(tmp_path)))
+    yield Folder(real, real.open_root(str(tmp_path)), RealHand(tmp_path))
     for left in set(os.listdir("/proc/self/fd")) - opened:
         if os.path.islink(f"/proc/self/fd/{left}"):
             os.close(int(left))
@@ -445,6 +448,62 @@ def test_exchange(folder: Folder) -> None:
             folder.disk.exchange(folder.root, source, folder.root, target)
     with fails(errno.EINVAL):
         folder.disk.exchange(folder.root, "inner", inner, "file")
+
+
+@pytest.mark.parametrize("folder", ["linux", "simulated"], indirect=True)
+def test_exchange_takes_a_full_directory_and_what_is_open(folder: Folder) -> None:
+    inner = folder.directory("inner")
+    folder.put("below", b"below", inner)
+    folder.put("file", b"file")
+    file = folder.disk.open_file(folder.root, "file")
+    folder.disk.exchange(folder.root, "file", folder.root, "inner")
+    assert folder.content("inner") == b"file"
+    assert folder.disk.scan(inner) == ["below"]
+    assert folder.content("below", folder.disk.open_directory(folder.root, "file")) == b"below"
+    assert folder.disk.stat_open(file) == folder.disk.stat(folder.root, "inner")
+
+
+def test_what_the_rename_of_others_replaces(folder: Folder) -> None:
+    """rename(2) without flags, as editors and shells call it."""
+    hand = folder.hand
+    for name in ("directory", "empty", "full"):
+        hand.mkdir(name)
+    for name in ("full/below", "one", "other"):
+        hand.write(name, name.encode())
+    for source, target, code in (
+        ("directory", "full", errno.ENOTEMPTY),
+        ("directory", "one", errno.ENOTDIR),
+        ("one", "empty", errno.EISDIR),
+        ("one", "full", errno.EISDIR),
+        ("full", "full/inside", errno.EINVAL),
+        ("missing", "one", errno.ENOENT),
+    ):
+        with fails(code):
+            hand.move(source, target)
+    assert folder.names() == ["directory", "empty", "full", "one", "other"]
+    opened = folder.disk.open_file(folder.root, "other")
+    hand.move("one", "other")
+    hand.move("full", "empty")
+    assert folder.names() == ["directory", "empty", "other"]
+    assert folder.content("other") == b"one"
+    assert hand.read("empty/below") == b"full/below"
+    assert folder.disk.read_at(opened, 10, 0) == b"other"
+    assert folder.disk.stat_open(opened).links == 0
+
+
+def test_an_inode_is_one_thing_s_own_for_as_long_as_anything_holds_it(folder: Folder) -> None:
+    """Then the next may get its number, which says nothing by itself any more."""
+    folder.put("file", b"first")
+    held = folder.disk.open_file(folder.root, "file")
+    number = folder.disk.stat_open(held).inode
+    folder.disk.unlink(folder.root, "file")
+    folder.put("second")
+    folder.hand.save("third", b"third")
+    assert number not in {folder.disk.stat(folder.root, name).inode for name in folder.names()}
+    assert folder.disk.read_at(held, 10, 0) == b"first"
+    folder.disk.close(held)
+    folder.put("file", b"new")
+    assert folder.content("file") == b"new"
 
 
 def test_removing(folder: Folder) -> None:

@@ -11,10 +11,11 @@ from peer.history.past import CHANGED, DELETED, MOVED, RESTORED, Change, Located
 from peer.history.restoring import Found, Restoring
 from peer.tracker_client import Backoff
 from protocol.api import CLOSE, COMMIT, STAGE, CommitReply, Endpoint
+from protocol.breaker import Approval, Changes, sign_approval
 from protocol.commits import DIRECTORY, FILE, Commit, Create, Delete, Move, Operation, Restore, Write, decode_operation
 from protocol.errors import Code, Problem, Refused, Unreachable
 from protocol.history import PastNode
-from protocol.identifiers import ROOT, CommitHash, NodeId, PlaceMark, VersionId
+from protocol.identifiers import ROOT, ApprovalId, CommitHash, NodeId, PlaceMark, VersionId
 from protocol.manifests import Manifest, open_manifest
 from tests.peer.test_remote import OWN, Desk
 from tests.support.tracker import seeded_machine
@@ -47,7 +48,10 @@ class Client:
 
 
 def maker(desk: Desk, client: Client) -> Committing:
-    return Committing(seeded_machine(), client, desk.remote, OWN, desk.signing[OWN])  # type: ignore[arg-type]
+    def approve(bound: Changes) -> Approval:
+        return sign_approval(desk.remote.keys.workspace, OWN, ApprovalId(bytes(16)), 1, bound, desk.signing[OWN])
+
+    return Committing(seeded_machine(), client, desk.remote, OWN, desk.signing[OWN], approve)  # type: ignore[arg-type]
 
 
 def change(what: str, **more: Any) -> Change:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from typing import Any
 
 import trio
 
@@ -16,21 +17,65 @@ def resize(place: str, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True)
 
 
-async def test_a_full_disk_stops_only_the_file_that_does_not_fit(lab: Lab, mount: Mount) -> None:
+async def test_a_disk_smaller_than_the_workspace(lab: Lab, mount: Mount) -> None:
+    """Ten megabytes for fifteen: what fits is there, each file that doesn't is a problem of its own, what is saved here
+    meanwhile is safe, and once there is room all goes on by itself."""
     tracker = lab.tracker()
     await tracker.start()
     one, two = await lab.devices(tracker, "one", "two")
-    mount(two.folder, "-t", "tmpfs", "-o", SMALL_DISK, "tmpfs")
+    mount(two.folder, "-t", "tmpfs", "-o", "size=10m", "tmpfs")
+    large = [f"large {number}" for number in range(5)]
+    for path in large:
+        write(one.folder / path, os.urandom(3 * MB))
+    for number in range(20):
+        write(one.folder / f"small/{number}", f"{number}" * 100)
     await one.start()
+    await one.wait()
     await two.start()
-    write(one.folder / "too large for two", os.urandom(12 * MB))
-    write(one.folder / "small", "fits")
-    await two.until_file("small", b"fits")
-    await two.until_problem("too large for two", "no space left")
-    assert not (two.folder / "too large for two").exists()
-    assert await two.state() == "error"
+    for number in range(20):
+        await two.until_file(f"small/{number}", f"{number}".encode() * 100)
+    seen = await two.until_status(lambda seen: len(large_problems(seen)) == 2, "short of room for two files")
+    assert all("no space left" in problem["reason"] for problem in large_problems(seen))
+    there = [path for path in large if (two.folder / path).exists()]
+    assert len(there) == 3
+    for path in there:
+        assert (two.folder / path).read_bytes() == (one.folder / path).read_bytes()
+    assert os.listdir(two.folder / ".shoal" / "temp") == []
+
+    # A full disk is no reason to lose or to hold back what is written on it.
+    write(two.folder / "written here", "on the full disk")
+    await one.until_file("written here", b"on the full disk")
+    write(one.folder / "small/0", "an edit from elsewhere")
+    await two.until_file("small/0", b"an edit from elsewhere")
+    write(one.folder / there[0], os.urandom(3 * MB))
+    await two.until_problem(there[0], "no space left")
+    assert (two.folder / there[0]).stat().st_size == 3 * MB
+
+    # Whoever makes room on this disk doesn't have to tell Shoal.
     resize(str(two.folder), "64m")
     await settled(one, two)
+    assert (await two.status())["problems"] == []
+
+
+def large_problems(status: dict[str, Any]) -> list[dict[str, str]]:
+    """The problems of the large files."""
+    return [problem for problem in status["problems"] if problem["path"].startswith("large")]
+
+
+async def test_room_made_by_removing_a_file_is_used(lab: Lab, mount: Mount) -> None:
+    tracker = lab.tracker()
+    await tracker.start()
+    one, two = await lab.devices(tracker, "one", "two")
+    mount(two.folder, "-t", "tmpfs", "-o", "size=10m", "tmpfs")
+    await one.start()
+    await two.start()
+    write(one.folder / "first", os.urandom(6 * MB))
+    await settled(one, two)
+    write(one.folder / "second", os.urandom(6 * MB))
+    await two.until_problem("second", "no space left")
+    (two.folder / "first").unlink()
+    await settled(one, two)
+    assert [path.name for path in two.folder.iterdir() if path.name != ".shoal"] == ["second"]
     assert (await two.status())["problems"] == []
 
 

@@ -1,30 +1,31 @@
 """A power cut: what was said to be in the cloud, and what was put in place, is there afterwards (law 5)."""
 
-import fcntl
 import os
-import struct
-import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.privileged.conftest import Mount
+import pytest
+
+from tests.support.power import PowerDisk
 from tests.support.processes import Lab, settled, snapshot, write
 
-_SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, _IOR('X', 125, __u32)
-_NO_LOG_FLUSH = 2
+MakeDisk = Callable[[Path], PowerDisk]
 
 
-def make_disk(image: Path, megabytes: int = 192) -> None:
-    subprocess.run(["truncate", "-s", f"{megabytes}M", str(image)], check=True)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+@pytest.fixture
+def disk(lab: Lab, tmp_path: Path) -> Iterator[MakeDisk]:
+    """Mounts a disk that may lose its power; it is gone when all programs have ended."""
+    made: list[PowerDisk] = []
 
+    def make(place: Path) -> PowerDisk:
+        made.append(PowerDisk(tmp_path / f"{len(made)}.img", place))
+        made[-1].mount()
+        return made[-1]
 
-def cut_power(place: Path) -> None:
-    """Stop the file system as it is: what was not flushed is gone."""
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
-    finally:
-        os.close(descriptor)
+    yield make
+    lab.close()
+    for each in made:
+        each.unmount()
 
 
 def fill(folder: Path) -> None:
@@ -33,22 +34,20 @@ def fill(folder: Path) -> None:
     write(folder / "large", os.urandom(6 << 20))
 
 
-async def test_the_tracker_loses_nothing_that_it_called_durable(lab: Lab, mount: Mount, tmp_path: Path) -> None:
-    image = tmp_path / "tracker.img"
-    make_disk(image)
+async def test_the_tracker_loses_nothing_that_it_called_durable(lab: Lab, disk: MakeDisk) -> None:
     tracker = lab.tracker()
-    mount(tracker.data, "-o", "loop", str(image))
+    drive = disk(tracker.data)
     await tracker.start()
     one, two = await lab.devices(tracker, "one", "two")
     await one.start()
     fill(one.folder)
     await one.wait("durable")
     before = snapshot(one.folder)
-    cut_power(tracker.data)
+    tracker.freeze()
+    drive.cut()
     tracker.kill()
     await one.stop()
-    subprocess.run(["umount", str(tracker.data)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(tracker.data)], check=True)
+    drive.boot()
     await tracker.start()
     await tracker.check()
     await two.start()
@@ -56,13 +55,11 @@ async def test_the_tracker_loses_nothing_that_it_called_durable(lab: Lab, mount:
     assert snapshot(two.folder) == before
 
 
-async def test_a_device_comes_back_with_whole_files(lab: Lab, mount: Mount, tmp_path: Path) -> None:
-    image = tmp_path / "device.img"
-    make_disk(image)
+async def test_a_device_comes_back_with_whole_files(lab: Lab, disk: MakeDisk) -> None:
     tracker = lab.tracker()
     await tracker.start()
     one, two = await lab.devices(tracker, "one", "two")
-    mount(two.folder, "-o", "loop", str(image))
+    drive = disk(two.folder)
     (two.folder / "lost+found").rmdir()
     await one.start()
     await two.start()
@@ -70,10 +67,10 @@ async def test_a_device_comes_back_with_whole_files(lab: Lab, mount: Mount, tmp_
     before = await settled(one, two)
     write(one.folder / "arrives as the power goes", os.urandom(2 << 20))
     await two.until_file("arrives as the power goes")
-    cut_power(two.folder)
+    two.freeze()
+    drive.cut()
     two.kill()
-    subprocess.run(["umount", str(two.folder)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(two.folder)], check=True)
+    drive.boot()
     found, sent = snapshot(two.folder), snapshot(one.folder)
     for path, entry in found.items():
         assert entry == sent[path], f"{path!r} came back other than it was put in place"

@@ -11,9 +11,11 @@ from peer.database import Database
 from peer.home import Credentials
 from peer.members import Kept
 from peer.peer import Peer, Place, Ports, start_peer
+from peer.ports import Disk
 from peer.status import is_settled
 from protocol.api import WorkspacesReply
 from protocol.errors import Problem
+from protocol.ports import Machine
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.events import EventFaults, SimulatedEvents
 from tests.simulation.fence import Crashed
@@ -26,6 +28,7 @@ from tests.simulation.machine import SLOW_THREAD, FileClock, WallClock, simulate
 from tests.simulation.mischief import Mischief, Trouble
 from tests.simulation.network import SimulatedTransport, Weather
 from tests.simulation.reports import differences, report
+from tests.simulation.threads import ThreadedDisk, threaded_machine
 from tests.simulation.user import contents
 
 FOLDER = "/Shoal"
@@ -67,6 +70,7 @@ class SimulatedDevice:
         *,
         power_cut: PowerCut | None = None,
         slow_threads: float = SLOW_THREAD,
+        threaded: bool = False,
     ) -> None:
         self.name = name
         self.clock = WallClock()
@@ -92,6 +96,7 @@ class SimulatedDevice:
         self._log = log
         self._power_cut = power_cut
         self._slow_threads = slow_threads
+        self._threaded = threaded
         self._rng = Random(f"{seed}/trouble")
         self._lives = 0
         self._on = False
@@ -163,8 +168,8 @@ class SimulatedDevice:
         lan = None
         if self._air is not None:
             lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
-        machine = simulated_machine(name, life.check, now=self.clock, slow=self._slow_threads)
-        ports = Ports(machine, self.disk, self.events, self.transport, _address, lan, self.boot_id)
+        machine, disk = self._machine_and_disk(name, life)
+        ports = Ports(machine, disk, self.events, self.transport, _address, lan, self.boot_id)
         place = Place("/home/.shoal", FOLDER, self._database(life), Kept(lambda: self._cached, self._cache))
         while self.peer is None:
             try:
@@ -175,6 +180,12 @@ class SimulatedDevice:
         if self.lies:
             self._liar = make_liar(self.peer, self.name, Random(f"{name}/lies"), self.lies, self._log)
         await self.peer.run()
+
+    def _machine_and_disk(self, name: str, life: Life) -> tuple[Machine, Disk]:
+        if self._threaded:
+            rng = Random(f"{name}/threads")
+            return threaded_machine(rng, life.check, self.clock), cast(Any, ThreadedDisk(self.disk, rng, life.check))
+        return simulated_machine(name, life.check, now=self.clock, slow=self._slow_threads), self.disk
 
     def _database(self, life: Life) -> Database:
         mischief = self.mischief

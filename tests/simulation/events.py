@@ -2,7 +2,8 @@
 
 Late, in batches, some twice and some never, as inotify does it: an event in a directory that was made a moment ago may
 be lost in any seed, any other only where the plan says so (an overflow that nobody tells of). The watcher's second look
-and its regular scans have to make up for that.
+and its regular scans have to make up for that. `tests/peer/test_folder_events.py` holds the rest against inotify. That
+a writer has closed a file is never told: whoever waits for it has to do without.
 """
 
 from collections.abc import AsyncIterator
@@ -63,7 +64,12 @@ class SimulatedEvents:
             feed.overflow()
 
     def _changed(self, full: str) -> None:
-        path = full.removeprefix(self._below).lstrip("/") if full.startswith(self._below) else ""
+        if f"{full}/" == f"{self._below}/" and not self._disk.user.exists(full):
+            for feed in self._feeds:
+                feed.end()
+        if not f"{full}/".startswith(f"{self._below}/".removeprefix("/")):
+            return
+        path = full.removeprefix(self._below).lstrip("/")
         if path.split("/")[0] == RESERVED:
             return
         now = trio.current_time()
@@ -93,6 +99,12 @@ class _Feed:
     pending: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
     news: trio.Event = field(default_factory=trio.Event)
+    over: bool = False
+
+    def end(self) -> None:
+        """The folder itself is gone, or elsewhere."""
+        self.over = True
+        self.add("")
 
     def add(self, path: str) -> None:
         self.pending.add(path)
@@ -107,6 +119,8 @@ class _Feed:
         return self
 
     async def __anext__(self) -> Changes:
+        if self.over and not self.pending:
+            raise StopAsyncIteration
         while not self.pending:
             self.news = trio.Event()
             with trio.move_on_after(self.rng.choice((0.5, 5.0)) if self.again else float("inf")) as waiting:

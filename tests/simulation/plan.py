@@ -8,7 +8,7 @@ from tests.simulation.people import NAMES
 CRITICAL = ("exchange", "rename", "unlink", "remove_directory")
 """Calls before which an edit is most unwelcome."""
 
-_TAKING_TURNS = 0.1
+_TAKING_TURNS = 0.07
 _PATIENT = 0.03
 _ON_ONE_LAN = 0.85
 _LEAST_FAULTS = 8
@@ -127,9 +127,9 @@ def _draw(rng: Random) -> Plan:
 
     return Plan(
         faults=faults,
-        actions=rng.randrange(20, 29),
+        actions=rng.randrange(20, 25),
         pause=rng.choice((0.2, 0.7, 2.0)),
-        inline_actions=rng.randrange(20, 29),
+        inline_actions=rng.randrange(20, 25),
         inline_chance=rng.choice((0.02, 0.05)),
         inline_calls=rng.choice(((), (), CRITICAL)),
         crossed_moves=rng.choice((0.0, 0.3)),

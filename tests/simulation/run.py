@@ -30,15 +30,16 @@ def main() -> int:
     which.add_argument("--seeds", type=int, nargs=2, metavar=("FROM", "TO"))
     parser.add_argument("--log", action="store_true", help="print every event")
     parser.add_argument("--all", action="store_true", help="report good seeds too")
+    parser.add_argument("--threads", action="store_true", help="with real threads, on a clock that runs by itself")
     options = parser.parse_args()
     if options.seed is not None:
-        outcome = simulate(options.seed, echo=options.log)
+        outcome = simulate(options.seed, echo=options.log, threaded=options.threads)
         print(summary(outcome))
         return int(outcome.violation is not None)
     started, failed, happened = time.process_time(), 0, Counter[str]()
     seeds = range(*options.seeds)
     for seed in seeds:
-        result = attempt(seed)
+        result = attempt(seed, threaded=options.threads)
         happened.update(result.happened)
         failed += not result.good
         if options.all or not result.good:
@@ -50,10 +51,10 @@ def main() -> int:
     return int(failed > 0)
 
 
-def attempt(seed: int) -> Result:
+def attempt(seed: int, *, threaded: bool = False) -> Result:
     """Run a seed, also one in which a program fails."""
     try:
-        outcome = simulate(seed)
+        outcome = simulate(seed, threaded=threaded)
     except BaseExceptionGroup as group:
         return Result(False, f"seed {seed}: a program failed: {_first(group)!r}")
     return Result(outcome.violation is None, summary(outcome), outcome.log.happened)

@@ -28,6 +28,7 @@ from tests.simulation.oracle import Violation
 from tests.simulation.people import Person
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.surroundings import Surroundings
+from tests.simulation.threads import SPEED, late_machine
 
 
 @dataclass
@@ -42,13 +43,19 @@ class Outcome:
     trees: dict[str, dict[str, Any]]
 
 
-def simulate(seed: int, *, plan: Plan | None = None, keep: bool = False, echo: bool = False) -> Outcome:
-    """Run the simulation of a seed. What a program raises comes out as it is; broken rules are in the outcome."""
+def simulate(
+    seed: int, *, plan: Plan | None = None, keep: bool = False, echo: bool = False, threaded: bool = False
+) -> Outcome:
+    """Run the simulation of a seed. What a program raises comes out as it is; broken rules are in the outcome. With
+    `threaded` the same happens with real threads and a clock that doesn't wait for them: see `threads.py`."""
     log = EventLog(keep=keep, echo=echo)
     world_of: list[World] = []
+    clock = MockClock(SPEED) if threaded else MockClock(autojump_threshold=0)
 
     async def main() -> Violation | None:
-        world = World(seed, plan_of(seed) if plan is None else plan, log)
+        if threaded:
+            log.now = clock.current_time
+        world = World(seed, plan_of(seed) if plan is None else plan, log, threaded=threaded)
         world_of.append(world)
         try:
             await world.run()
@@ -61,7 +68,7 @@ def simulate(seed: int, *, plan: Plan | None = None, keep: bool = False, echo: b
 
     prepared()
     with seeded_scheduler(seed), taking_in_logs(log):
-        violation = trio.run(main, clock=MockClock(autojump_threshold=0))
+        violation = trio.run(main, clock=clock)
     return Outcome(seed, violation, log.hash, log.count, log, world_of[0].around.trees())
 
 
@@ -88,15 +95,13 @@ def seeded_scheduler(seed: int) -> Iterator[None]:
 class World:
     """Everything there is, put together for one seed."""
 
-    def __init__(self, seed: int, plan: Plan, log: EventLog) -> None:
+    def __init__(self, seed: int, plan: Plan, log: EventLog, *, threaded: bool = False) -> None:
         kept = prepared()
         clock = WallClock()
-        host = TrackerHost(
-            simulated_machine(f"{seed}/tracker", now=clock),
-            engine_of(kept.database),
-            log,
-            Random(f"{seed}/tracker/trouble"),
-        )
+        machine = simulated_machine(f"{seed}/tracker", now=clock)
+        if threaded:
+            machine = late_machine(machine, Random(f"{seed}/tracker/late"))
+        host = TrackerHost(machine, engine_of(kept.database), log, Random(f"{seed}/tracker/trouble"))
         around = self.around = Surroundings(plan, host, log, Random(f"{seed}/world"), clock)
         drama = self.drama = Drama(around)
         around.devices = {
@@ -112,6 +117,7 @@ class World:
                 around.removing,
                 power_cut=around.power_cut,
                 slow_threads=plan.slow_threads,
+                threaded=threaded,
             )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }

@@ -17,7 +17,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,8 @@ class Program:
         self._module = list(module)
         self.machine = machine
         self.process: subprocess.Popen[bytes] | None = None
+        self.armed = False
+        """Whether this run was started with a failpoint."""
 
     @property
     def running(self) -> bool:
@@ -107,6 +109,7 @@ class Program:
     ) -> str:
         """Start it and wait for the line on stdout that begins with `ready`; the rest of that line."""
         assert not self.running, f"{self.name} runs already"
+        self.armed = failpoint is not None
         if failpoint is not None:
             variables[VARIABLE] = failpoint
         with self.out.open("wb") as out, self.log.open("ab") as log:
@@ -160,6 +163,20 @@ class Program:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: nothing more comes from it, though a system call that it is in may go on."""
+        if self.running:
+            os.kill(self.pid, signal.SIGSTOP)
+            while any(state not in "TtDZX" for state in self._thread_states()):
+                pass
+
+    def _thread_states(self) -> list[str]:
+        found = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+        return found
 
     async def died_at_failpoint(self) -> None:
         """Wait for the failpoint to kill it."""

@@ -189,6 +189,15 @@ async def test_what_nobody_knows_comes_back_under_the_name_it_had(folder: SyncFo
     assert copy.endswith(").txt")
 
 
+async def test_two_of_one_name_come_back_in_one_sweep(folder: SyncFolder) -> None:
+    for number in range(2):
+        folder.hand.write(f".shoal/outgoing/{number}-5-0-f.txt", MINE)
+    await room(folder).sweep()
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert folder.hand.names() == ["f (conflicted copy, laptop, 2023-11-14 2).txt", COPY]
+
+
 async def test_a_symlink_that_nobody_knows_comes_back(folder: SyncFolder) -> None:
     folder.hand.link_to("nowhere at all", ".shoal/outgoing/left")
     await room(folder).sweep()
