@@ -54,7 +54,7 @@ class House:
 
     def __init__(self, lab: Lab, place: Path, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.oracle = Oracle()
+        self.oracle = Oracle(memory_lost=True)  # a power cut takes the newest transactions from the device's database
         self.diary: list[str] = []
         self.committed: set[bytes] = set()
         """Contents that must not go, whoever loses his power: seen elsewhere, fsynced, or said to be in the cloud."""

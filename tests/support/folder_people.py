@@ -198,6 +198,7 @@ class FolderPerson:
 
     def _move(self, source: Path, target: Path) -> None:
         """Rename; what stands at the target goes to the bin."""
+        self._oracle.move([entry_of(source), *tree_of(source).values()])
         with self._parent(source) as one, self._parent(target) as other:
             try:
                 self._disk.rename(*one, *other)
@@ -377,6 +378,8 @@ class FolderPerson:
 
     def _swap(self) -> str:
         one, other = self._present("file"), self._present("file", "directory")
+        for path in (self.folder / one, self.folder / other):
+            self._oracle.move([entry_of(path), *tree_of(path).values()])
         with self._parent(self.folder / one) as first, self._parent(self.folder / other) as second:
             self._disk.exchange(*first, *second)
         return f"swaps {one} and {other}"
