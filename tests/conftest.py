@@ -25,6 +25,8 @@ SLOW = (
     "peer/test_beacons.py",
     "peer/test_cli.py",
     "peer/test_disk.py",
+    "simulation/test_faults.py",
+    "simulation/test_ports.py",
     "simulation/test_seeds.py",
     "storage/test_s3.py",
     "tracker/test_app.py",
