@@ -26,6 +26,8 @@ SLOW = (
     "peer/test_cli.py",
     "peer/test_disk.py",
     "scenarios",
+    "simulation/test_faults.py",
+    "simulation/test_ports.py",
     "simulation/test_seeds.py",
     "storage/test_s3.py",
     "tracker/test_app.py",

@@ -112,13 +112,14 @@ class Journal:
 
     # The power cut
 
-    def cut(self, root: Inode, rng: Random) -> None:
-        """Leave the tree below `root` as a power cut may. Links between inodes are mended by `Volume.restart`."""
+    def cut(self, root: Inode, rng: Random, kept: float | None = None) -> None:
+        """Leave the tree below `root` as a power cut may; each operation is `kept` with this chance. Links between
+        inodes are mended by `Volume.restart`."""
         operations, self._operations = self._operations, []
         for operation in reversed(operations):
             for directory, name, before, _ in operation.changes:
                 _set(directory, name, before)
-        kept = rng.choice((0.0, 0.5, 0.9, 1.0))
+        kept = rng.choice((0.0, 0.5, 0.9, 1.0)) if kept is None else kept
         for operation in operations:
             if rng.random() < kept and _can(operation, root):
                 for directory, name, _, after in operation.changes:

@@ -101,7 +101,7 @@ def a_failed_scan_is_empty(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_check_before_the_swap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    violation = is_caught(monkeypatch, no_check_before_the_swap, busy, first=1)
+    violation = is_caught(monkeypatch, no_check_before_the_swap, busy, first=7)
     assert violation.rule == "nothing is lost"
 
 
@@ -111,5 +111,5 @@ def test_synced_before_the_swap_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_failed_scan_taken_as_empty_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    violation = is_caught(monkeypatch, a_failed_scan_is_empty, failing, first=10)
+    violation = is_caught(monkeypatch, a_failed_scan_is_empty, failing, first=14)
     assert violation.rule == "absent is not deleted"

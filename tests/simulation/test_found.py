@@ -10,7 +10,7 @@ from peer.root import MARKER
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.inodes import failure
-from tests.simulation.stage import UPLOADS, Stage, perform, save, visible
+from tests.simulation.stage import HOUR, UPLOADS, Stage, perform, save, visible
 
 CONTENT = Random(1).randbytes(60_000)
 SCENES: list[Callable[[Stage], Awaitable[None]]] = []
@@ -55,7 +55,10 @@ async def a_marker_is_fsynced_at_the_next_start_if_it_could_not_be_at_the_first(
     failed = fail_once(laptop, "fsync", after="rename", argument=MARKER)
     await stage.begin("laptop")
     assert failed == [True]
-    laptop.crash(power=True)
+    laptop.switch_off()
+    await stage.pass_time(1)
+    laptop.disk.volume.restart(Random(1), kept=0.0)
+    stage.start(laptop)
     await stage.until(lambda: laptop.settled)
     assert laptop.disk.user.exists(f"{FOLDER}/{RESERVED}/{MARKER}")
 
@@ -123,12 +126,12 @@ def test_a_challenge_that_has_aged_on_the_way_ends_no_program() -> None:
 
     async def act(stage: Stage) -> None:
         laptop = stage.devices["laptop"]
-        stage.weather.delay = 1.0
+        stage.weather.delay = 5.0
         await stage.raise_tracker()
         laptop.disk.user.mkdir(FOLDER)
         stage.start(laptop)
         await stage.until(lambda: any("asks /v1/renew" in line for line in stage.log.lines))
-        stage.clock.jump(3600.0)
+        stage.clock.jump(30 * HOUR)
         await stage.until(lambda: laptop.settled)
         await trio.lowlevel.checkpoint()
 

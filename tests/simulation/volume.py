@@ -69,9 +69,10 @@ class Volume:
         heappush(self._free_numbers, inode.number)
         self.journal.forget(inode)
 
-    def restart(self, rng: Random) -> None:
-        """The power was cut, and is back: nothing is open, and the tree is one that may be on the disk."""
-        self.journal.cut(self.root, rng)
+    def restart(self, rng: Random, kept: float | None = None) -> None:
+        """The power was cut, and is back: nothing is open, and the tree is one that may be on the disk. Of operations
+        on directories that were not fsynced each is `kept` with this chance, or a drawn one."""
+        self.journal.cut(self.root, rng, kept)
         found = [self.root]
         self.root.places = [(self.root, "")]
         for inode in found:  # grows as it goes
