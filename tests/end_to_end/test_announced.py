@@ -27,6 +27,7 @@ from tests.support.relay import UPLOAD, Relay
 
 SIZE = 60_000
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+WAITING = "pending: waiting: its content is neither in the cloud nor on the LAN yet"
 
 
 def made() -> bytes:
@@ -86,8 +87,7 @@ async def test_the_newest_in_the_cloud_does_until_the_newest_can_be_had(
     await desktop.start()
     await desktop.until_file("f", second)
     await announced(desktop)
-    lines = await desktop.explain("f")
-    assert "pending: waiting: its content is neither in the cloud nor on the LAN yet" in lines
+    lines = await desktop.until_explained("f", WAITING)
     assert "in the cloud: not yet: keep the device that has it on" in lines
     assert "on your LAN: no device that has it is linked" in lines
     assert await desktop.state() == "syncing"
@@ -223,7 +223,7 @@ async def test_a_stalled_head_is_passed_over_after_a_day(
     await tracker.start()
     await desktop.start()
     await desktop.until_status(lambda seen: seen["state"] == "syncing" and not_durable(seen) == 1, "held up")
-    assert "pending: waiting: its content is neither in the cloud nor on the LAN yet" in await desktop.explain("f")
+    await desktop.until_explained("f", WAITING)
     assert (await tracker.stats())["versions_not_durable"] == 1
     put_clocks_forward(25 * HOUR, tracker, desktop)
     await tracker.start()

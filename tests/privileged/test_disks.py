@@ -158,3 +158,17 @@ async def test_a_disk_that_keeps_whole_seconds_only(lab: Lab, mount: Mount) -> N
     write(two.folder / "f", "second, made there")
     await one.until_file("f", b"second, made there")
     await settled(one, two)
+
+
+async def test_past_the_limit_of_watches_changes_are_found_by_scanning(lab: Lab) -> None:
+    tracker = lab.tracker()
+    await tracker.start()
+    one, two = await lab.devices(tracker, "one", "two", module=("-m", "tests.support.few_watches", "peer"))
+    for number in range(5):
+        write(one.folder / f"folder {number}" / "f", "there at the start")
+    await one.start()
+    await two.start()
+    await one.until_problem("", "raise fs.inotify.max_user_watches (sysctl)")
+    write(one.folder / "folder 4" / "f", "changed")
+    await two.until_file("folder 4/f", b"changed")
+    await settled(one, two)

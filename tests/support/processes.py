@@ -329,6 +329,17 @@ class DeviceProgram(Program):
                 await trio.sleep(LOOK)
         raise AssertionError(f"{self.name} is not {what} within {seconds:g} s: {seen}")
 
+    async def until_explained(self, path: str, line: str, seconds: float = PATIENCE) -> list[str]:
+        """Wait until `explain` says this of a path; all that it says then."""
+        lines: list[str] = []
+        with trio.move_on_after(seconds):
+            while True:
+                lines = await self.explain(path)
+                if line in lines:
+                    return lines
+                await trio.sleep(LOOK)
+        raise AssertionError(f"{self.name} doesn't say {line!r} of {path} within {seconds:g} s: {lines}")
+
     async def until_state(self, *states: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait for one of these states; the status then."""
         return await self.until_status(lambda seen: seen["state"] in states, " or ".join(states), seconds)
