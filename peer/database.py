@@ -44,6 +44,7 @@ CREATE TABLE local (
     PRIMARY KEY (workspace, node)
 );
 CREATE INDEX local_not_wanted ON local (workspace, node) WHERE NOT wanted;
+CREATE INDEX local_blocked ON local (workspace, node) WHERE blocked;
 CREATE INDEX local_by_name ON local (workspace, parent, name);
 CREATE INDEX local_by_inode ON local (workspace, device, inode);
 
@@ -182,6 +183,7 @@ CREATE TABLE breaker (
 ) WITHOUT ROWID;
 ALTER TABLE local ADD COLUMN wanted INTEGER NOT NULL DEFAULT 1;
 CREATE INDEX local_not_wanted ON local (workspace, node) WHERE NOT wanted;
+CREATE INDEX local_blocked ON local (workspace, node) WHERE blocked;
 CREATE TABLE rules (
     workspace BLOB NOT NULL, directory BLOB NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (workspace, directory)

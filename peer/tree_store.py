@@ -1,6 +1,6 @@
 """The three trees of one workspace in the client database. Every change of LOCAL or REMOTE marks its node dirty."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from peer.database import Database
@@ -278,7 +278,17 @@ class TreeStore:
             "INSERT OR REPLACE INTO remote VALUES (?,?,?,?,?,?,?,?)",
             [(self.workspace, r.node, r.parent, r.name, r.kind, r.place, r.version, r.durable) for r in rows],
         )
-        self.mark_all_dirty(dict.fromkeys([*gone, *(row.node for row in rows)]))
+        self.mark_all_dirty(dict.fromkeys([*gone, *(row.node for row in rows), *self._left_alone_at(rows)]))
+
+    def _left_alone_at(self, rows: Sequence[Remote]) -> Iterator[NodeId]:
+        """What has one of these names here and isn't sent, but has to give way (10.3): it is clean, so nothing else
+        would have it planned."""
+        names = {(row.parent, row.name) for row in rows}
+        blocked = "SELECT node, parent, name FROM local INDEXED BY local_blocked WHERE workspace = ? AND blocked"
+        unwanted = "SELECT node, parent, name FROM local INDEXED BY local_not_wanted WHERE workspace = ? AND NOT wanted"
+        for sql in (blocked, unwanted):
+            rows_here = self.database.rows(sql, self.workspace)
+            yield from (node for node, parent, name in rows_here if (parent, name) in names)
 
     def not_durable_count(self) -> int:
         """How many nodes' newest versions are not in the cloud yet."""

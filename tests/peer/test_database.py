@@ -78,6 +78,7 @@ def test_a_schema_of_before_is_brought_up(tmp_path: Path) -> None:
     fresh.run("INSERT INTO local VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", b"w", b"n", b"p", "a", *[1] * 13)
     for statement in (
         "DROP INDEX local_not_wanted",
+        "DROP INDEX local_blocked",
         "ALTER TABLE local DROP COLUMN wanted",
         "DROP TABLE rules",
         "DROP TABLE excluded",

@@ -83,6 +83,9 @@ class Tracked(Trees):
                 node.node, node.parent, name, node.kind, node.place, node.version, content, node.durable_version
             )
             self.remote[node.node] = row
+            holder = at(self.local, row.parent, row.name)
+            if holder is not None and (self.local[holder].blocked or not self.local[holder].wanted):
+                self.mark_dirty(holder)  # as `TreeStore.replace_remotes` does
         self.mark_dirty(node.node)
 
     def make_durable(self) -> bool:

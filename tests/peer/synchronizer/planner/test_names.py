@@ -120,3 +120,15 @@ def test_10_3_what_can_not_be_read_gives_its_name_up(case: Case) -> None:
     case.settle(rounds(case))
     assert sorted(row.name for row in case.local.values()) == ["a", "a (conflicted copy, here, 1970-01-01)"]
     assert [row.name for row in case.remote.values()] == ["a"]
+
+
+def test_10_3_what_was_left_alone_gives_its_name_up_later(case: Case) -> None:
+    """It is clean until something is to come to where it is."""
+    file = case.new(case.here, "a")
+    case.put_local(case.local[file]._replace(content=None, blocked=True))
+    case.settle(rounds(case))
+    assert not case.dirty
+    case.new(case.there, "a")
+    assert case.steps()[file] == SetAside(file, renew=True)
+    case.settle(rounds(case))
+    assert [row.name for row in case.remote.values()] == ["a"]
