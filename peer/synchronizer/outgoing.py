@@ -59,8 +59,7 @@ class OutgoingRoom:
                     await self._let_go(waiting, given)
                 except OSError as error:
                     log.warning("%s stays in .shoal/outgoing: %s", waiting.name, error)
-            if unknown:
-                await self._adopt_unknown()
+            await self._adopt(unknown=unknown)
 
     def _due(self) -> list[_Waiting]:
         context = self._context
@@ -92,9 +91,10 @@ class OutgoingRoom:
             context.look_again(parent or ())
         context.store.database.run("DELETE FROM outgoing WHERE name = ?", waiting.name)
 
-    async def _adopt_unknown(self) -> None:
-        """A crash or an error between the swap and its record leaves a file that nothing knows of. A version that is
-        known waits its minute from now; anything else is somebody's edit, and comes back as a conflict copy."""
+    async def _adopt(self, *, unknown: bool) -> None:
+        """A crash or an error between the swap and its record leaves a file without one. A version that is known waits
+        its minute from now, and is noted at once: it may soon be forgotten. Anything else is somebody's edit, and comes
+        back as a conflict copy."""
         context = self._context
         sql = "SELECT name FROM outgoing WHERE workspace = ?"
         known = {row[0] for row in context.store.database.rows(sql, context.store.workspace)}
@@ -107,6 +107,8 @@ class OutgoingRoom:
         now = context.machine.now() // 1_000_000
         for found in await context.machine.offload(work, context.limiter):
             published = context.versions.is_known(found.digest)
+            if not (published or unknown):
+                continue
             print_ = found.print if published else (0, 0, 0)
             spare = context.versions.not_durable(found.digest)
             context.store.database.run(
