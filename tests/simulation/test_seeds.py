@@ -1,4 +1,4 @@
-"""More than three hundred simulations of everything at once, in shards that run beside other tests, and what they made happen."""
+"""Hundreds of simulations of everything at once, in shards that run beside other tests, and what they made happen."""
 
 import json
 import os
