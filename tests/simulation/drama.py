@@ -47,8 +47,8 @@ class Drama:
             return  # the marker, with which every look around begins too
         if rng.random() < self._inline_chance * (10 if call == "exchange" else 4 if chosen else 1):
             self._inline_left -= 1
-            self._around.log.happened[ACTED_BETWEEN] += 1
             person = people[at if rng.random() < 0.75 else rng.choice([name for name in people if name != at])]
+            self._around.log.happened[ACTED_BETWEEN] += person.name == at
             names = [argument for argument in arguments if isinstance(argument, str)]
             person.act(names[-1] if names else None)
 
