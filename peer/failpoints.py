@@ -14,3 +14,8 @@ FAILPOINTS = (
     "peer.synced.advanced",
     "peer.remove.outgoing",  # off its place, not recorded
 )
+MOVING = (
+    "peer.move.noted",  # the folder is to move, and has not
+    "peer.move.renamed",  # it is at its new place, which is not recorded
+)
+"""Those that `shoal move` passes."""

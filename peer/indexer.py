@@ -65,6 +65,7 @@ class Indexer:
         """Folders that couldn't be listed; tried again whenever theirs is looked at."""
         self.unseen: set[Names] = set()
         """Entries that couldn't be looked at, in folders that could be listed."""
+        self._unruled: set[Names] = set()  # folders whose `.shoalignore` couldn't be read
         self.stirred: set[NodeId] = set()
         """Folders in which the last look found a change, and those that have changed."""
         self._seen: list[Local] = []  # what is new or changed in a folder, to be stored together
@@ -120,7 +121,12 @@ class Indexer:
             fresh = sorted(pending)
             for start_at in range(0, len(fresh), TOGETHER):
                 batch = fresh[start_at : start_at + TOGETHER]
-                merge(seen, await self._look(batch, [names for names in batch if deep and not _is_in(names, anew)]))
+                merge(
+                    seen,
+                    await self._look(
+                        batch, [names for names in batch if deep and not self._is_to_be_judged(names, anew)]
+                    ),
+                )
             self._ruling.begin(seen)
             changed = {names for names in pending if names in seen.listings and self._ruling.are_new(names)}
             anew |= changed
@@ -134,6 +140,11 @@ class Indexer:
         with self._store.database.transaction():
             self._apply(seen)
         return (seen.listings.keys() | seen.same.keys()) - start
+
+    def _is_to_be_judged(self, names: Names, anew: set[Names]) -> bool:
+        """Whether a directory is to be judged anew, also if all in it is as known: its rules have changed, or couldn't
+        be read before."""
+        return names in self._unruled or _is_in(names, anew)
 
     async def _look(self, directories: Sequence[Names], steady: Iterable[Names]) -> Look:
         """The `steady` ones are likely to be just as known, as most are when everything is looked at."""
@@ -217,6 +228,8 @@ class Indexer:
         for path, error in seen.unseen.items():
             reason = f"it can't be looked at: {reason_of(error)}"
             self._problems.report(path, KIND, reason, "it is left alone, and not taken as deleted; it is tried again")
+        self._unruled -= seen.listings.keys()
+        self._unruled |= {names for names, body in seen.rules.items() if isinstance(body, OSError)}
         self.unlisted -= looked
         for names, error in seen.failed.items():
             self._report_failure(names, error)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peer.explaining.reasons import Reason, reasons_for
+from peer.explaining.reasons import UNWANTED, Reason, reasons_for
 from peer.explaining.subject import Subject, find_subject
 from peer.explaining.words import kind_of, local_words, pending_words, remote_words, synced_words
 from peer.paths import names_in
@@ -56,6 +56,8 @@ def _unknown(peer: Peer, subject: Subject, reasons: list[Reason]) -> str:
 
 
 def _summary(subject: Subject, pending: str | None, reasons: list[Reason]) -> str:
+    if reasons and reasons[0].kind in UNWANTED:
+        return f"not here: {reasons[0].reason}" if subject.local is None else f"not synced: {reasons[0].reason}"
     if subject.dirty and reasons:
         return f"not synced: {reasons[0].reason}"
     if pending is not None:

@@ -11,6 +11,9 @@ from peer.problems import printable
 from peer.synchronizer.steps import Wait
 from peer.synchronizer.surprises import WHY
 
+UNWANTED = ("excluded", "ignored")
+"""Kinds of reasons why a path isn't to be synced here, as a person has said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -49,10 +52,10 @@ def _selection(peer: Peer, subject: Subject) -> Iterator[Reason]:
     """What isn't wanted on this device."""
     selection = peer.context.selection
     if subject.node is not None and selection.excluded_of([subject.node]):
-        yield Reason("excluded", "it is excluded on this device", "shoal include brings it here")
+        yield Reason(UNWANTED[0], "it is excluded on this device", "shoal include brings it here")
     rule = selection.ignoring(subject.names) if subject.local is None else None
     if rule is not None:
-        yield Reason("ignored", f"it is ignored here, by {rule}", "what is here stays as it is, and isn't synced")
+        yield Reason(UNWANTED[1], f"it is ignored here, by {rule}", "what is here stays as it is, and isn't synced")
 
 
 def _held(peer: Peer, subject: Subject) -> Iterator[Reason]:

@@ -47,7 +47,8 @@ def passed_in(package: str) -> set[str]:
 
 
 def test_every_failpoint_is_listed() -> None:
-    for package, listed in (("peer", peer.failpoints.FAILPOINTS), ("tracker", tracker.failpoints.FAILPOINTS)):
+    of_peer = (*peer.failpoints.FAILPOINTS, *peer.failpoints.MOVING)
+    for package, listed in (("peer", of_peer), ("tracker", tracker.failpoints.FAILPOINTS)):
         assert len(set(listed)) == len(listed)
         assert passed_in(package) == set(listed)
 
