@@ -3,6 +3,7 @@
 import trio
 
 from protocol.names import RESERVED
+from tests.simulation.asking import answer_all
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import BOUND
 from tests.simulation.lan import LanWeather
@@ -58,6 +59,7 @@ class Calm:
         while not self._resting():
             if trio.current_time() > deadline:
                 raise Violation("all comes to rest", f"{self._left()}\n{self._around.report()}")
+            answer_all(self._around)
             await trio.sleep(POLL)
 
     async def _look_at_everything(self) -> None:
@@ -74,6 +76,7 @@ class Calm:
         while not all(wanted <= {*tree} for tree in around.trees().values()):
             if trio.current_time() > deadline:
                 raise Violation("one bad path stops only itself", around.report())
+            answer_all(around)
             await trio.sleep(POLL)
         for device in around.devices.values():
             device.trouble = Trouble()

@@ -15,6 +15,7 @@ CHUNK_REFUSED = "LAN chunk refused"
 EPOCH_CHANGED = "epoch changed"
 DISK_FULL = "disk full in mid-file"
 WITHDRAWN = "version withdrawn"
+HELD = "breaker held"
 ACTED = "user action"
 ACTED_BETWEEN = "user action between two calls of one piece of work"
 
@@ -31,6 +32,7 @@ REQUIRED = (
     EPOCH_CHANGED,
     DISK_FULL,
     WITHDRAWN,
+    HELD,
 )
 LEAST = 20
 """How often each of these must have come about over all seeds of a run."""
@@ -38,6 +40,7 @@ LEAST_BETWEEN = 0.3
 """The share of user actions that must fall between two calls of one piece of work."""
 
 SIGNS = {
+    "; see shoal held": HELD,
     "conflict: ": CONFLICT_COPY,
     "deleted elsewhere and goes on as a new": DELETE_AGAINST_EDIT,
     "isn't what its id says": CHUNK_REFUSED,

@@ -5,6 +5,7 @@ from typing import Any
 import trio
 
 from peer.root import MAX_MARKER
+from tests.simulation.asking import answer_at_times
 from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
 from tests.simulation.device import SimulatedDevice
 from tests.simulation.lan import LanWeather
@@ -68,6 +69,7 @@ class Drama:
             dramatic.start_soon(self._keep_tracker_up, nursery)
             dramatic.start_soon(self._restore_tracker)
             dramatic.start_soon(self._jump_clocks)
+            dramatic.start_soon(answer_at_times, self._around)
             await self._act()
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0

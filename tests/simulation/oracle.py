@@ -14,7 +14,7 @@ import trio
 from blake3 import blake3
 
 from peer.synchronizer.local_steps import NAMELESS
-from tests.simulation.user import Entry, User
+from tests.simulation.user import TEMPORARY, Entry, User
 
 Tree: TypeAlias = Mapping[str, Entry]
 
@@ -44,8 +44,8 @@ class Oracle:
     """Contents that a user gave another place, perhaps the old one again."""
     memory_lost: bool = False
     """Whether a device or the tracker may have forgotten something: then it may come back, or be there twice."""
-    powerless: bool = False
-    """Whether there was a power cut."""
+    taken_back: bool = False
+    """Whether somebody has rejected what was done: then it comes back."""
     verdict: Violation | None = None
     """Of what happened on the way."""
 
@@ -71,7 +71,6 @@ class Oracle:
     def power_cut(self, who: str, gone: set[bytes], left: Iterable[Entry], published: Callable[[bytes], bool]) -> None:
         """A disk lost what was not fsynced. What nobody but its user knew of may be gone, and what is there instead
         was left by the power cut; all that was published must have been fsynced."""
-        self.powerless = True
         for content in sorted(gone):
             if not published(content):
                 self.superseded.setdefault(_hash(content), f"{_when()} by a power cut of {who}")
@@ -95,11 +94,11 @@ class Oracle:
         """Raise the first `Violation`."""
         if self.verdict is not None:
             raise self.verdict
-        (one, first), *others = trees.items()
+        (one, first), *others = _synced(trees).items()
         for other, tree in others:
             self._judge_equal(one, first, other, tree)
-        self._judge_nothing_lost(first)
-        if not self.memory_lost:
+        self._judge_nothing_lost(trees.values())
+        if not self.memory_lost and not self.taken_back:
             self._judge_no_copies(first)
             self._judge_no_resurrection(first)
         self._judge_nothing_invented(first)
@@ -113,8 +112,9 @@ class Oracle:
         if differences:
             raise Violation("the folders are equal", "; ".join(differences))
 
-    def _judge_nothing_lost(self, tree: Tree) -> None:
-        there = {_hash(entry[1]) for entry in tree.values() if entry[0] == "file"}
+    def _judge_nothing_lost(self, trees: Iterable[Tree]) -> None:
+        """The folders are equal, but for what is ignored: that is only where it was saved."""
+        there = {_hash(entry[1]) for tree in trees for entry in tree.values() if entry[0] == "file"}
         for content, where in self.saved.items():
             if content not in there and content not in self.superseded:
                 raise Violation("nothing is lost", f"what was saved {where} is nowhere ({content.hex()[:8]})")
@@ -145,10 +145,19 @@ class Oracle:
             if entry[0] == "symlink" and entry[1] not in self.links:
                 raise Violation("nothing is invented", f"{path} leads to {entry[1]!r}, which nobody asked for")
             name = path.rpartition("/")[2]
-            if self.powerless and name.startswith(".goutputstream-"):
-                continue  # the renaming of a user's temporary file was lost
             if name not in self.names and _CONFLICT.sub("", name) not in (*self.names, NAMELESS):
                 raise Violation("nothing is invented", f"nobody gave the name of {path}")
+
+
+def _synced(trees: Mapping[str, Tree]) -> dict[str, Tree]:
+    """The trees without what is ignored, and without the folders that may be kept for it: a power cut may lose the
+    renaming of somebody's temporary file."""
+    litter = {path for tree in trees.values() for path in tree if path.rpartition("/")[2].startswith(TEMPORARY)}
+    keeping = {path[:end] for path in litter for end in range(len(path)) if path[end] == "/"}
+    return {
+        name: {path: entry for path, entry in tree.items() if path not in litter and path not in keeping}
+        for name, tree in trees.items()
+    }
 
 
 def equal(one: Tree, other: Tree) -> bool:

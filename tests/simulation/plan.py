@@ -10,6 +10,7 @@ CRITICAL = ("exchange", "rename", "unlink", "remove_directory")
 
 _TAKING_TURNS = 0.07
 _PATIENT = 0.03
+_BREAKER = 0.2
 _ON_ONE_LAN = 0.85
 _LEAST_FAULTS = 8
 
@@ -98,6 +99,7 @@ class Plan:
     lan_broken: float  # chance of each piece of data
     lan_cuts: float  # pause between cut connections, on average; 0 for none
     lan_partitions: float  # pause between partitions of some seconds, on average; 0 for none
+    breaker: bool  # big surprises are held, and small ones are big
     taking_turns: bool  # nobody acts before everybody has seen what the last one did
     patient: bool  # what no event told of is found by the regular scan, and not sooner
 
@@ -109,7 +111,7 @@ def plan_of(seed: int) -> Plan:
     if rng.random() < _TAKING_TURNS:
         plan = replace(plan, power_cuts=0.0, lost_databases=0.0, tracker_restores=0)  # after these, copies are right
         plan = replace(plan, bad_name="")  # what it keeps from others isn't seen by all
-        return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5)
+        return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5, breaker=False)
     return plan
 
 
@@ -169,6 +171,7 @@ def _draw(rng: Random) -> Plan:
         lan_broken=given("lan broken", 0.05),
         lan_cuts=given("lan cuts", rng.uniform(1.0, 5.0)),
         lan_partitions=given("lan partitions", rng.uniform(2.0, 10.0)),
+        breaker=rng.random() < _BREAKER,
         taking_turns=False,
         patient=rng.random() < _PATIENT,
     )

@@ -21,6 +21,8 @@ Entry: TypeAlias = (
 )
 """("file", content, mtime_ns, mode), ("directory",), ("symlink", target) or ("other",)."""
 
+TEMPORARY = ".goutputstream-"
+"""What the names of a user's temporary files begin with, and which Shoal ignores."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -75,7 +77,7 @@ class User:
         directory, name = self._place(path)
         present = directory.entries.get(name)
         mode = 0o666 & ~UMASK if present is None else present.mode
-        temporary = ".goutputstream-" + "".join(self._rng.choices(_LETTERS, k=6))
+        temporary = TEMPORARY + "".join(self._rng.choices(_LETTERS, k=6))
         inode = self._volume.add(directory, temporary, EntryKind.FILE, mode)
         try:
             self._volume.write(inode, data, 0)

@@ -15,8 +15,9 @@ import trio
 from trio._core import _run as trio_core
 from trio.testing import MockClock
 
-from tests.simulation.accounts import DEVICES, engine_of, prepared
+from tests.simulation.accounts import DEVICES, EMAIL, engine_of, prepared
 from tests.simulation.actions import ACTIONS
+from tests.simulation.asking import SMALL
 from tests.simulation.bait import check_bait, lay_bait
 from tests.simulation.calm import Calm
 from tests.simulation.device import FOLDER, SimulatedDevice
@@ -131,6 +132,8 @@ class World:
         """From beginning to end; raises a `Violation`, possibly in groups."""
         around, calm = self.around, self.calm
         async with trio.open_nursery() as nursery:
+            if around.plan.breaker:
+                around.host.limit(EMAIL, SMALL)
             await nursery.start(around.host.run)
             for device in around.devices.values():
                 device.disk.user.mkdir(FOLDER)
