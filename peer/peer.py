@@ -163,7 +163,7 @@ class Peer:
                 peers=lan.peers,
             )
         self._upload_backoff = client.client.backoff()
-        self._outgoing = OutgoingRoom(context, local_steps)
+        self._outgoing = OutgoingRoom(context, local_steps, self.remote.forget_overtaken)
         self.subscription = Subscription(
             machine=ports.machine,
             client=client,

@@ -141,6 +141,8 @@ class RemoteTree:
         self._selection = Selection(store)
         self.keys = keys
         self._workspace: WorkspaceId = keys.workspace
+        self.overtaken: set[NodeId] = set()
+        """Nodes of which versions may have gone out of use since `forget_overtaken`."""
         self.own: tuple[TrackerEpoch | None, int] = (None, 0)
         """The newest commit of this device that is shown: the tracker's epoch and the revision."""
         self.tell_approved: Callable[[Iterable[Operation]], None] = lambda _: None
@@ -338,7 +340,7 @@ class RemoteTree:
             for withdrawn in fold.withdrawn:
                 self._take_back(*withdrawn)
             self._versions.put_durable(fold.settled())
-            self._versions.drop_unused(fold.nodes)
+            self.overtaken.update(fold.nodes)
             self.tell_approved(fold.approved.values())
             self._report(fold)
             if last is not None:
@@ -352,6 +354,12 @@ class RemoteTree:
         folders = {row.node: row for row in rows if row.kind == DIRECTORY}
         before = self._store.registers(folders)
         return [node for node, (parent, name, *_) in before.items() if (parent, name) != folders[node][1:3]]
+
+    def forget_overtaken(self) -> None:
+        """Forget versions that nothing names any more. Only once no file without a record may hold one: by its version
+        it is known not to be somebody's edit."""
+        self._versions.drop_unused(self.overtaken)
+        self.overtaken = set()
 
     def _show_unusable(self, node: NodeId, row: Remote, fold: Fold) -> None:
         """A node of which something new can't be used keeps what it had: without a row it would count as deleted.

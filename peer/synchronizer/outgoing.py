@@ -9,6 +9,7 @@ file is not let go but comes back as a conflict copy.
 
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from peer.chunker import file_digest
@@ -43,10 +44,11 @@ class _Found:
 class OutgoingRoom:
     """Lets go of what has waited long enough."""
 
-    def __init__(self, context: Context, local_steps: LocalSteps) -> None:
-        """`local_steps` finds conflict names."""
+    def __init__(self, context: Context, local_steps: LocalSteps, forget: Callable[[], None] = lambda: None) -> None:
+        """`local_steps` finds conflict names. `forget` is called when all that lies here has a record."""
         self._context = context
         self._local_steps = local_steps
+        self._forget = forget
 
     async def sweep(self, *, unknown: bool = True) -> None:
         """Delete what is unchanged, bring back what was written to, and take in what a crash left without a record. Not
@@ -59,7 +61,8 @@ class OutgoingRoom:
                     await self._let_go(waiting, given)
                 except OSError as error:
                     log.warning("%s stays in .shoal/outgoing: %s", waiting.name, error)
-            await self._adopt(unknown=unknown)
+            if await self._adopt(unknown=unknown):
+                self._forget()
 
     def _due(self) -> list[_Waiting]:
         context = self._context
@@ -91,23 +94,23 @@ class OutgoingRoom:
             context.look_again(parent or ())
         context.store.database.run("DELETE FROM outgoing WHERE name = ?", waiting.name)
 
-    async def _adopt(self, *, unknown: bool) -> None:
+    async def _adopt(self, *, unknown: bool) -> bool:
         """A crash or an error between the swap and its record leaves a file without one. A version that is known waits
-        its minute from now, and is noted at once: it may soon be forgotten. Anything else is somebody's edit, and comes
-        back as a conflict copy."""
+        its minute from now. Anything else is somebody's edit, and comes back as a conflict copy. Returns whether all is
+        recorded now."""
         context = self._context
         sql = "SELECT name FROM outgoing WHERE workspace = ?"
         known = {row[0] for row in context.store.database.rows(sql, context.store.workspace)}
 
-        def work() -> list[_Found]:
+        def work() -> list[_Found | None]:
             with open_folder(context.disk, context.root) as folder:
-                names = sorted(set(folder.disk.scan(folder.outgoing)) - known)
-                return [found for name in names if (found := _find(folder, name)) is not None]
+                return [_find(folder, name) for name in sorted(set(folder.disk.scan(folder.outgoing)) - known)]
 
-        now = context.machine.now() // 1_000_000
+        now, everything = context.machine.now() // 1_000_000, True
         for found in await context.machine.offload(work, context.limiter):
-            published = context.versions.is_known(found.digest)
-            if not (published or unknown):
+            published = found is not None and context.versions.is_known(found.digest)
+            if found is None or not (published or unknown):
+                everything = False
                 continue
             print_ = found.print if published else (0, 0, 0)
             spare = context.versions.not_durable(found.digest)
@@ -115,6 +118,7 @@ class OutgoingRoom:
                 "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?)",
                 *(found.name, context.store.workspace, ROOT, original_of(found.name), *print_, now, spare),
             )
+        return everything
 
 
 def _find(folder: Folder, name: str) -> _Found | None:

@@ -116,6 +116,22 @@ async def what_had_stepped_aside_does_not_keep_that_name(stage: Stage) -> None:
     assert path.startswith("recovered (conflicted copy, laptop, ")
 
 
+@scene
+async def what_was_replaced_is_known_for_what_it_is_though_it_was_overtaken_before_it_was_noted(stage: Stage) -> None:
+    """The disk failed just after the swap, so what came out had no record. By the time somebody looked, the version that
+    it holds was forgotten, and it came back as a conflict copy (law 11)."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    failed = fail_once(desktop, "stat", after="exchange", argument="f")
+    save(laptop, "f", CONTENT[::-1])
+    await stage.until(lambda: failed == [True])
+    save(laptop, "f", CONTENT[1:])
+    await stage.all_well(laptop, desktop)
+    await stage.pass_time(200)
+    assert visible(desktop) == {"f": CONTENT[1:]}
+
+
 @pytest.mark.parametrize("act", SCENES)
 def test_found(act: Callable[[Stage], Awaitable[None]]) -> None:
     perform(act)
