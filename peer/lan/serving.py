@@ -60,11 +60,13 @@ class Serving:
         lists = context.lists.get_many(places)
         wanted = [_chunks(get, lists, places if may[get.workspace] else {}) for get, _ in gets]
         fills = [partial(fill, counter, get.request) for get, counter in gets]
-        frames, given = await context.machine.offload(lambda: _seal(context.holdings, wanted, fills), self._limiter)
+        sealed = await context.machine.offload(lambda: _seal(context.holdings, wanted, fills), self._limiter)
+        frames, given, wrong = sealed
         if given < sum(map(_size, wanted)):  # a file is not as LOCAL says
             for place in places.values():
                 if place.parent[:1] != (RESERVED,):
                     context.look_again(place.parent)
+        context.doubt(wrong)
         context.counters["lan_out"] += given
         return frames
 
@@ -98,12 +100,13 @@ def _size(chunks: Sequence[Stored | None]) -> int:
 
 def _seal(
     holdings: Holdings, wanted: Sequence[Sequence[Stored | None]], fills: Sequence[Fill]
-) -> tuple[list[memoryview], int]:
-    """The records of these chunks, each made by its `fill`, and how many bytes of sealed chunks are in them. Runs in a
-    thread."""
+) -> tuple[list[memoryview], int, set[Place]]:
+    """The records of these chunks, each made by its `fill`, how many bytes of sealed chunks are in them, and the files
+    that have other bytes than they should. Runs in a thread."""
     with _reading(holdings) as reader:
         made = [_record(reader, chunks, fill) for chunks, fill in zip(wanted, fills, strict=True)]
-    return [frame for frame, _ in made], sum(given for _, given in made)
+        wrong = set[Place]() if reader is None else reader.wrong
+    return [frame for frame, _ in made], sum(given for _, given in made), wrong
 
 
 def _record(reader: Reader | None, chunks: Sequence[Stored | None], fill: Fill) -> tuple[memoryview, int]:

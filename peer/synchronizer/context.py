@@ -3,7 +3,7 @@
 import errno
 import logging
 from collections import Counter, deque
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 import trio
@@ -16,15 +16,17 @@ from peer.problems import Problems, printable
 from peer.quiet import Quiet
 from peer.root import Names, SyncRoot
 from peer.selection import Selection
-from peer.synchronizer.holdings import Holdings
+from peer.synchronizer.holdings import Holdings, Place
 from peer.synchronizer.lists import ChunkLists
 from peer.synchronizer.replacing import Outgoing
 from peer.synchronizer.surprises import Surprises
 from peer.tree_store import TreeStore
 from peer.trees import Local, Remote, Synced
 from peer.version_store import Origin, VersionStore
+from protocol.commits import FILE
 from protocol.identifiers import DeviceId, NodeId, VersionId, new_id
 from protocol.keys import WorkspaceKeys
+from protocol.names import RESERVED
 from protocol.ports import Machine
 
 log = logging.getLogger(__name__)
@@ -149,6 +151,18 @@ class Context:
         """Shoal itself has put a file here, or taken it away; what a `.shoalignore` says is to be read."""
         if name == IGNORE_FILE:
             self.look_again(directory)
+
+    def doubt(self, places: Iterable[Place]) -> None:
+        """These files don't have the bytes that they were read to have. They are looked at, and read again whatever
+        lstat(2) says: a power cut may have left newer bytes under older times."""
+        for place in places:
+            folder = None if place.parent[:1] == (RESERVED,) else self.store.find(place.parent)
+            if folder is None:
+                continue
+            row = self.store.local_at(folder, place.name)
+            if row is not None and row.kind == FILE and row.content is not None:
+                self.store.put_local(row._replace(content=None))
+            self.look_again(place.parent)
 
     def folder_moved(self, old: Names, new: Names) -> None:
         """Shoal itself has moved a folder. News of a change in it may still come under the old path."""

@@ -74,14 +74,15 @@ class Holdings:
             finally:
                 reader.close()
 
-    def read(self, chunks: Sequence[Stored]) -> list[bytearray | None]:
-        """The sealed bytes of these; None for those that are not held. Runs in a thread; raises `WrongRoot`."""
+    def read(self, chunks: Sequence[Stored]) -> tuple[list[bytearray | None], set[Place]]:
+        """The sealed bytes of these, None for those that are not held, and the files that have other bytes than they
+        should. Runs in a thread; raises `WrongRoot`."""
         out: list[bytearray | None] = []
         with self.reading() as reader:
             for chunk in chunks:
                 sealed = bytearray(chunk.ref.length + OVERHEAD)
                 out.append(sealed if reader.seal(chunk, memoryview(sealed)) else None)
-        return out
+            return out, reader.wrong
 
 
 class Reader:
@@ -89,6 +90,8 @@ class Reader:
 
     def __init__(self, folder: Folder) -> None:
         """Made by `Holdings.reading`."""
+        self.wrong: set[Place] = set()
+        """Files that were read, and had other bytes than they should."""
         self._folder = folder
         self._place: Place | None = None
         self._descriptor: Descriptor | None = None
@@ -102,7 +105,11 @@ class Reader:
                 return False
         except OSError:
             return False
-        return reseal_in_place(chunk.ref, sealed)
+        if reseal_in_place(chunk.ref, sealed):
+            return True
+        if chunk.place is not None:
+            self.wrong.add(chunk.place)
+        return False
 
     def _open(self, place: Place | None) -> Descriptor | None:
         if place != self._place:

@@ -141,7 +141,8 @@ class Uploads:
         context = self._context
         places = context.holdings.places(item.version for item in wanted)
         stored = [Stored(item.ref, places.get(item.version), item.offset) for item in wanted]
-        sealed = await context.machine.offload(lambda: context.holdings.read(stored), context.limiter)
+        sealed, wrong = await context.machine.offload(lambda: context.holdings.read(stored), context.limiter)
+        context.doubt(wrong)
         chunks = [(item.ref.id, body) for item, body in zip(wanted, sealed, strict=True) if body is not None]
         lost = [item for item, body in zip(wanted, sealed, strict=True) if body is None]
         for item in lost:

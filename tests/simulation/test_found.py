@@ -118,8 +118,8 @@ async def what_had_stepped_aside_does_not_keep_that_name(stage: Stage) -> None:
 
 @scene
 async def what_was_replaced_is_known_for_what_it_is_though_it_was_overtaken_before_it_was_noted(stage: Stage) -> None:
-    """The disk failed just after the swap, so what came out had no record. By the time somebody looked, the version that
-    it holds was forgotten, and it came back as a conflict copy (law 11)."""
+    """The disk failed just after the swap, so what came out had no record. By the time somebody looked, the version
+    that it holds was forgotten, and it came back as a conflict copy (law 11)."""
     laptop, desktop = await stage.begin("laptop", "desktop")
     save(laptop, "f", CONTENT)
     await stage.all_well(laptop, desktop)
@@ -130,6 +130,24 @@ async def what_was_replaced_is_known_for_what_it_is_though_it_was_overtaken_befo
     await stage.all_well(laptop, desktop)
     await stage.pass_time(200)
     assert visible(desktop) == {"f": CONTENT[1:]}
+
+
+@scene
+async def bytes_that_changed_under_old_times_are_found_when_they_are_asked_for(stage: Stage) -> None:
+    """A power cut left what somebody had just written in place, but not its time. Nothing that was announced of the
+    file could be given to anybody any more, and all waited for it."""
+    (laptop,) = await stage.begin("laptop")
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", CONTENT)
+    await stage.until(lambda: stage.host.announced())
+    laptop.disk.user.find(f"{FOLDER}/f").data[:1] = b"x"
+    stage.cut_off(laptop)
+    await stage.until(lambda: laptop.settled)
+    desktop = stage.devices["desktop"]
+    desktop.disk.user.mkdir(FOLDER)
+    stage.start(desktop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == visible(laptop) == {"f": b"x" + CONTENT[1:]}
 
 
 @pytest.mark.parametrize("act", SCENES)

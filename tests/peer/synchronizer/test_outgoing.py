@@ -290,4 +290,4 @@ async def test_what_is_spooled_is_held(folder: SyncFolder) -> None:
     place = folder.context.holdings.places([VERSION])[VERSION]
     assert (place.parent, place.name) == ((".shoal", "outgoing"), name)
     ref, sealed = seal_chunk(folder.context.keys.newest.convergence, OLD)
-    assert folder.context.holdings.read([Stored(ref, place, 0)]) == [bytearray(sealed)]
+    assert folder.context.holdings.read([Stored(ref, place, 0)]) == ([bytearray(sealed)], set())
