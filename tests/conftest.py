@@ -26,7 +26,6 @@ SLOW = (
     "peer/test_cli.py",
     "peer/test_disk.py",
     "scenarios",
-    "simulation/test_faults.py",
     "simulation/test_ports.py",
     "simulation/test_seeds.py",
     "storage/test_s3.py",

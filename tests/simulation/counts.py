@@ -3,6 +3,9 @@
 Counted where it can be seen from outside: at the ports, and by what the programs log.
 """
 
+SEEDS = 315
+"""How many seeds `make test` runs."""
+
 CONFLICT_COPY = "conflict copy"
 SWAP_FOUND = "swap found something else"
 DELETE_AGAINST_EDIT = "delete against edit"

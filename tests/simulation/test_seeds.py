@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.counts import ACTED, ACTED_BETWEEN, LEAST, LEAST_BETWEEN, REQUIRED
+from tests.simulation.counts import ACTED, ACTED_BETWEEN, LEAST, LEAST_BETWEEN, REQUIRED, SEEDS
 from tests.simulation.run import attempt
 
-SEEDS, SHARDS = 315, 15
+SHARDS = 15
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,12 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from tests.simulation.counts import SEEDS
 from tests.simulation.mutation.patching import ROOT, Fault, put_in
 from tests.simulation.mutation.table import FAULTS
 
 CAUGHT = Path(__file__).with_name("caught.json")
-SEEDS = 300
-"""How many seeds `make test` runs, and so within how many each fault must be caught."""
 PATIENCE = 60
 """Seconds for one seed: a fault may make a simulation go round for ever."""
 

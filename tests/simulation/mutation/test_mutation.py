@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from tests.simulation.counts import SEEDS
 from tests.simulation.mutation.patching import ROOT
-from tests.simulation.mutation.run import SEEDS, recorded
+from tests.simulation.mutation.run import recorded
 from tests.simulation.mutation.table import FAULTS
 
 AT_LEAST = 25
