@@ -1,7 +1,7 @@
 """Which seed catches a fault?
 
 python -m tests.simulation.mutation.run NAME [--from SEED] [--until SEED]   one fault: the first seed that isn't good
-python -m tests.simulation.mutation.run --all [--record]                    each in a process of its own, two at a time
+python -m tests.simulation.mutation.run --all [--until SEED] [--record]     each in a process of its own, two at a time
 """
 
 import argparse
@@ -90,26 +90,28 @@ def main() -> int:
     if options.all == (options.name is not None):
         parser.error("a fault's name, or --all")
     if options.all:
-        return _search_all(record=options.record)
+        return _search_all(options.until, record=options.record)
     put_in(FAULTS[options.name])
     found = search(range(options.first, options.until))
     print(json.dumps(None if found is None else found._asdict()), flush=True)
     return int(found is None)
 
 
-def _search_all(*, record: bool) -> int:
+def _search_all(until: int, *, record: bool) -> int:
     with ThreadPoolExecutor(2) as threads:
-        found = dict(zip(FAULTS, threads.map(_in_a_process, FAULTS.values()), strict=True))
+        results = threads.map(lambda fault: _in_a_process(fault, until), FAULTS.values())
+        found = dict(zip(FAULTS, results, strict=True))
     caught = {name: catch for name, catch in found.items() if catch is not None}
     if record:
-        text = json.dumps({name: catch._asdict() for name, catch in sorted(caught.items())}, indent=2)
+        known = recorded() | caught
+        text = json.dumps({name: known[name]._asdict() for name in sorted(known.keys() & FAULTS.keys())}, indent=2)
         CAUGHT.write_text(text + "\n", "utf-8")
     print(f"{len(caught)} of {len(found)} caught", file=sys.stderr)
     return int(len(caught) < len(found))
 
 
-def _in_a_process(fault: Fault) -> Catch | None:
-    command = [sys.executable, "-m", "tests.simulation.mutation.run", fault.name]
+def _in_a_process(fault: Fault, until: int) -> Catch | None:
+    command = [sys.executable, "-m", "tests.simulation.mutation.run", fault.name, "--until", str(until)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1) or not done.stdout:
         raise RuntimeError(f"{fault.name}: {done.stderr}")
