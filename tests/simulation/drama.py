@@ -51,7 +51,7 @@ class Drama:
             person = people[at if rng.random() < 0.75 else rng.choice([name for name in people if name != at])]
             self._around.log.happened[ACTED_BETWEEN] += person.name == at
             names = [argument for argument in arguments if isinstance(argument, str)]
-            person.act(names[-1] if names else None)
+            person.act(rng.choice(names) if names else None)
 
     async def play(self, nursery: trio.Nursery) -> None:
         """Start everything in `nursery`, and act."""

@@ -134,7 +134,7 @@ def _draw(rng: Random) -> Plan:
         inline_actions=rng.randrange(20, 25),
         inline_chance=rng.choice((0.02, 0.05)),
         inline_calls=rng.choice(((), (), CRITICAL)),
-        crossed_moves=rng.choice((0.0, 0.3)),
+        crossed_moves=rng.choice((0.0, 0.4)),
         late=given("late devices", rng.uniform(0.0, 10.0)),
         prefilled=rng.choice((0, 0, 0, 5)),
         refused=given("refused", 0.03),
