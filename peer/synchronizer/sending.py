@@ -234,7 +234,7 @@ class Sending:
         """The operation that a step asks for; None when the ground has shifted."""
         node = step.node
         local, remote = now.local.get(node), now.remote.get(node)
-        if _marks(remote) != _marks(planned):
+        if _ground(step, remote) != _ground(step, planned):
             return None
         if isinstance(step, SendDelete):
             return None if remote is None else _Made(self._delete(node, remote.place, remote.version))
@@ -462,6 +462,13 @@ def _fsync(folder: Folder, places: Iterable[tuple[Names | None, str]]) -> bool:
 
 def _skips(step: Send) -> bool:
     return isinstance(step, SendWrite) and step.skip
+
+
+def _ground(step: Send, remote: Remote | None) -> object:
+    """What of REMOTE a step was planned on. One that passes over a head is made on the durable head: had the head
+    turned durable meanwhile, it would be made on what nobody here has seen."""
+    durable = remote.durable if remote is not None and _skips(step) else None
+    return _marks(remote), durable
 
 
 def _marks(remote: Remote | None) -> tuple[PlaceMark, VersionId | None] | None:

@@ -8,13 +8,16 @@ import pytest
 import trio
 
 from peer.remote import Cursor, RemoteTree
+from peer.synchronizer.reading import Reading
 from peer.synchronizer.sending import UNEXPLAINED, Sending
-from peer.synchronizer.steps import SendCreate
+from peer.synchronizer.steps import SendCreate, SendWrite
 from peer.tracker_client import DeviceClient
+from peer.trees import Remote
 from protocol.api import CommitRefusal, FailedOperation
 from protocol.codec import encode
+from protocol.commits import FILE
 from protocol.errors import Code, Refused
-from protocol.identifiers import CommitHash
+from protocol.identifiers import ROOT, CommitHash, PlaceMark, VersionId
 from protocol.signing import SigningKey
 from tests.peer.folders import SyncFolder, sync_folder
 
@@ -74,3 +77,26 @@ async def test_a_link_that_has_changed_is_looked_at_again(folder: SyncFolder) ->
     folder.hand.link_to("\udcff", "link")
     assert await sending.send([SendCreate(node)], {}) == (False, False)
     assert folder.context.to_look_at == {()}
+
+
+async def test_who_passes_over_a_head_does_so_on_the_durable_head_of_the_plan(folder: SyncFolder) -> None:
+    """The head turned durable after the plan was made. A write on it would take away what nobody here has merged."""
+    tracker = Refusing()
+    sending = Sending(
+        folder.context,
+        cast(DeviceClient, tracker),
+        cast(RemoteTree, tracker),
+        SigningKey(bytes(32)),
+        trio.lowlevel.checkpoint,
+    )
+    folder.hand.write("f", b"ours")
+    await folder.indexer.scan_everything()
+    node, old, new = folder.node("f"), VersionId(b"o" * 16), VersionId(b"n" * 16)
+    planned = Remote(node, ROOT, "f", FILE, PlaceMark(b"p" * 16), new, None, old)
+    step = SendWrite(node, skip=True)
+    folder.context.quiet.read(node)
+    await Reading(folder.context).read([node])
+    folder.store.put_remote(planned._replace(durable=new))
+    assert await sending.send([step], {node: planned}) == (False, False)
+    folder.store.put_remote(planned)
+    assert await sending.send([step], {node: planned}) == (False, True)  # it was sent, and refused
