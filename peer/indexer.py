@@ -305,7 +305,7 @@ class Indexer:
         node = self._recognised(entry, kind, claimed, moves) or self._store.gone_at(parent, entry.name, kind)
         if node is not None and node in claimed:
             node = None
-        aside = self._aside(entry.name, claimed)
+        aside = self._aside(entry.name, kind, claimed)
         if aside is not None and (node is None or self._store.synced(node) is None):
             node = aside
         if node is None:
@@ -313,11 +313,14 @@ class Indexer:
         self._put(names, parent, node, entry)
         return node
 
-    def _aside(self, name: str, claimed: set[NodeId]) -> NodeId | None:
+    def _aside(self, name: str, kind: int, claimed: set[NodeId]) -> NodeId | None:
         """The node that Shoal had moved out of the way under this name, of which a power cut or the loss of the
-        database has left no record."""
+        database has left no record. Not if that is something of another kind: somebody has used the name."""
         node = aside_node(name)
-        return None if node is None or node in claimed or self._store.local(node) is not None else node
+        if node is None or node in claimed or self._store.local(node) is not None:
+            return None
+        known = self._store.remote(node) or self._store.synced(node)
+        return node if known is None or known.kind == kind else None
 
     def _recognised(self, entry: Seen, kind: int, claimed: set[NodeId], moves: Moves) -> NodeId | None:
         """The node that this is, moved here: same inode, gone from where it was, and unchanged."""

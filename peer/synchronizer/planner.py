@@ -21,6 +21,7 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
         6.1  moved there, or on both sides    moved here: the tracker's order wins
         6.2  moved here only                  sent; where that would put a folder into itself, moved back
         6.3  names that wait for each other   one of them steps aside
+        6.4  of different kinds               ours is kept as a new node
      7  L and R at one place, same content    agreed
      8  changed on one side only              sent or fetched
         8.1  the head there can't be had      the durable head, if it is newer than what is here; else it is awaited
@@ -114,6 +115,8 @@ class _Planner:
         local, remote, synced = self.view.local.get(node), self.view.remote.get(node), self.view.synced.get(node)
         if local is None and remote is None:  # 1
             return Forget(node) if synced is not None else Clean(node)
+        if local is not None and remote is not None and local.kind != remote.kind:  # 6.4
+            return kept(local)
         if remote is not None and node in self.view.unwanted:
             return self._not_wanted(local, remote, synced)
         if local is not None and remote is not None:
@@ -431,7 +434,8 @@ class _Planner:
 
 
 def kept(local: Local) -> Step:
-    """Worth keeping though deleted there; one that has stepped aside must not keep the name it has for a moment."""
+    """Worth keeping though it is not what is there, or nothing is; one that has stepped aside must not keep the name it
+    has for a moment."""
     return SetAside(local.node, renew=True) if local.name == aside_name(local.node) else Renew(local.node)
 
 

@@ -1,7 +1,18 @@
 """Case 6: places that differ."""
 
 from peer.synchronizer.planner import plan
-from peer.synchronizer.steps import Agree, MakeDirectory, MoveLocal, Read, SendCreate, SendMove, SetAside, StepAside
+from peer.synchronizer.steps import (
+    Agree,
+    MakeDirectory,
+    MoveLocal,
+    Read,
+    Renew,
+    SendCreate,
+    SendMove,
+    SetAside,
+    StepAside,
+    aside_name,
+)
 from protocol.commits import FILE
 from tests.peer.synchronizer.model.cases import Case
 from tests.peer.synchronizer.model.world import rounds
@@ -170,3 +181,16 @@ def test_6_3_names_that_change_places_here_are_sent_at_once(case: Case) -> None:
     case.turn()
     case.turn()
     assert case.dirty == {}
+
+
+def test_6_4_of_different_kinds_ours_goes_on_as_a_new_node(case: Case) -> None:
+    (folder,) = case.both("d/")
+    case.put_local(case.local[folder]._replace(kind=FILE, content=case.new_content()))
+    assert case.steps() == {folder: Renew(folder)}
+    assert case.end() == ["d", "d (conflicted copy, here, 1970-01-01)"]
+
+
+def test_6_4_of_different_kinds_one_that_has_stepped_aside_gives_up_that_name(case: Case) -> None:
+    (folder,) = case.both("d/")
+    case.put_local(case.local[folder]._replace(name=aside_name(folder), kind=FILE, content=case.new_content()))
+    assert case.steps() == {folder: SetAside(folder, renew=True)}
