@@ -145,6 +145,8 @@ class RemoteTree:
         """Nodes of which versions may have gone out of use since `forget_overtaken`."""
         self.own: tuple[TrackerEpoch | None, int] = (None, 0)
         """The newest commit of this device that is shown: the tracker's epoch and the revision."""
+        self.histories = 0
+        """How often another history of the tracker has replaced the one known before."""
         self.tell_approved: Callable[[Iterable[Operation]], None] = lambda _: None
         """Told, in the transaction that shows them, of deletes and writes that were approved where they were made."""
 
@@ -326,6 +328,7 @@ class RemoteTree:
             before = self._store.remotes(fold.unusable)
             if fold.snapshot:
                 self.own = (None, 0)
+                self.histories += 1
                 self._begin_anew(fold)
             self._versions.put_many(fold.versions.values())
             self._versions.put_orders(fold.orders)
@@ -397,6 +400,9 @@ class RemoteTree:
             self._store.drop_synced(node)
         elif synced.version == version or self._is_between(head, synced.version):
             self._store.put_synced(synced._replace(version=head))
+            held = self._store.synced(node)
+            if self._store.local(node) is None and held is not None and not _same_bytes(synced, held):
+                self._store.drop_synced(node)
 
     def _is_between(self, head: VersionId, held: VersionId | None) -> bool:
         origins = self._versions.origins([head, held]) if held is not None else {}
@@ -449,6 +455,10 @@ class RemoteTree:
         self._store.drop_synced(node)
         if self._store.local(node) is None:
             self._store.drop_local(node)
+
+
+def _same_bytes(one: Synced, other: Synced) -> bool:
+    return one.content is not None and other.content is not None and one.content.same_bytes(other.content)
 
 
 def _usable(fold: Fold) -> Iterator[Remote]:

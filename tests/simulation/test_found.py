@@ -2,17 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Any
 
 import pytest
 import trio
 
+from peer.ports import Response
 from peer.root import MARKER
+from peer.synchronizer.steps import aside_name
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.inodes import failure
-from tests.simulation.stage import HOUR, UPLOADS, Stage, perform, save, visible
+from tests.simulation.stage import HOUR, UPLOADS, Stage, not_durable, perform, save, visible
 
-CONTENT = Random(1).randbytes(60_000)
+CONTENT, NEWER = Random(1).randbytes(60_000), Random(2).randbytes(60_000)
 SCENES: list[Callable[[Stage], Awaitable[None]]] = []
 
 
@@ -148,6 +151,92 @@ async def bytes_that_changed_under_old_times_are_found_when_they_are_asked_for(s
     stage.start(desktop)
     await stage.all_well(laptop, desktop)
     assert visible(desktop) == visible(laptop) == {"f": b"x" + CONTENT[1:]}
+
+
+@scene
+async def a_file_under_the_name_of_a_folder_that_stepped_aside_is_not_that_folder(stage: Stage) -> None:
+    """It was taken for it, and the planner, which found a file where the tracker has a folder, ended the program."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    laptop.disk.user.mkdir(f"{FOLDER}/d")
+    save(laptop, "d/f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    assert laptop.peer is not None
+    folder = laptop.peer.context.store.find(("d",))
+    assert folder is not None
+    laptop.disk.user.move(f"{FOLDER}/d/f", f"{FOLDER}/f")
+    laptop.disk.user.remove(f"{FOLDER}/d")
+    await stage.pass_time(1)  # it has been missed, and its delete waits
+    save(laptop, aside_name(folder), b"another")
+    await stage.all_well(laptop, desktop)
+    assert sorted(visible(desktop).values()) == sorted([CONTENT, b"another"])
+
+
+@scene
+async def who_deletes_a_version_that_is_withdrawn_has_not_deleted_the_one_before(stage: Stage) -> None:
+    """The desktop deleted the newer content. As that was withdrawn, its delete counted as one of the older content,
+    which the laptop had brought back meanwhile: it was taken off the disk everywhere."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    stage.cut_off(laptop, UPLOADS)
+    stage.cut_off(desktop, UPLOADS)
+    save(laptop, "f", NEWER)
+    await stage.until(lambda: visible(desktop) == {"f": NEWER})
+    for device in (laptop, desktop):
+        stage.cut_off(device, UPLOADS | {"/v1/commit"})
+    save(laptop, "f", CONTENT)
+    desktop.disk.user.remove(f"{FOLDER}/f")
+    await stage.pass_time(5)
+    stage.clock.jump(8 * 24 * HOUR)
+    stage.host.stop()
+    await stage.restart_tracker()
+    await stage.until(lambda: any("withdrawn" in line for line in stage.log.lines))
+    await stage.until(lambda: not_durable(laptop) == not_durable(desktop) == 0)
+    for device in (desktop, laptop):
+        stage.cut_off(device)
+    await stage.all_well(laptop, desktop, seconds=1000)
+    assert visible(desktop) == {"f": CONTENT}
+
+
+@scene
+async def an_answer_that_a_restored_tracker_has_forgotten_is_not_believed(stage: Stage) -> None:
+    """It came when the device had merged with the restored tracker already. So the new file was agreed on, but not at
+    the tracker: as one that had been deleted elsewhere it was taken off the disk (law 2)."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", b"first")
+    await stage.all_well(laptop, desktop)
+    backup, before = stage.host.backup(), stage.host.revision()
+    arrive = hold_answer(laptop, "/v1/commit")
+    desktop.switch_off()
+    save(laptop, "new", CONTENT)
+    await stage.until(lambda: stage.host.revision() > before)
+    stage.host.restore(backup, announced=True)
+    await stage.restart_tracker()
+    stage.start(desktop)
+    for number in range(3):
+        save(desktop, f"{number}", b"%d" % number)
+        await stage.until(lambda: stage.host.revision() > before + number)  # noqa: B023
+    await stage.until(lambda: laptop.revision == stage.host.revision())
+    arrive.set()
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"f": b"first", "new": CONTENT, "0": b"0", "1": b"1", "2": b"2"}
+
+
+def hold_answer(device: SimulatedDevice, path: str) -> trio.Event:
+    """Let the next answer to a request of `path` arrive once the event is set."""
+    transport, arrive, held = device.transport, trio.Event(), list[str]()
+    assert transport is not None
+    request = transport.request
+
+    async def held_back(asked: str, *arguments: Any, **options: Any) -> Response:
+        response = await request(asked, *arguments, **options)
+        if asked == path and not held:
+            held.append(asked)
+            await arrive.wait()
+        return response
+
+    vars(transport)["request"] = held_back
+    return arrive
 
 
 @pytest.mark.parametrize("act", SCENES)

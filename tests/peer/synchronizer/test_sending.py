@@ -31,6 +31,8 @@ def folder(tmp_path: Path) -> Iterator[SyncFolder]:
 class Refusing:
     """A tracker, and a REMOTE, that know of a name which REMOTE doesn't show."""
 
+    histories = 0
+
     async def call(self, *_: object) -> None:
         await trio.lowlevel.checkpoint()
         detail = CommitRefusal(operations=(FailedOperation(index=0, reason="name-taken"),))
