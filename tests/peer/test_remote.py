@@ -10,6 +10,7 @@ from peer.database import Database, open_database
 from peer.problems import Problems
 from peer.remote import Cursor, Fold, NeedsSnapshot, RemoteTree, UnknownDevice, own_entry
 from peer.tree_store import TreeStore
+from peer.trees import Fingerprint, Local
 from peer.version_store import VersionStore
 from protocol.api import EDITOR, OWNER, VIEWER
 from protocol.breaker import Approval, Changes, sign_approval
@@ -305,12 +306,26 @@ def test_a_withdrawn_version_becomes_an_edit_of_whoever_has_it(desk: Desk) -> No
     write = Write(node=create.node, base=create.content.version, content=second)
     desk.take(entry(desk.commit(write), 2), announced=(second.version,))
     desk.store.agree(create.node)
+    desk.store.put_local(Local(create.node, ROOT, "report", FILE, None, Fingerprint(1, 1, 1, 1, 1, 0o644)))
     row = (create.node, second.version, create.content.version)
     desk.take(Entry(revision=3, time_ms=1, record=Record(withdrawn=(row,))))
     remote, synced = desk.store.remote(create.node), desk.store.synced(create.node)
     assert remote is not None
     assert synced is not None
     assert remote.version == synced.version == create.content.version
+
+
+def test_a_delete_of_a_withdrawn_version_is_none_of_the_one_before(desk: Desk) -> None:
+    create = desk.file("report", b"one")
+    assert create.content is not None
+    desk.take(entry(desk.commit(create), 1))
+    for content, kept in ((desk.content(create.node, b"two"), False), (desk.content(create.node, b"one"), True)):
+        write = Write(node=create.node, base=create.content.version, content=content)
+        desk.take(entry(desk.commit(write), 2), announced=(content.version,))
+        desk.store.agree(create.node)
+        row = (create.node, content.version, create.content.version)
+        desk.take(Entry(revision=3, time_ms=1, record=Record(withdrawn=(row,))))
+        assert (desk.store.synced(create.node) is not None) == kept
 
 
 @pytest.mark.parametrize("held", ["the withdrawn version", "an older one", "none"])

@@ -7,7 +7,7 @@ from peer.database import open_database
 from peer.problems import Problems
 from peer.remote import Fold, RemoteTree, own_entry
 from peer.tree_store import TreeStore
-from peer.trees import Remote, Synced
+from peer.trees import Fingerprint, Local, Remote, Synced
 from peer.version_store import VersionStore
 from protocol.api import OWNER, CommitReply, DeltaRequest
 from protocol.codec import encode
@@ -100,6 +100,11 @@ class Reader:
     def agree(self, node: NodeId, version: VersionId | None = None) -> None:
         """The folder has what REMOTE says, or this version of it."""
         self._store.agree(node, version)
+        row = self._store.synced(node)
+        assert row is not None
+        self._store.put_local(
+            Local(node, row.parent, row.name, row.kind, row.content, Fingerprint(1, 1, 1, 1, 1, 0o644))
+        )
 
     def node(self, node: NodeId) -> Remote | None:
         return self._store.remote(node)
