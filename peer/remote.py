@@ -38,6 +38,7 @@ from protocol.errors import BadSignature, CannotOpen, Malformed, ShoalError
 from protocol.identifiers import (
     HASH_LENGTH,
     CommitHash,
+    CommitId,
     DeviceId,
     NodeId,
     PlaceMark,
@@ -86,6 +87,15 @@ class Cursor(NamedTuple):
     tracker_epoch: TrackerEpoch | None
     revision: int
     hash: CommitHash
+
+
+class OwnCommit(NamedTuple):
+    """Where a commit of this device is in the tracker's order, and the chain hash there."""
+
+    tracker_epoch: TrackerEpoch
+    revision: int
+    hash: CommitHash
+    id: CommitId
 
 
 class _Located(NamedTuple):
@@ -143,8 +153,8 @@ class RemoteTree:
         self._workspace: WorkspaceId = keys.workspace
         self.overtaken: set[NodeId] = set()
         """Nodes of which versions may have gone out of use since `forget_overtaken`."""
-        self.own: tuple[TrackerEpoch | None, int] = (None, 0)
-        """The newest commit of this device that is shown: the tracker's epoch and the revision."""
+        self.own: OwnCommit | None = None
+        """The newest commit of this device that is shown, since the start."""
         self.histories = 0
         """How often another history of the tracker has replaced the one known before."""
         self.tell_approved: Callable[[Iterable[Operation]], None] = lambda _: None
@@ -315,19 +325,32 @@ class RemoteTree:
         The cursor moves only if nothing lies between; what does is still to be pulled, and brings this commit again."""
         in_order = delta.since == cursor.revision and delta.tracker_epoch == cursor.tracker_epoch
         self.show(fold, delta if in_order else None)
-        self.own = (delta.tracker_epoch, delta.through)
+        commit = delta.entries[0].commit
+        assert commit is not None
+        self.own = OwnCommit(delta.tracker_epoch, delta.through, delta.hash, commit.id)
 
     def is_stale(self, delta: Delta) -> bool:
         """Whether a delta ends before a commit of this device that is shown already: it would take that back."""
-        epoch, revision = self.own
-        return delta.tracker_epoch == epoch and delta.through < revision
+        own = self.own
+        return own is not None and delta.tracker_epoch == own.tracker_epoch and delta.through < own.revision
+
+    def lacks_own(self, pages: Sequence[Delta]) -> bool:
+        """Whether deltas go past a commit of this device that is shown already, and come without it: it was overtaken,
+        or the tracker has lost it."""
+        own = self.own
+        if own is None or pages[0].tracker_epoch != own.tracker_epoch:
+            return False
+        if not pages[0].since < own.revision <= pages[-1].through:
+            return False
+        found = (entry for page in pages for entry in page.entries if entry.revision == own.revision)
+        return all(entry.commit is None or entry.commit.id != own.id for entry in found)
 
     def show(self, fold: Fold, last: Delta | None) -> None:
         """Make the fold REMOTE, and move the cursor to the end of the `last` page, in one transaction."""
         with self._database.transaction():
             before = self._store.remotes(fold.unusable)
             if fold.snapshot:
-                self.own = (None, 0)
+                self.own = None
                 self.histories += 1
                 self._begin_anew(fold)
             self._versions.put_many(fold.versions.values())

@@ -67,7 +67,7 @@ class Pulling:
             fold = Fold(snapshot=False)
             try:
                 await self._take_page(fold, data)
-                if self._remote.is_stale(data):
+                if self._remote.is_stale(data) or self._remote.lacks_own([data]):
                     return False
                 self._show(fold, [data])
             except NeedsSnapshot:
@@ -95,6 +95,8 @@ class Pulling:
             await self._take_page(fold, page)
             pages.append(page)
             if page.through >= page.head:
+                if not snapshot and self._remote.lacks_own(pages):
+                    await self._require_own()
                 if not self._remote.is_stale(page):
                     break
                 if self._remote.own == known:  # it was answered before this was asked, and isn't there
@@ -107,6 +109,18 @@ class Pulling:
         failpoint("peer.delta.received")
         self._show(fold, pages)
         failpoint("peer.delta.applied")
+
+    async def _require_own(self) -> None:
+        """`Refused` (CURSOR_UNKNOWN) when the newest commit of this device is none of the tracker's history."""
+        own = self._remote.own
+        if own is not None:
+            cursor = DeltaRequest(
+                workspace=self._context.keys.workspace,
+                revision=own.revision,
+                tracker_epoch=own.tracker_epoch,
+                hash=own.hash,
+            )
+            await self._client.call(DELTA, cursor)
 
     async def _take_page(self, fold: Fold, page: Delta) -> None:
         if not fold.snapshot:

@@ -13,7 +13,7 @@ from peer.tracker_client import DeviceClient
 from protocol.api import DeltaRequest
 from protocol.commits import Write
 from protocol.deltas import Delta
-from protocol.errors import Malformed
+from protocol.errors import Code, Malformed, Refused
 from protocol.identifiers import NodeId, VersionId
 from tests.peer.test_remote import OWN, Desk, entry
 
@@ -22,7 +22,7 @@ from tests.peer.test_remote import OWN, Desk, entry
 class Answers:
     """A tracker that gives these answers, the last one again and again, and stops one who asks too often."""
 
-    deltas: list[Delta]
+    deltas: list[Delta | Refused]
     asked: list[DeltaRequest] = field(default_factory=list)
 
     async def call(self, _: object, request: DeltaRequest) -> Delta:
@@ -30,6 +30,8 @@ class Answers:
         self.asked.append(request)
         assert len(self.asked) < 20, "it asks without end"
         delta = self.deltas[min(len(self.asked), len(self.deltas)) - 1]
+        if isinstance(delta, Refused):
+            raise delta
         return replace(delta, since=request.revision)
 
 
@@ -93,3 +95,36 @@ async def test_a_tracker_that_was_set_back_is_merged_with_and_not_asked_without_
     answers.deltas = [desk.delta()]
     await puller.pull()
     assert len(answers.asked) == asked + 1
+
+
+def behind_its_own_commit(desk: Desk) -> None:
+    """Others' commits lie between what this device has heard of, revision 1, and one of its own, which it shows."""
+    commit = desk.commit(desk.file("mine"), device=OWN)
+    delta = replace(desk.delta(own_entry(commit, OWN, 3, 1000)), since=2)
+    desk.remote.show_own(desk.remote.accept(commit, delta.entries[0], OWN), delta, desk.remote.cursor())
+
+
+async def test_a_commit_that_a_tracker_lost_when_it_was_set_back_is_missed_though_it_has_more_by_now(
+    desk: Desk,
+) -> None:
+    """It stayed in REMOTE for ever: all that the tracker had ordered since went on from what it had before."""
+    first = entry(desk.commit(desk.file("first")), 1)
+    desk.take(first)
+    behind_its_own_commit(desk)
+    others = [entry(desk.commit(desk.file(f"{revision}")), revision) for revision in (2, 3, 4)]
+    unknown = Refused(Code.CURSOR_UNKNOWN, "the cursor is not of this tracker's history")
+    answers = Answers([desk.delta(*others), unknown, desk.delta(first, *others, since=0)])
+    assert not await pulling(desk, answers).take(desk.delta(*others))
+    await pulling(desk, answers).pull()
+    assert desk.names() == {"first", "2", "3", "4"}
+    assert [request.revision for request in answers.asked] == [1, 3, 0]
+
+
+async def test_a_commit_that_was_overtaken_is_not_lost(desk: Desk) -> None:
+    desk.take(entry(desk.commit(desk.file("first")), 1))
+    behind_its_own_commit(desk)
+    others = [entry(desk.commit(desk.file(f"{revision}")), revision) for revision in (2, 4)]
+    answers = Answers([desk.delta(*others), desk.delta(since=3)])
+    await pulling(desk, answers).pull()
+    assert desk.names() == {"first", "mine", "2", "4"}
+    assert [request.revision for request in answers.asked] == [1, 3]
