@@ -202,7 +202,11 @@ class Downloads:
         finally:
             with store.database.transaction():
                 self._record(placed)
-                store.drop_placing(job.remote.node for job in wanted)
+                done = {job.remote.node for job, _ in placed}
+                # What the disk failed at may be in place all the same: its note stays until somebody has looked.
+                store.drop_placing(
+                    job.remote.node for job in wanted if job.remote.node in done or isinstance(job.failure, Changed)
+                )
         if placed:
             failpoint("peer.synced.advanced")
             self._context.neighbours.arrived([job.version.id for job, _ in placed])

@@ -1,4 +1,4 @@
-"""What a crash left half done: files that were in place already, but not yet recorded.
+"""What a crash or a failing disk left half done: files that were in place already, but not yet recorded.
 
 Such a file holds neither what SYNCED says nor, once the others have gone on, what REMOTE says: it would be taken for an
 edit of the user's, and kept as a needless conflict copy, or brought back after a delete (law 11). So what is about to
@@ -26,8 +26,8 @@ def recover_placed(store: TreeStore, fetching: Container[NodeId], postponed: Con
     with store.database.transaction():
         for note in notes:
             local = store.local_at(note.parent, note.name)
-            if local is not None and _is_unread(local) and local.node not in postponed:
-                if local.node != note.node:
+            if local is not None and _is_unread(local):
+                if local.node != note.node and local.node not in postponed:
                     unsettled.add(note.node)
                 continue
             if local is not None and _is_it(local, note):

@@ -277,7 +277,7 @@ class Synchronizer:
     async def _plan(self, nodes: list[NodeId], nursery: trio.Nursery) -> tuple[bool, float]:
         store = self._context.store
         read, later = await self._reading.read(store.unread_files(self._free(nodes)))
-        unsettled = recover_placed(store, self.progress.fetching, self._context.postponed)
+        unsettled = self._recover_placed()
         free = [node for node in self._free(nodes) if node not in unsettled]
         with store.database.transaction():
             agreed = store.agreed(free)
@@ -302,6 +302,13 @@ class Synchronizer:
             later = min(later, await self._send(view, steps, nursery))
         now = trio.current_time()
         return progressed or read, min([later, *(due - now for due in self._context.postponed.values())])
+
+    def _recover_placed(self) -> set[NodeId]:
+        """Settle what was left half done, once LOCAL is as the disk is. Returns the nodes to leave alone meanwhile."""
+        context = self._context
+        if context.look_at_all or context.to_look_at:
+            return {note.node for note in context.store.placing()}
+        return recover_placed(context.store, self.progress.fetching, context.postponed)
 
     def _free(self, nodes: Iterable[NodeId]) -> list[NodeId]:
         """Those that nothing is under way with, and that aren't postponed."""

@@ -8,6 +8,7 @@ import pytest
 
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.recovery import recover_placed
 from peer.synchronizer.replacing import Changed
 from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
@@ -17,6 +18,7 @@ from protocol.commits import FILE
 from protocol.identifiers import ROOT, DeviceId, NodeId, PlaceMark, VersionId
 from protocol.manifests import Manifest
 from tests.peer.folders import SyncFolder, sync_folder
+from tests.simulation.inodes import failure
 
 NODE, VERSION = NodeId(b"node".ljust(16, b"\0")), VersionId(b"version".ljust(16, b"\0"))
 
@@ -72,3 +74,47 @@ async def test_a_folder_that_becomes_a_new_node_meanwhile_keeps_what_is_put_into
     assert folder.node("d") != directory
     assert folder.node("d/f") == NODE
     assert folder.paths() == {"d", "d/f"}
+
+
+@pytest.mark.parametrize("failing", ["stat", "fsync"])
+async def test_what_is_in_place_when_the_disk_fails_is_agreed_on_once_it_is_seen(
+    folder: SyncFolder, failing: str
+) -> None:
+    """It counted as new, and was sent as something new if the tracker's was deleted before it was tried again."""
+    fetching, renamed = downloads(folder), list[str]()
+    (group,) = await fetching.groups([file_there(folder, "f")])
+
+    def before(method: str, _: tuple[Any, ...]) -> None:
+        if method == failing and renamed:
+            raise failure(5)
+        renamed.extend([method] if method == "rename" else [])
+
+    folder.simulated.before_call = before
+    await fetching.carry_out(group)
+    folder.simulated.before_call = None
+    assert folder.hand.read("f") == b"theirs"
+    assert folder.paths() == set()
+    await folder.indexer.scan_everything()
+    assert recover_placed(folder.store, (), ()) == {NODE}
+    folder.now_read()
+    assert recover_placed(folder.store, (), ()) == set()
+    synced = folder.store.synced(NODE)
+    assert folder.node("f") == NODE
+    assert synced is not None
+    assert synced.version == VERSION
+
+
+async def test_what_never_came_into_place_is_forgotten(folder: SyncFolder) -> None:
+    fetching = downloads(folder)
+    (group,) = await fetching.groups([file_there(folder, "f")])
+
+    def before(method: str, _: tuple[Any, ...]) -> None:
+        if method == "rename":
+            raise failure(5)
+
+    folder.simulated.before_call = before
+    await fetching.carry_out(group)
+    folder.simulated.before_call = None
+    assert recover_placed(folder.store, (), ()) == set()
+    assert folder.store.placing() == []
+    assert folder.store.synced(NODE) is None
