@@ -182,11 +182,15 @@ class RemoteTree:
         cursor = self.cursor()
         if delta.since != cursor.revision or len(delta.entries) != delta.through - delta.since:
             return
-        after = cursor.hash
+        if not self.is_next(delta):
+            raise NeedsSnapshot("the tracker's order differs from the one seen before")
+
+    def is_next(self, delta: Delta) -> bool:
+        """Whether the hash of a delta that lists every revision since the cursor's follows from it."""
+        after = self.cursor().hash
         for entry in delta.entries:
             after = chain(after, entry.revision, entry_digest(self._workspace, entry))
-        if after != delta.hash:
-            raise NeedsSnapshot("the tracker's order differs from the one seen before")
+        return after == delta.hash
 
     # Taking in
 

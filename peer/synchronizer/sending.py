@@ -355,13 +355,20 @@ class Sending:
             history = self._remote.histories
             reply = await self._client.call(COMMIT, commit)
             failpoint("peer.commit.answered")
-            if reply.revision <= self._remote.cursor().revision:
+            if not self._follows(commit, reply):
                 # Either a pull has gone past it already, or the tracker was restored from a backup, and counts anew.
                 # Then REMOTE is of another history, and what is agreed on but not in there would count as deleted.
                 await self._pull()
             if self._remote.histories == history:
                 return self._accepted(commit, draft, reply)
             # Else the tracker may have said so before it was restored. It is asked once more, and answers by the id.
+
+    def _follows(self, commit: Commit, reply: CommitReply) -> bool:
+        """Whether a commit comes after the cursor, as far as can be told before what lies between them has come."""
+        cursor = self._remote.cursor()
+        if reply.since != cursor.revision:
+            return reply.revision > cursor.revision
+        return self._remote.is_next(_own_delta(commit, reply, cursor, self._context))
 
     def _accepted(self, commit: Commit, draft: _Draft | None, reply: CommitReply) -> bool:
         """Take in an accepted commit. True when others have written meanwhile, and REMOTE has to be brought up to date.

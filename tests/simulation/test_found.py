@@ -222,6 +222,28 @@ async def an_answer_that_a_restored_tracker_has_forgotten_is_not_believed(stage:
     assert visible(desktop) == {"f": b"first", "new": CONTENT, "0": b"0", "1": b"1", "2": b"2"}
 
 
+@scene
+async def a_commit_right_after_the_cursor_is_of_another_history_if_its_hash_says_so(stage: Stage) -> None:
+    """A tracker that was restored unannounced had come just as far again when the laptop, which hadn't noticed, wrote
+    something. The cursor went on from there: the laptop never heard of what the desktop had written meanwhile."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    backup = stage.host.backup()
+    desktop.switch_off()
+    save(laptop, "laptop's", b"first")
+    await stage.until(lambda: laptop.settled and laptop.revision == stage.host.revision() > 0)
+    assert laptop.transport is not None
+    laptop.transport.cut(silently=True)  # it will take a while to notice
+    stage.host.restore(backup, announced=False)
+    await stage.restart_tracker()
+    stage.part_lan()
+    stage.start(desktop)
+    save(desktop, "desktop's", b"second")
+    await stage.until(lambda: stage.host.revision() == laptop.revision)
+    save(laptop, "another", b"third")
+    await stage.all_well(laptop, desktop)
+    assert visible(laptop) == {"laptop's": b"first", "desktop's": b"second", "another": b"third"}
+
+
 def hold_answer(device: SimulatedDevice, path: str) -> trio.Event:
     """Let the next answer to a request of `path` arrive once the event is set."""
     transport, arrive, held = device.transport, trio.Event(), list[str]()
