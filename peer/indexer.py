@@ -302,7 +302,7 @@ class Indexer:
 
     def _appeared(self, parent: NodeId, names: Names, entry: Seen, claimed: set[NodeId], moves: Moves) -> NodeId:
         kind = KINDS[entry.stat.kind]
-        node = self._recognised(entry, kind, claimed, moves) or self._store.gone_at(parent, entry.name, kind)
+        node = self._recognised(names, entry, kind, claimed, moves) or self._store.gone_at(parent, entry.name, kind)
         if node is not None and node in claimed:
             node = None
         aside = self._aside(entry.name, kind, claimed)
@@ -322,12 +322,12 @@ class Indexer:
         known = self._store.remote(node) or self._store.synced(node)
         return node if known is None or known.kind == kind else None
 
-    def _recognised(self, entry: Seen, kind: int, claimed: set[NodeId], moves: Moves) -> NodeId | None:
+    def _recognised(self, names: Names, entry: Seen, kind: int, claimed: set[NodeId], moves: Moves) -> NodeId | None:
         """The node that this is, moved here: same inode, gone from where it was, and unchanged."""
-        stat = entry.stat
+        stat, place = entry.stat, (*names, entry.name)
         for row, gone in self._store.locals_by_inode(stat.device, stat.inode):
             may_be = row.kind == kind and row.node not in claimed and is_unchanged(row, stat)
-            if may_be and (gone or moves.has_left(row)):
+            if may_be and (gone or moves.has_left(row)) and moves.goes_on(row, place, stat):
                 return row.node
         return None
 

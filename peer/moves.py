@@ -79,6 +79,18 @@ class Moves:
             for entry in self._seen.listings.get(place, ())
         )
 
+    def goes_on(self, row: Local, place: Names, stat: Stat) -> bool:
+        """Whether what has a gone node's inode is the node. A file system gives the inode of a folder that was removed
+        to the next that is made: so a folder must be just as it was, or hold something that was in it."""
+        listing = self._seen.listings.get(place)
+        if row.kind != DIRECTORY or listing is None or row.print.mtime_ns == stat.mtime_ns:
+            return True
+        return any(
+            (known.parent, known.name) == (row.node, entry.name) and is_unchanged(known, entry.stat)
+            for entry in listing
+            for known, _ in self._store.locals_by_inode(entry.stat.device, entry.stat.inode)
+        )
+
     def _entry_at(self, path: Names, row: Local) -> Seen | None:
         """What has a node's name and kind now."""
         found = (entry for entry in self._seen.listings.get(path, ()) if entry.name == row.name)

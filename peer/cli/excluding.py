@@ -14,7 +14,7 @@ from peer.system.home_files import absolute
 
 
 @click.command()
-@click.argument("path", required=False, type=click.Path())
+@click.argument("path", required=False, type=click.Path(readable=False))
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def exclude(home: str | None, path: str | None, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def exclude(home: str | None, path: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @click.pass_obj
 def include(home: str | None, path: str) -> None:
     """Have an excluded PATH on this device again."""

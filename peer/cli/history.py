@@ -26,7 +26,7 @@ _WORDS = (
 
 
 @click.command()
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def history(home: str | None, path: str, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def history(home: str | None, path: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="As shoal history numbers them.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
@@ -59,7 +59,7 @@ def restore(home: str | None, path: str, version: int | None, as_json: bool) -> 
 @click.option(
     "--to", "since", type=PastTime(), required=True, metavar="TIME", help='As "2026-11-29 14:30" or "2 hours ago".'
 )
-@click.argument("folder", type=click.Path(), required=False)
+@click.argument("folder", type=click.Path(readable=False), required=False)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document: what would change, with --yes what did.")
 @click.pass_obj

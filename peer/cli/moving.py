@@ -17,7 +17,7 @@ STOP_SECONDS = 120.0
 
 
 @click.command()
-@click.argument("folder", type=click.Path())
+@click.argument("folder", type=click.Path(readable=False))
 @click.pass_obj
 def move(home: str | None, folder: str) -> None:
     """Move the sync folder to FOLDER, on the same file system, whether Shoal is running or not."""

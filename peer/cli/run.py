@@ -68,7 +68,7 @@ def _can_be_a_name(host: str) -> bool:
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(file_okay=False))
+@click.argument("folder", required=False, type=click.Path(file_okay=False, readable=False))
 @option(
     "--lan-interface", callback=_interface, metavar="ADDRESS", help="Use only the network of this address of yours."
 )

@@ -160,7 +160,7 @@ async def _follow(path: str, timeout: float | None, show: Callable[[Status], Non
 
 
 @click.command()
-@click.argument("path", type=click.Path())
+@click.argument("path", type=click.Path(readable=False))
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def explain(home: str | None, path: str, as_json: bool) -> None:

@@ -57,8 +57,8 @@ def _unknown(peer: Peer, subject: Subject, reasons: list[Reason]) -> str:
 
 def _summary(subject: Subject, pending: str | None, reasons: list[Reason]) -> str:
     if reasons and reasons[0].kind in UNWANTED:
-        return f"not here: {reasons[0].reason}" if subject.local is None else f"not synced: {reasons[0].reason}"
-    if subject.dirty and reasons:
+        return f"{'not synced' if subject.on_disk or subject.local else 'not here'}: {reasons[0].reason}"
+    if reasons and (subject.dirty or subject.remote is None):
         return f"not synced: {reasons[0].reason}"
     if pending is not None:
         return f"not synced yet: {pending}"

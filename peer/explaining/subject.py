@@ -15,8 +15,8 @@ from protocol.names import RESERVED
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A path and what stands there, or stood when both sides last agreed. `node` is None when no tree has it; `on_disk`
-    is then whether the disk has. `shadowed`: the tracker has another node under this name."""
+    """A path and what stands there, or stood when both sides last agreed. `node` is None when no tree has it. Where LOCAL
+    hasn't it, `on_disk` is whether the disk has. `shadowed`: the tracker has another node under this name."""
 
     names: Names
     node: NodeId | None = None
@@ -45,15 +45,16 @@ async def find_subject(peer: Peer, names: Names) -> Subject:
         return Subject(names, on_disk=await _is_on_disk(peer, names))
     node = found[0]
     assert node is not None
-    there = _walk(_remote_at(store), names)
+    there, local = _walk(_remote_at(store), names), store.local(node)
     return Subject(
         names,
         node,
-        store.local(node),
+        local,
         store.remote(node),
         store.synced(node),
         peer.synchronizer.progress.steps.get(node),
         store.is_dirty(node),
+        on_disk=local is None and await _is_on_disk(peer, names),
         shadowed=there is not None and there != node,
     )
 

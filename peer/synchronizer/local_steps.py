@@ -336,12 +336,12 @@ def trouble(error: OSError) -> tuple[str, str]:
     return reason_of(error), advice_for(error)
 
 
-def advice_for(error: OSError) -> str:
+def advice_for(error: OSError, *, reading: bool = False) -> str:
     """What a person can do about a refusal of the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space; it is tried again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "give Shoal permission to write there; it is tried again"
+        return f"give Shoal permission to {'read it' if reading else 'write there'}; it is tried again"
     if error.errno == errno.EEXIST:
         return "it is nothing that is synced, an ignored folder perhaps: give it another name; it is tried again"
     if error.errno == errno.ENAMETOOLONG:

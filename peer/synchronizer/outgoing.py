@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import trio
+
 from peer.chunker import file_digest
 from peer.ports import Descriptor, Disk, EntryKind
 from peer.root import Folder, open_folder
@@ -49,6 +51,7 @@ class OutgoingRoom:
         self._context = context
         self._local_steps = local_steps
         self._forget = forget
+        self._clocks: tuple[int, float] | None = None  # wall clock in ms and trio's in seconds, at the last sweep
 
     async def sweep(self, *, unknown: bool = True) -> None:
         """Delete what is unchanged, bring back what was written to, and take in what a crash left without a record. Not
@@ -67,6 +70,7 @@ class OutgoingRoom:
     def _due(self) -> list[_Waiting]:
         context = self._context
         database, now = context.store.database, context.machine.now() // 1_000_000
+        database.run("UPDATE outgoing SET since_ms = since_ms + ?", self._jumped(now))
         # When the clock jumped back, the minute begins anew: it must neither end early nor last for years.
         database.run("UPDATE outgoing SET since_ms = ?1 WHERE since_ms > ?1", now)
         rows = database.rows(
@@ -76,6 +80,12 @@ class OutgoingRoom:
             now - KEPT_MS,
         )
         return [_Waiting(name, parent, original, print_) for name, parent, original, *print_ in rows]
+
+    def _jumped(self, now_ms: int) -> int:
+        """By how many milliseconds the wall clock has run ahead since the last sweep: it was set, or the machine slept,
+        and nobody has had that time to write."""
+        before, self._clocks = self._clocks, (now_ms, trio.current_time())
+        return 0 if before is None else max(0, now_ms - before[0] - round((self._clocks[1] - before[1]) * 1000))
 
     async def _let_go(self, waiting: _Waiting, given: defaultdict[NodeId, set[str]]) -> None:
         """`given` has the conflict names that this sweep has given in each folder."""

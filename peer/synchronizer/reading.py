@@ -90,7 +90,7 @@ class Reading:
         if isinstance(result, OSError):
             if not isinstance(result, FileNotFoundError) and context.stumble(row.node, result):
                 reason = reason_of(result)
-                context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result))
+                context.problems.report(path, KIND, f"it can't be read: {reason}", advice_for(result, reading=True))
             context.look_again(wanted.parent)
             return None
         # Only as it was when it became quiet: a kernel's clock ticks every few milliseconds, and what is written in the

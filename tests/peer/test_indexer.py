@@ -714,3 +714,27 @@ async def test_a_directory_that_is_not_known_is_unlike(folder: SyncFolder) -> No
     folder.hand.move("d", "moved")
     changed: dict[tuple[str, ...], set[str]] = {("moved",): {"g"}, ("d",): {"g"}, ("no", "\udcff"): {"f"}}
     assert await folder.indexer.unlike(changed) == set(changed)
+
+
+async def test_a_folder_that_is_made_with_the_inode_of_one_that_was_removed_is_another(folder: SyncFolder) -> None:
+    """File systems give an inode to the next that is made."""
+    folder.hand.mkdir("photos")
+    folder.hand.write("photos/one", b"one")
+    await folder.indexer.scan_everything()
+    photos, one = folder.node("photos"), folder.node("photos/one")
+    folder.hand.remove("photos/one")
+    folder.hand.remove("photos")
+    folder.hand.mkdir("unrelated")
+    folder.hand.write("unrelated/one", b"two")
+    await folder.indexer.scan_everything()
+    assert folder.node("unrelated") != photos
+    assert folder.node("unrelated/one") != one
+
+
+async def test_an_empty_folder_that_is_moved_is_recognised(folder: SyncFolder) -> None:
+    folder.hand.mkdir("empty")
+    await folder.indexer.scan_everything()
+    node = folder.node("empty")
+    folder.hand.move("empty", "moved")
+    await folder.indexer.scan_everything()
+    assert folder.node("moved") == node

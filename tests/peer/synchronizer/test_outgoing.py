@@ -134,6 +134,19 @@ async def test_a_clock_that_jumps_back(folder: SyncFolder) -> None:
     assert waiting(folder) == []
 
 
+async def test_a_clock_that_jumps_forth(folder: SyncFolder) -> None:
+    """It is set, or the machine has slept: whoever holds the file open has not had that time."""
+    await replaced(folder)
+    same = room(folder)
+    await same.sweep()
+    pass_time(folder, 300)
+    await same.sweep()
+    assert len(waiting(folder)) == 1
+    pass_time(folder, 3600)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+
+
 async def test_what_is_gone_by_itself(folder: SyncFolder) -> None:
     name = await replaced(folder)
     folder.hand.remove(f".shoal/outgoing/{name}")
