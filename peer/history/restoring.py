@@ -77,6 +77,11 @@ class Restoring:
     async def last(self) -> list[Change]:
         """Bring back what was deleted last. `Usage` when something is there, or nothing was."""
         found = self._found
+        if found.live is not None and found.live.kind == DIRECTORY:
+            raise Usage(
+                f"{_path(found.names)} is there: restore what is missing in it by its own name, or have it as it was with "
+                "shoal rewind"
+            )
         if found.live is not None:
             raise Usage(f"{_path(found.names)} is there: say which version you want; shoal history lists them")
         past = next((past for past in found.gone if past.can_be_had), None)
