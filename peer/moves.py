@@ -81,15 +81,18 @@ class Moves:
 
     def goes_on(self, row: Local, place: Names, stat: Stat) -> bool:
         """Whether what has a gone node's inode is the node. A file system gives the inode of a folder that was removed
-        to the next that is made: so a folder must be just as it was, or hold something that was in it."""
+        to the next that is made: so a folder must be just as it was, or have something of a name that was in it."""
         listing = self._seen.listings.get(place)
         if row.kind != DIRECTORY or listing is None or row.print.mtime_ns == stat.mtime_ns:
             return True
-        return any(
-            (known.parent, known.name) == (row.node, entry.name) and is_unchanged(known, entry.stat)
-            for entry in listing
-            for known, _ in self._store.locals_by_inode(entry.stat.device, entry.stat.inode)
-        )
+        return any(self._was_in(row, entry) for entry in listing)
+
+    def _was_in(self, folder: Local, entry: Seen) -> bool:
+        kind = KINDS.get(entry.stat.kind)
+        if kind is None:
+            return False
+        there = self._store.local_at(folder.node, entry.name)
+        return there is not None or self._store.gone_at(folder.node, entry.name, kind) is not None
 
     def _entry_at(self, path: Names, row: Local) -> Seen | None:
         """What has a node's name and kind now."""

@@ -15,8 +15,8 @@ from protocol.names import RESERVED
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A path and what stands there, or stood when both sides last agreed. `node` is None when no tree has it. Where LOCAL
-    hasn't it, `on_disk` is whether the disk has. `shadowed`: the tracker has another node under this name."""
+    """A path and what stands there, or stood when both sides last agreed. `node` is None when no tree has it. Where
+    LOCAL hasn't it, `on_disk` is whether the disk has. `shadowed`: the tracker has another node under this name."""
 
     names: Names
     node: NodeId | None = None

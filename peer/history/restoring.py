@@ -79,8 +79,8 @@ class Restoring:
         found = self._found
         if found.live is not None and found.live.kind == DIRECTORY:
             raise Usage(
-                f"{_path(found.names)} is there: restore what is missing in it by its own name, or have it as it was with "
-                "shoal rewind"
+                f"{_path(found.names)} is there: restore what is missing in it by its own name, or have it as it was "
+                "with shoal rewind"
             )
         if found.live is not None:
             raise Usage(f"{_path(found.names)} is there: say which version you want; shoal history lists them")
