@@ -279,7 +279,7 @@ def unlike(found: dict[str, bytes], people: list[Person]) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 async def test_random_moments_under_load(lab: Lab, tracker: TrackerProgram) -> None:
     print(f"SHOAL_TEST_SEED={SEED}")
     rng = random.Random(SEED)

@@ -3,7 +3,7 @@
 Counted where it can be seen from outside: at the ports, and by what the programs log.
 """
 
-SEEDS = 315
+SEEDS = 300
 """How many seeds `make test` runs."""
 
 CONFLICT_COPY = "conflict copy"

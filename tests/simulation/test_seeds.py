@@ -76,11 +76,11 @@ def test_a_seed_says_all_that_happens() -> None:
     """Hashes of the whole event log, from two processes whose sets and dicts are in different orders."""
     reports = [_hashes(hash_seed) for hash_seed in ("1", "20261123")]
     assert reports[0] == reports[1]
-    assert reports[0].count("hash") == 4
+    assert reports[0].count("hash") == 2
 
 
 def _hashes(hash_seed: str) -> str:
-    command = [sys.executable, "-m", "tests.simulation.run", "--seeds", "0", "4", "--all"]
+    command = [sys.executable, "-m", "tests.simulation.run", "--seeds", "0", "2", "--all"]
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=True)
     return done.stdout

@@ -15,11 +15,6 @@ def run(seed: int) -> None:
         pytest.fail(f"{outcome.violation}\nAgain, if it wants to: {command}", pytrace=False)
 
 
-@pytest.mark.slow
-def test_one_seed_with_real_threads() -> None:
-    run(0)
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)

@@ -351,6 +351,7 @@ async def test_a_device_whose_cursor_is_still_at_the_start_is_told_too(shop: Wor
     sealed = author.seal(create.node, shop.account.random_bytes(3000), 1000)
     sent = author.commit(author.write(create.node, version(create), sealed), runs=sealed.runs)
     reader.accept(sent, await shop.send(sent))
+    reader.agree(create.node)
     assert reader.remote.cursor().revision == 0
     await withdraw_own(shop, sealed)
     await shop.commit(author.write(create.node, version(create)))
