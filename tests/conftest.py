@@ -36,12 +36,21 @@ SLOW = (
 )
 
 
+SOAKED_ON_POSTGRESQL = (
+    "test_a_crash_at_each_failpoint_is_healed_by_asking_again",
+    "test_the_keepers_commands_beside_a_server",
+)
+"""Tests of programs that take long on PostgreSQL, and show little there that others don't."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes its time."""
     places = [TESTS / place for place in SLOW]
     for item in items:
         if any(item.path.is_relative_to(place) for place in places):
             item.add_marker(pytest.mark.slow)
+        if item.name.startswith(SOAKED_ON_POSTGRESQL) and "[postgresql" in item.name:
+            item.add_marker(pytest.mark.soak)
 
 
 @pytest.fixture(scope="session")

@@ -205,6 +205,7 @@ async def test_what_nobody_brings_is_withdrawn_after_a_week_and_lost_by_nobody(
 # e. Nobody waits for ever either
 
 
+@pytest.mark.soak  # the simulation plays the same scene
 async def test_a_stalled_head_is_passed_over_after_a_day(
     tracker: TrackerProgram, uplink: Relay, team: list[DeviceProgram]
 ) -> None:

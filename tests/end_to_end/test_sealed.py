@@ -147,6 +147,7 @@ async def test_the_tracker_keeps_and_logs_nothing_in_clear(lab: Lab) -> None:
     assert found_in(stopped, {"address": EMAIL.encode()}), "the search looks in the wrong place"
 
 
+@pytest.mark.soak
 async def test_without_sealing_the_same_search_finds_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, instead in passthrough.KEPT:
         monkeypatch.setattr(module, name, instead)

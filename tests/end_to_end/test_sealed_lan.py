@@ -115,6 +115,7 @@ async def test_nobody_on_the_lan_sees_what_devices_give_each_other(
     assert found_in(wire.heard(), needles) == {}
 
 
+@pytest.mark.soak
 async def test_without_sealing_the_same_search_finds_it(
     lab: Lab, tracker: TrackerProgram, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

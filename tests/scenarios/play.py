@@ -173,13 +173,14 @@ def scenario(act: Callable[Concatenate[Play, P], Awaitable[None]]) -> Callable[P
 
 
 def either_way(act: Callable[[Play], Awaitable[None]]) -> Callable[[str], None]:
-    """Two tests of a scenario: who is `away` is offline in the one, switched off in the other."""
+    """Two tests of a scenario: who is `away` is offline in the one, switched off in the other. That is for the soak."""
     scenes = {how: _register(act, how) for how in ("offline", "switched off")}
 
     def test(how: str) -> None:
         scenes[how](1)
 
-    return pytest.mark.parametrize("how", scenes)(_named(test, act))
+    ways = ["offline", pytest.param("switched off", marks=pytest.mark.soak)]
+    return pytest.mark.parametrize("how", ways)(_named(test, act))
 
 
 def _register(act: Callable[[Play], Awaitable[None]], how: str) -> Callable[[int], None]:

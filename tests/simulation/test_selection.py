@@ -94,12 +94,12 @@ async def rest(stage: Stage, devices: list[SimulatedDevice]) -> None:
     await stage.until(lambda: all(device.settled for device in devices), HOUR)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(1))
 def test_anything_at_once(seed: int) -> None:
     perform(lambda stage: anything(stage, Random(seed)))
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(3, 200))
+@pytest.mark.parametrize("seed", range(1, 200))
 def test_anything_at_once_many_times(seed: int) -> None:
     perform(lambda stage: anything(stage, Random(seed)))

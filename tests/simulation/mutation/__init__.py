@@ -1,7 +1,9 @@
 """Faults put into shipped code on purpose: if the simulation doesn't catch one, it says nothing about that line.
 
-table.py     the faults, each a patch of one module's text
-patching.py  puts one in while its module is imported; no file changes
+faults.diff  the faults, each a patch of some modules
+table.py     reads them
+patching.py  puts one in while its modules are imported; no file changes
 run.py       searches the seeds for the first that catches it
-caught.json  what that search found
+caught.json  what that search found; a fault that isn't in it was not caught by the seeds searched so far, or not searched
+             for: a hole to mend
 """
