@@ -4,6 +4,6 @@ faults.diff  the faults, each a patch of some modules
 table.py     reads them
 patching.py  puts one in while its modules are imported; no file changes
 run.py       searches the seeds for the first that catches it
-caught.json  what that search found; a fault that isn't in it was not caught by the seeds searched so far, or not searched
-             for: a hole to mend
+caught.json  what that search found; a fault that isn't in it was not caught by the seeds searched so far, or not
+             searched for: a hole to mend
 """
