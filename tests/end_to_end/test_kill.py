@@ -54,6 +54,7 @@ class Storm:
     async def begin(self) -> None:
         await self.tracker.start()
         self.devices = await self.lab.devices(self.tracker, "one", "two", "three")
+        await self.tracker.hold_nothing(self.devices[0].email)
         for device in self.devices:
             await device.start(lan=True)
             rng = random.Random(self.rng.random())

@@ -86,6 +86,7 @@ class House:
         self.one.folder.mkdir()
         for device in (self.one, self.two):
             await device.join(self.tracker, "someone@example.org", first=device is self.one)
+            await self.tracker.hold_nothing("someone@example.org")
             await device.start()
             rng = random.Random(self.rng.random())
             self.people.append(FolderPerson(device.name, device.folder, rng, self.oracle, self.note))

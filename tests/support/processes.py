@@ -33,13 +33,15 @@ from peer.home import Home, TrackerAddress
 from peer.system.home_files import open_home
 from peer.system.http import HttpTransport
 from peer.tracker_client import TrackerClient
+from protocol.breaker import Limits
+from protocol.codec import U32
 from protocol.errors import Problem, Unreachable, Usage
 from protocol.failpoints import VARIABLE
 from protocol.names import RESERVED
 from protocol.system import real_machine
 from tests.support.certificates import Certificate
 from tests.support.lan_lab import Machine
-from tracker.administration import statistics
+from tracker.administration import set_breaker, statistics
 from tracker.checking import check_tracker
 from tracker.system.opening import Locations, open_database
 from tracker.system.stores import open_storage, parse_storage
@@ -248,6 +250,12 @@ class TrackerProgram(Program):
         async with open_database(self.locations, make=False) as database:
             return await database.read(statistics)
 
+    async def hold_nothing(self, email: str) -> None:
+        """However much is deleted or overwritten, nobody is asked: for people who do so all the time."""
+        anything = Limits(delete_least=U32, delete_most=U32, overwrite_least=U32)
+        async with open_database(self.locations, make=False) as database:
+            await database.transact(set_breaker, email, anything)
+
     async def until_all_durable(self) -> None:
         """Wait until nothing that was announced has yet to come."""
         with trio.move_on_after(PATIENCE):
@@ -383,6 +391,7 @@ class DeviceProgram(Program):
     async def join(self, tracker: TrackerProgram, email: str, *, first: bool, via: str | None = None) -> None:
         """Become a device of an account: sign up as its `first`, log in as any other; the tracker is at the URL `via`
         for it, if one is given."""
+        self.email = email
         if self.machine is not None:
             self._join_by_command(tracker, email, first=first)
             return
