@@ -17,8 +17,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from tests.simulation.counts import SEEDS
-from tests.simulation.mutation.patching import ROOT, Fault, put_in
-from tests.simulation.mutation.table import FAULTS
+from tests.simulation.mutation.table import FAULTS, Fault
+from tests.support.patching import ROOT, put_in
 
 CAUGHT = Path(__file__).with_name("caught.json")
 PATIENCE = 60
@@ -91,7 +91,7 @@ def main() -> int:
         parser.error("a fault's name, or --all")
     if options.all:
         return _search_all(options.until, record=options.record)
-    put_in(FAULTS[options.name])
+    put_in(FAULTS[options.name].edits)
     found = search(range(options.first, options.until))
     print(json.dumps(None if found is None else found._asdict()), flush=True)
     return int(found is None)

@@ -2,8 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.simulation.mutation.patching import Edit, Fault
+from tests.support.patching import Edit
+
+
+class Fault(NamedTuple):
+    """A mistake: edits in one or several modules."""
+
+    name: str
+    edits: tuple[Edit, ...]
+
 
 _FILE = Path(__file__).with_name("faults.diff")
 

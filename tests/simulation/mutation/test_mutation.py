@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from tests.simulation.counts import SEEDS
-from tests.simulation.mutation.patching import ROOT
 from tests.simulation.mutation.run import recorded
 from tests.simulation.mutation.table import FAULTS
+from tests.support.patching import ROOT, patched
 
 AT_LEAST = 25
 
@@ -22,7 +22,7 @@ def test_the_table_and_the_record_go_together() -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_fits_the_code(name: str) -> None:
     for edit in FAULTS[name].edits:
-        compile(edit.patched(), edit.module, "exec")
+        compile(patched(edit.module, FAULTS[name].edits), edit.module, "exec")
 
 
 def catch(name: str) -> None:
