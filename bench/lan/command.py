@@ -58,18 +58,8 @@ def lan(
     chosen = tuple(rival for rival in RIVALS if not names or rival.name in names)
     left_out = {rival.name: why for rival in chosen if (why := rival.missing()) is not None}
     rivals = tuple(rival for rival in chosen if rival.name not in left_out)
-    plan = Plan(rivals, runs, works, scaled(scale), _profile_folder(profile, printer))
+    plan = Plan(rivals, runs, works, scaled(scale), profiling.folder_for(profile, printer.say))
     context.exit(trio.run(partial(measure, plan, left_out, printer, json_file)))
-
-
-def _profile_folder(folder: Path | None, printer: Printer) -> Path | None:
-    if folder is None:
-        return None
-    if profiling.py_spy() is None:
-        printer.say("no profile: py-spy is not installed (pip install py-spy)", "red")
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
 
 
 async def measure(plan: Plan, left_out: dict[str, str], printer: Printer, json_file: Path | None) -> int:

@@ -3,7 +3,7 @@
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,17 @@ def py_spy() -> str | None:
     """Its path: of this environment, or else of this user."""
     beside = Path(sys.executable).with_name("py-spy")
     return str(beside) if beside.is_file() else shutil.which("py-spy")
+
+
+def folder_for(wanted: Path | None, say: Callable[[str, str], None]) -> Path | None:
+    """The folder that profiles go to; None, and a word why, when there can be none."""
+    if wanted is None:
+        return None
+    if py_spy() is None:
+        say("no profile: py-spy is not installed (pip install py-spy)", "red")
+        return None
+    wanted.mkdir(parents=True, exist_ok=True)
+    return wanted.resolve()
 
 
 @asynccontextmanager

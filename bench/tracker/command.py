@@ -74,19 +74,9 @@ def tracker(
         works=tuple(work for work in WORKS if not works or work.name in works),
         runs=runs,
         sizes=scaled(scale, watchers),
-        profile=_profile_folder(profile, printer),
+        profile=profiling.folder_for(profile, printer.say),
     )
     context.exit(trio.run(partial(measure, plan, left_out, printer, json_file)))
-
-
-def _profile_folder(folder: Path | None, printer: Printer) -> Path | None:
-    if folder is None:
-        return None
-    if profiling.py_spy() is None:
-        printer.say("no profile: py-spy is not installed (pip install py-spy)", "red")
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
 
 
 async def measure(plan: Plan, left_out: dict[str, str], printer: Printer, json_file: Path | None) -> int:

@@ -25,16 +25,12 @@ def test_a_fault_fits_the_code(name: str) -> None:
         compile(patched(edit.module, FAULTS[name].edits), edit.module, "exec")
 
 
-def catch(name: str) -> None:
+@pytest.mark.soak
+@pytest.mark.parametrize("name", recorded())
+def test_a_fault_is_caught(name: str) -> None:
     first = recorded()[name].seed
     command = [sys.executable, "-m", "tests.simulation.mutation.run", name, "--from", str(first), "--until", str(SEEDS)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.fail(f"no seed from {first} to {SEEDS} catches it\n{done.stderr}", pytrace=False)
     print(f"{name}: {json.loads(done.stdout)}")
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("name", recorded())
-def test_a_fault_is_caught(name: str) -> None:
-    catch(name)
