@@ -57,8 +57,6 @@ class Surprises:
         self.breaker = Breaker(Mark(Direction(d), node, Kind(k), State(s), t) for d, node, k, s, t in rows)
         self.limits: Callable[[], Limits] = Limits
         """What may happen unasked, as the tracker last said."""
-        self.tripped: Counter[tuple[Direction, Kind]] = Counter()
-        """How often something began to be held, since the start."""
 
     # Between planner and executor
 
@@ -129,7 +127,6 @@ class Surprises:
         return files_with(self._store, set[NodeId]().union(*gone))
 
     def _tell(self, direction: Direction, kind: Kind) -> None:
-        self.tripped[direction, kind] += 1
         count = self.breaker.held(direction, kind)
         log.warning("held: %d files were %s; see shoal held", count, WORDS[direction, kind])
 
