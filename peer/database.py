@@ -77,6 +77,7 @@ CREATE TABLE placing (
     workspace BLOB NOT NULL, node BLOB NOT NULL,
     parent BLOB NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
     place BLOB NOT NULL, version BLOB NOT NULL,
+    device INTEGER NOT NULL, inode INTEGER NOT NULL,
     PRIMARY KEY (workspace, node)
 ) WITHOUT ROWID;
 
@@ -191,6 +192,8 @@ CREATE TABLE rules (
 CREATE TABLE excluded (workspace BLOB NOT NULL, node BLOB NOT NULL, PRIMARY KEY (workspace, node)) WITHOUT ROWID;
 ALTER TABLE fetched ADD COLUMN devices BLOB NOT NULL DEFAULT x'';
 CREATE TABLE devices (device BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
+ALTER TABLE placing ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE placing ADD COLUMN inode INTEGER NOT NULL DEFAULT 0;
 """
 STEPS_UP = {1: _TO_2, 2: _TO_3}
 """What brings a schema up to the next one, by its number."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from peer.database import Database
-from peer.trees import Content, Fetched, Fingerprint, Local, Remote, Synced
+from peer.trees import Content, Fetched, Fingerprint, Local, Placing, Remote, Synced
 from protocol.commits import DIRECTORY, FILE
 from protocol.identifiers import ID_LENGTH, ROOT, DeviceId, NodeId, VersionId, WorkspaceId
 
@@ -16,6 +16,7 @@ _REMOTE = """SELECT r.node, parent, name, kind, place, r.version, r.durable, dig
 _SYNCED = """SELECT s.node, parent, name, kind, place, s.version, digest, mtime_ns, executable, private
              FROM synced s LEFT JOIN versions v ON v.workspace = s.workspace AND v.version = s.version
              WHERE s.workspace = ?"""
+_PLACING = _SYNCED.replace("FROM synced", ", device, inode FROM placing")
 _AGREED = f"""SELECT l.node FROM local l
     CROSS JOIN remote r ON r.workspace = l.workspace AND r.node = l.node
     CROSS JOIN synced s ON s.workspace = l.workspace AND s.node = l.node
@@ -350,9 +351,15 @@ class TreeStore:
 
     # Files being put in place --------------------
 
-    def put_placing(self, rows: Iterable[Synced]) -> None:
+    def put_placing(self, rows: Iterable[Placing]) -> None:
         """SYNCED will say this as soon as these files are in place."""
-        self.database.run_many("INSERT OR REPLACE INTO placing VALUES (?,?,?,?,?,?,?)", self._synced_columns(rows))
+        self.database.run_many(
+            "INSERT OR REPLACE INTO placing VALUES (?,?,?,?,?,?,?,?,?)",
+            [
+                (self.workspace, r.node, r.parent, r.name, r.kind, r.place, r.version, device, inode)
+                for r, device, inode in rows
+            ],
+        )
 
     def drop_placing(self, nodes: Iterable[NodeId]) -> None:
         """These files are in place, or will not be."""
@@ -364,9 +371,9 @@ class TreeStore:
         """No file that was on its way counts any more."""
         self.database.run("DELETE FROM placing WHERE workspace = ?", self.workspace)
 
-    def placing(self) -> list[Synced]:
+    def placing(self) -> list[Placing]:
         """The files that are being put in place, or were when a crash came."""
-        return [_synced(row) for row in self.database.rows(_SYNCED.replace("synced s", "placing s"), self.workspace)]
+        return [Placing(_synced(row[:-2]), *row[-2:]) for row in self.database.rows(_PLACING, self.workspace)]
 
     # Where bytes came from --------------------
 

@@ -91,6 +91,14 @@ class Synced(NamedTuple):
     content: Content | None
 
 
+class Placing(NamedTuple):
+    """What SYNCED will say of a file once it is in place, and by what inode it is known."""
+
+    agreed: Synced
+    device: int
+    inode: int
+
+
 class Fetched(NamedTuple):
     """Where the bytes of a file on this disk came from: from the cloud, the LAN, and what was `here`, in bytes; and
     which `devices` on the LAN gave some."""

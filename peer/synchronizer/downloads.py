@@ -25,7 +25,7 @@ from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
-from peer.trees import Fetched, Local, Remote, Synced
+from peer.trees import Fetched, Local, Placing, Remote, Synced, fingerprint
 from peer.version_store import Version, chunks_of, content_of
 from protocol.chunks import chunk_id, open_in_place
 from protocol.commits import SYMLINK
@@ -196,7 +196,9 @@ class Downloads:
         with store.database.transaction():
             # REMOTE may have forgotten them meanwhile.
             self._context.versions.put_missing([job.version for job in wanted])
-            store.put_placing(_agreed(job) for job in wanted)
+            store.put_placing(
+                Placing(_agreed(job), job.whole.device, job.whole.inode) for job in wanted if job.whole is not None
+            )
         try:
             await self._in_thread(lambda folder: placed.extend(_put_in_place(folder, wanted)))
         finally:
@@ -308,7 +310,7 @@ def _begin_symlink(folder: Folder, job: Job) -> None:
     _discard(folder, job.temp)
     folder.disk.make_symlink(job.version.manifest.link or "", folder.temp, job.temp)
     folder.disk.set_link_times(folder.temp, job.temp, job.version.manifest.mtime_ns)
-    job.whole = True
+    job.whole = fingerprint(folder.disk.stat(folder.temp, job.temp))
 
 
 def _begin_file(folder: Folder, job: Job) -> None:
@@ -424,15 +426,16 @@ def _verify_and_dress(folder: Folder, job: Job, descriptor: Descriptor) -> None:
     dress(disk, descriptor, content, None if job.replaced is None else job.replaced.print)
     if job.sync:
         disk.fsync(descriptor)
-    job.whole = True
+    job.whole = fingerprint(disk.stat_open(descriptor))
 
 
 def _put_in_place(folder: Folder, jobs: list[Job]) -> Iterator[tuple[Job, Placed]]:
     """Swap all of them in, then make that last: an fsync for each folder that they went to, or one barrier for many."""
     placed: dict[Names, list[tuple[Job, Placed]]] = {}
     for job in jobs:
+        assert job.whole is not None
         try:
-            done = put_in_place(folder, job.temp, job.target, job.conflict)
+            done = put_in_place(folder, job.temp, job.whole, job.target, job.conflict)
             placed.setdefault(job.target.parent, []).append((job, done))
             job.placed = True
         except (OSError, Changed) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from peer.synchronizer.assembly import Assembly
 from peer.synchronizer.pieces import Piece
 from peer.synchronizer.replacing import Target
-from peer.trees import Local, Remote
+from peer.trees import Fingerprint, Local, Remote
 from peer.version_store import Version
 from protocol.chunks import ChunkRef
 from protocol.identifiers import ChunkId, DeviceId, VersionId
@@ -30,7 +30,7 @@ class Job:
     wary: bool = False  # it couldn't be put in place before: see whether it can be now before anything is fetched
     failure: Exception | None = None
     sync: bool = True  # to be fsynced by itself
-    whole: bool = False  # verified, and with its time and permissions
+    whole: Fingerprint | None = None  # how it looks once it is verified, and has its time and permissions
     placed: bool = False
     assembly: Assembly = field(init=False)
     to_come: int = 0  # bytes still to be fetched

@@ -115,13 +115,13 @@ def namesake(disk: Disk, parent: Descriptor, name: str) -> str | None:
         return None
 
 
-def put_in_place(folder: Folder, temp: str, target: Target, conflict: str) -> Placed:
-    """Bring `.shoal/temp/TEMP`, complete and fsynced, to its target. An edit that lands between the last check and the
-    swap is kept under the name `conflict` beside it. `Changed` when the target is not as expected. It stays there after
-    a power cut once the folder has been fsynced, which is the caller's part: many files share one."""
+def put_in_place(folder: Folder, temp: str, before: Fingerprint, target: Target, conflict: str) -> Placed:
+    """Bring `.shoal/temp/TEMP`, complete, fsynced and looking as `before`, to its target. An edit that lands between
+    the last check and the swap is kept under the name `conflict` beside it. `Changed` when the target is not as
+    expected. It stays there after a power cut once the folder has been fsynced, which is the caller's part: many files
+    share one."""
     disk = folder.disk
     parent = check_target(folder, target)
-    before = fingerprint(disk.stat(folder.temp, temp))
     failpoint("peer.swap.checked")
     outgoing, kept = None, None
     if target.expected is None:

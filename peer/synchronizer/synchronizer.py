@@ -307,8 +307,8 @@ class Synchronizer:
         """Settle what was left half done, once LOCAL is as the disk is. Returns the nodes to leave alone meanwhile."""
         context = self._context
         if context.look_at_all or context.to_look_at:
-            return {note.node for note in context.store.placing()}
-        return recover_placed(context.store, self.progress.fetching, context.postponed)
+            return {note.agreed.node for note in context.store.placing()}
+        return recover_placed(context.store, self._busy(), context.postponed)
 
     def _free(self, nodes: Iterable[NodeId]) -> list[NodeId]:
         """Those that nothing is under way with, and that aren't postponed."""

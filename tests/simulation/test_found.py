@@ -244,6 +244,50 @@ async def a_commit_right_after_the_cursor_is_of_another_history_if_its_hash_says
     assert visible(laptop) == {"laptop's": b"first", "desktop's": b"second", "another": b"third"}
 
 
+def crash_once_placed(device: SimulatedDevice, call: str, act: Callable[[], None]) -> list[bool]:
+    """The program ends between the first swap by this call and its record, and somebody acts before it starts again."""
+    crashed, placed = list[bool](), list[bool]()
+    before_call = device.disk.before_call
+    assert before_call is not None
+
+    def before(name: str, arguments: tuple[object, ...]) -> None:
+        if placed and not crashed:
+            crashed.append(True)
+            device.crash()
+            act()
+        if name == call and "f" in arguments:
+            placed.append(True)
+        before_call(name, arguments)
+
+    device.disk.before_call = before
+    return crashed
+
+
+@scene
+async def a_file_that_is_moved_before_it_was_recorded_as_in_place_is_not_copied(stage: Stage) -> None:
+    """A crash came between the two: under its new name it was something unknown, and under the old one it came again
+    (law 11)."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    crashed = crash_once_placed(desktop, "rename", lambda: desktop.disk.user.move(f"{FOLDER}/f", f"{FOLDER}/g"))
+    save(laptop, "f", CONTENT)
+    await stage.until(lambda: crashed)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"g": CONTENT}
+
+
+@scene
+async def a_newer_version_that_is_moved_before_it_was_recorded_as_in_place_is_not_copied(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    crashed = crash_once_placed(desktop, "exchange", lambda: desktop.disk.user.move(f"{FOLDER}/f", f"{FOLDER}/g"))
+    save(laptop, "f", NEWER)
+    await stage.until(lambda: crashed)
+    await stage.all_well(laptop, desktop)
+    await stage.pass_time(200)
+    assert visible(desktop) == {"g": NEWER}
+
+
 def hold_answer(device: SimulatedDevice, path: str) -> trio.Event:
     """Let the next answer to a request of `path` arrive once the event is set."""
     transport, arrive, held = device.transport, trio.Event(), list[str]()

@@ -12,6 +12,7 @@ from peer.synchronizer.holdings import Stored
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.outgoing import KEPT_MS, OutgoingRoom
 from peer.synchronizer.replacing import Target, put_in_place, send_out, take_away
+from peer.trees import fingerprint
 from peer.version_store import Version
 from protocol.chunks import seal_chunk
 from protocol.hashing import digest
@@ -55,7 +56,8 @@ async def replaced(folder: SyncFolder, spare: VersionId | None = None) -> str:
     await folder.indexer.scan_everything()
     row = folder.row("d/f.txt")
     with folder.opened() as opened:
-        placed = put_in_place(opened, "t", Target(("d",), "f.txt", row.print), "unused")
+        before = fingerprint(opened.disk.stat(opened.temp, "t"))
+        placed = put_in_place(opened, "t", before, Target(("d",), "f.txt", row.print), "unused")
     assert placed.outgoing is not None
     folder.context.remember_outgoing(placed.outgoing, row, spare)
     return placed.outgoing.name

@@ -66,13 +66,19 @@ def outgoing(folder: SyncFolder) -> list[str]:
     return folder.hand.names(".shoal/outgoing")
 
 
+def put(opened: Folder, target: Target) -> Placed:
+    """Bring what is in `.shoal/temp` into place."""
+    before = fingerprint(opened.disk.stat(opened.temp, "t"))
+    return put_in_place(opened, "t", before, target, COPY)
+
+
 # Put in place --------------------
 
 
 def test_a_new_file(folder: SyncFolder) -> None:
     target = prepare(folder, old=False)
     with folder.opened() as opened:
-        placed = put_in_place(opened, "t", target, COPY)
+        placed = put(opened, target)
     assert placed == Placed(look(folder, "d", "f"))
     assert folder.hand.read("d/f") == NEW
     assert folder.hand.names(".shoal/temp") == outgoing(folder) == []
@@ -81,7 +87,7 @@ def test_a_new_file(folder: SyncFolder) -> None:
 def test_a_replacement(folder: SyncFolder) -> None:
     target = prepare(folder)
     with folder.opened() as opened:
-        placed = put_in_place(opened, "t", target, COPY)
+        placed = put(opened, target)
     assert folder.hand.read("d/f") == NEW
     assert placed.print == look(folder, "d", "f")
     assert placed.kept is None
@@ -99,7 +105,7 @@ def test_a_symlink_is_replaced_as_one(folder: SyncFolder) -> None:
     folder.hand.link_to("../outside of it", "d/f")
     folder.hand.write(".shoal/temp/t", NEW)
     with folder.opened() as opened:
-        put_in_place(opened, "t", Target(("d",), "f", look(folder, "d", "f")), COPY)
+        put(opened, Target(("d",), "f", look(folder, "d", "f")))
     assert folder.hand.read("d/f") == NEW
     assert folder.hand.read("outside of it") == OLD
 
@@ -118,7 +124,7 @@ def test_what_changed_before_is_left_alone(folder: SyncFolder, change: str) -> N
         if change == "directory":
             folder.hand.mkdir("d/f")
     with folder.opened() as opened, pytest.raises(Changed):
-        put_in_place(opened, "t", target, COPY)
+        put(opened, target)
     assert folder.hand.read(".shoal/temp/t") == NEW
     assert outgoing(folder) == []
     if change in ("write", "save"):
@@ -129,7 +135,7 @@ def test_a_name_that_is_taken_by_now(folder: SyncFolder) -> None:
     target = prepare(folder, old=False)
     folder.hand.write("d/f", MINE)
     with folder.opened() as opened, pytest.raises(Changed):
-        put_in_place(opened, "t", target, COPY)
+        put(opened, target)
     assert folder.hand.read("d/f") == MINE
 
 
@@ -137,7 +143,7 @@ def test_a_folder_that_is_gone_by_now(folder: SyncFolder) -> None:
     target = prepare(folder)
     folder.hand.remove("d")
     with folder.opened() as opened, pytest.raises((Changed, FileNotFoundError)):
-        put_in_place(opened, "t", target, COPY)
+        put(opened, target)
     assert folder.hand.read(".shoal/temp/t") == NEW
 
 
@@ -256,7 +262,12 @@ def test_an_edit_at_any_moment_of_a_replacement_is_kept(
     simulated: SyncFolder, moment: int, action: Callable[[SimulatedHand], None]
 ) -> None:
     target = prepare(simulated)
-    done = run(simulated, lambda opened: put_in_place(opened, "t", target, COPY), moment, action)
+    done = run(
+        simulated,
+        lambda opened: put(opened, target),
+        moment,
+        action,
+    )
     if not done.acted:
         return
     assert action is _remove or any(MINE in content for content in done.contents)
@@ -276,7 +287,13 @@ def test_an_edit_at_any_moment_of_a_replacement_without_an_exchange_is_kept(
     simulated: SyncFolder, moment: int, action: Callable[[SimulatedHand], None]
 ) -> None:
     target = prepare(simulated)
-    done = run(simulated, lambda opened: put_in_place(opened, "t", target, COPY), moment, action, exchanges=False)
+    done = run(
+        simulated,
+        lambda opened: put(opened, target),
+        moment,
+        action,
+        exchanges=False,
+    )
     if not done.acted:
         return
     assert moment < IN_TURN[-1]
@@ -299,7 +316,13 @@ def test_a_disk_without_an_exchange_that_refuses_at_any_moment_loses_nothing(
         raise Refusal(code, os.strerror(code))
 
     with suppress(Refusal):
-        run(simulated, lambda opened: put_in_place(opened, "t", target, COPY), moment, refuse, exchanges=False)
+        run(
+            simulated,
+            lambda opened: put(opened, target),
+            moment,
+            refuse,
+            exchanges=False,
+        )
     contents = [
         *([simulated.hand.read("d/f")] if "f" in simulated.hand.names("d") else []),
         *(simulated.hand.read(f".shoal/outgoing/{name}") for name in outgoing(simulated)),
@@ -317,7 +340,12 @@ def test_an_edit_at_any_moment_of_a_new_file_coming_is_kept(
     simulated: SyncFolder, moment: int, action: Callable[[SimulatedHand], None]
 ) -> None:
     target = prepare(simulated, old=False)
-    done = run(simulated, lambda opened: put_in_place(opened, "t", target, COPY), moment, action)
+    done = run(
+        simulated,
+        lambda opened: put(opened, target),
+        moment,
+        action,
+    )
     if not done.acted:
         return
     assert action is _remove or any(MINE in content for content in done.contents)
@@ -357,7 +385,7 @@ def test_a_disk_that_refuses_at_any_moment_loses_nothing(simulated: SyncFolder, 
         disk.before_call = before
         failure = None
         try:
-            put_in_place(opened, "t", target, COPY)
+            put(opened, target)
         except OSError as error:
             failure = error.errno
         finally:
@@ -381,7 +409,7 @@ def test_an_edit_is_kept_though_its_conflict_name_is_refused(simulated: SyncFold
 
     with simulated.opened() as opened:
         disk.before_call = before
-        placed = put_in_place(opened, "t", target, COPY)
+        placed = put(opened, target)
         disk.before_call = None
         assert placed.outgoing is not None
         assert not same_file(disk.stat(opened.outgoing, placed.outgoing.name), placed.outgoing.print)
@@ -399,7 +427,7 @@ def test_an_edit_during_the_swap_becomes_a_conflict_copy(simulated: SyncFolder) 
 
     with simulated.opened() as opened:
         disk.before_call = before
-        placed = put_in_place(opened, "t", target, COPY)
+        placed = put(opened, target)
         disk.before_call = None
     assert (placed.kept, placed.outgoing) == (COPY, None)
     assert (hand.read("d/f"), hand.read(f"d/{COPY}")) == (NEW, MINE)
@@ -592,7 +620,7 @@ class Swapping(LinuxDisk):
 
 
 WORKS: dict[str, Callable[[Folder, Target], object]] = {
-    "put": lambda opened, target: put_in_place(opened, "t", target, COPY),
+    "put": lambda opened, target: put(opened, target),
     "take": take_away,
     "move": lambda opened, target: move(opened, target, (), "g"),
     "dress": lambda opened, target: set_attributes(opened, target, DRESS, symlink=False),
