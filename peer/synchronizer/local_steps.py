@@ -245,7 +245,8 @@ class LocalSteps:
             return False  # REMOTE has moved on since the plan was made
         target, content, symlink = self._target(local), remote.content, local.kind == SYMLINK
         print_ = await self._on_disk(lambda folder: set_attributes(folder, target, content, symlink=symlink))
-        held = Content(content.digest, print_.mtime_ns, content.executable, content.private)
+        # What was written to a file just before its time was set doesn't show: it is read again.
+        held = Content(content.digest, print_.mtime_ns, content.executable, content.private) if symlink else None
         with self._store.database.transaction():
             self._store.put_local(local._replace(print=print_, content=held))
             self._put_synced(remote)

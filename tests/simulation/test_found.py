@@ -244,6 +244,28 @@ async def a_commit_right_after_the_cursor_is_of_another_history_if_its_hash_says
     assert visible(laptop) == {"laptop's": b"first", "desktop's": b"second", "another": b"third"}
 
 
+@scene
+async def what_is_written_just_before_its_time_is_set_is_noticed(stage: Stage) -> None:
+    """It was as long as before, and its time that of the version: it was held for what it had replaced."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    written, before_call = list[bool](), desktop.disk.before_call
+    assert before_call is not None
+
+    def before(name: str, arguments: tuple[object, ...]) -> None:
+        before_call(name, arguments)
+        if name == "set_times" and not written:
+            written.append(True)
+            desktop.disk.user.overwrite(f"{FOLDER}/f", NEWER, 0)
+
+    desktop.disk.before_call = before
+    laptop.disk.user.touch(f"{FOLDER}/f", 10**18)
+    await stage.until(lambda: written)
+    await stage.all_well(laptop, desktop)
+    assert visible(laptop) == {"f": NEWER}
+
+
 def crash_once_placed(device: SimulatedDevice, call: str, act: Callable[[], None]) -> list[bool]:
     """The program ends between the first swap by this call and its record, and somebody acts before it starts again."""
     crashed, placed = list[bool](), list[bool]()
