@@ -55,8 +55,8 @@ class Oracle:
         self.name(path)
 
     def name(self, path: str) -> None:
-        """A user gave this name."""
-        self.names.update(path.split("/"))
+        """A user gave this name. Part of it may be Shoal's: that of something beside a conflict copy."""
+        self.names.update(_CONFLICT.sub("", name) for name in path.split("/"))
 
     def supersede(self, who: str, entries: Iterable[Entry], why: str) -> None:
         """A user saw these and put something else in their place, or nothing."""
@@ -145,7 +145,7 @@ class Oracle:
             if entry[0] == "symlink" and entry[1] not in self.links:
                 raise Violation("nothing is invented", f"{path} leads to {entry[1]!r}, which nobody asked for")
             name = path.rpartition("/")[2]
-            if name not in self.names and _CONFLICT.sub("", name) not in (*self.names, NAMELESS):
+            if _CONFLICT.sub("", name) not in (*self.names, NAMELESS):
                 raise Violation("nothing is invented", f"nobody gave the name of {path}")
 
 
