@@ -60,7 +60,8 @@ FIRST_BATCH, BATCH = 250, 2000
 GROUPS = 2
 """Groups of files fetched at once; groups of steps that are being sent, or wait for that."""
 DELETE_QUIET = 2.0
-"""Seconds without further disappearances before a delete is sent, so that one `rm -rf` is one plan."""
+"""Seconds without further disappearances before what has disappeared counts as deleted: `rm -rf` is one plan, and a
+move may not have been seen whole."""
 ERROR_RETRY = 5.0
 """Seconds until a folder that is missing, or a tracker that talks nonsense, is tried again."""
 
@@ -285,6 +286,9 @@ class Synchronizer:
             pending = [node for node in free if node not in agreed]
             view = load_slice(store, pending, self._context, self._context.stuck)
             steps = plan(view)
+            if self._until_quiet() > 0 and any(isinstance(step, Forget) for step in steps):
+                steps = [step for step in steps if not isinstance(step, Forget)]
+                later = min(later, self._until_quiet())
             clean = agreed.union(step.node for step in steps if isinstance(step, Clean))
             store.mark_clean(clean)
             steps = self._context.surprises.sift(view, steps, clean, self._busy())
@@ -302,6 +306,11 @@ class Synchronizer:
             later = min(later, await self._send(view, steps, nursery))
         now = trio.current_time()
         return progressed or read, min([later, *(due - now for due in self._context.postponed.values())])
+
+    def _until_quiet(self) -> float:
+        """Seconds until what has disappeared counts as gone: it may only have been moved to where nobody has looked
+        yet."""
+        return self._indexer.vanished_at + DELETE_QUIET - trio.current_time()
 
     def _recover_placed(self) -> set[NodeId]:
         """Settle what was left half done, once LOCAL is as the disk is. Returns the nodes to leave alone meanwhile."""
@@ -405,7 +414,7 @@ class Synchronizer:
         """Begin to send what may be sent now, so that the next files are read while the tracker answers; returns in how
         many seconds held deletes may go."""
         sends = [step for step in steps if isinstance(step, _SENDS)]
-        quiet = self._indexer.vanished_at + DELETE_QUIET - trio.current_time()
+        quiet = self._until_quiet()
         pause = float("inf")
         if quiet > 0 and any(isinstance(step, SendDelete) for step in sends):
             others = [step for step in sends if not isinstance(step, SendDelete)]

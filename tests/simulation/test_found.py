@@ -266,6 +266,31 @@ async def what_is_written_just_before_its_time_is_set_is_noticed(stage: Stage) -
     assert visible(laptop) == {"f": NEWER}
 
 
+@scene
+async def what_was_moved_to_where_nobody_has_looked_yet_is_not_gone(stage: Stage) -> None:
+    """A newer version was about to take its place. It was taken for deleted, and as that is no reason not to have the
+    newer version, it was brought there; where it had been moved to, it was then something new."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    for folder in ("from", "to"):
+        laptop.disk.user.mkdir(f"{FOLDER}/{folder}")
+    save(laptop, "from/f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    moved, before_call = list[bool](), desktop.disk.before_call
+    assert before_call is not None
+
+    def before(name: str, arguments: tuple[object, ...]) -> None:
+        before_call(name, arguments)
+        if name == "exchange" and not moved:
+            moved.append(True)
+            desktop.disk.user.move(f"{FOLDER}/from/f", f"{FOLDER}/to/f")
+
+    desktop.disk.before_call = before
+    save(laptop, "from/f", NEWER)
+    await stage.until(lambda: moved)
+    await stage.all_well(laptop, desktop)
+    assert visible(laptop) == {"to/f": NEWER}
+
+
 def crash_once_placed(device: SimulatedDevice, call: str, act: Callable[[], None]) -> list[bool]:
     """The program ends between the first swap by this call and its record, and somebody acts before it starts again."""
     crashed, placed = list[bool](), list[bool]()
