@@ -9,6 +9,7 @@ import trio
 
 from peer.history import committing
 from peer.history.control import PAST
+from peer.members import RENEW
 from peer.status import state_of, wait_for
 from peer.synchronizer import synchronizer
 from protocol.breaker import Limits
@@ -256,6 +257,34 @@ async def waiting_ends_when_something_is_held(stage: Stage) -> None:
     remove_all(laptop)
     with pytest.raises(Problem, match="held: 12 files were deleted here"):
         await wait_for(peer, "synced")
+
+
+# Limits
+
+
+@scene
+async def new_limits_are_learnt_with_the_next_connection(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    stage.limit(Limits())
+    for device in (laptop, desktop):
+        assert device.peer is not None
+        device.peer.subscription.reconnect("for this scene")
+    await stage.pass_time(NOTICED)
+    remove_all(laptop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {}
+
+
+@scene
+async def new_limits_are_learnt_within_twenty_minutes(stage: Stage) -> None:
+    laptop, desktop = await two(stage, Limits())
+    stage.limit(SMALL)
+    await stage.pass_time(RENEW + NOTICED)
+    before = commits(stage)
+    remove_all(laptop)
+    await stage.until(lambda: is_held(laptop), 10)
+    assert commits(stage) == before  # it wasn't the tracker that held it
+    assert visible(desktop) == FILES
 
 
 # At the tracker
