@@ -71,9 +71,11 @@ def _device(peer: Peer, subject: Subject) -> Iterator[Reason]:
         return
     if progress.error is not None:
         yield Reason("error", progress.error, "it is tried again")
+    if peer.subscription.turned_away is not None:
+        yield Reason("error", peer.subscription.turned_away, "")
     if progress.paused:
         yield Reason("paused", "syncing is paused", "run shoal resume to go on")
-    elif not progress.online:
+    elif not progress.online and peer.subscription.turned_away is None:
         yield Reason("offline", peer.subscription.reason, "it goes on when the tracker answers")
 
 
