@@ -167,7 +167,9 @@ class Control:
             include(peer.context, str(arguments.get("path", "")))
             return None
         if command == "held":
-            return {"held": peer.context.surprises.summary()}
+            return {"held": await peer.context.surprises.told()}
+        if command == "held paths":
+            return await _held_paths(peer, **arguments)
         if command in ("approve", "reject"):
             return {"files": peer.decide(approved=command == "approve")}
         if command in ("pause", "resume"):
@@ -181,6 +183,12 @@ class Control:
 def _path(given: Any) -> str:
     """A path as its bytes, which need not be UTF-8, or as text."""
     return given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else str(given or "")
+
+
+async def _held_paths(peer: Peer, direction: Any = "", change: Any = "", skip: Any = 0, **_: Any) -> dict[str, Any]:
+    if type(skip) is not int or skip < 0:
+        raise Usage("expected how many paths to skip")
+    return await peer.context.surprises.page(str(direction), str(change), skip)
 
 
 def _nothing_yet() -> dict[str, Any]:

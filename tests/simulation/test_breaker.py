@@ -7,6 +7,8 @@ from unittest import mock
 import pytest
 import trio
 
+from peer import held as peer_held
+from peer.daemon import Control
 from peer.history import committing
 from peer.history.control import PAST
 from peer.members import RENEW
@@ -99,6 +101,35 @@ async def rm_rf_is_held_and_goes_when_approved(stage: Stage) -> None:
     await stage.until(lambda: visible(desktop) == {"new": b"goes"})
     await stage.all_well(laptop, desktop)
     assert set(desktop.disk.user.tree(FOLDER)) == set(laptop.disk.user.tree(FOLDER))
+
+
+@scene
+async def what_is_held_is_told_by_folder_and_path(stage: Stage) -> None:
+    laptop, _ = await two(stage)
+    save(laptop, "top", b"in no folder")
+    await stage.pass_time(NOTICED)
+    remove(laptop, "top", *list(FILES)[:-1])
+    await stage.until(lambda: is_held(laptop), 10)
+    control = Control()
+    control.peer = laptop.peer
+    (group,) = (await control.handle("held", {}))["held"]
+    counts = [("a", 6), ("b", 5), ("", 1)]
+    assert [(folder["path"], folder["files"]) for folder in group["folders"]] == counts
+    gone = sorted(["top", *list(FILES)[:-1]])
+    assert group["paths"] == gone[:10]
+    asked = {"direction": "outgoing", "change": "delete"}
+    for what, size in (("_A_WHILE", 5), ("MAX_PAGE", 5)):
+        with mock.patch.object(peer_held, what, size):
+            pages, skip = list[list[str]](), 0
+            while skip is not None:
+                page = await control.handle("held paths", {**asked, "skip": skip})
+                pages.append(page["paths"])
+                skip = page["next"]
+        assert len(pages) > 2
+        assert sorted(path for paths in pages for path in paths) == gone
+    assert await control.handle("held paths", {**asked, "change": "overwrite"}) == {"paths": [], "next": None}
+    with pytest.raises(Usage, match="expected how many"):
+        await control.handle("held paths", {**asked, "skip": "all"})
 
 
 @scene
