@@ -9,6 +9,7 @@ import trio
 
 from peer import held as peer_held
 from peer.daemon import Control
+from peer.explaining.answer import explain
 from peer.history import committing
 from peer.history.control import PAST
 from peer.members import RENEW
@@ -130,6 +131,41 @@ async def what_is_held_is_told_by_folder_and_path(stage: Stage) -> None:
     assert await control.handle("held paths", {**asked, "change": "overwrite"}) == {"paths": [], "next": None}
     with pytest.raises(Usage, match="expected how many"):
         await control.handle("held paths", {**asked, "skip": "all"})
+
+
+@scene
+async def what_is_new_at_a_name_whose_delete_is_held_waits_and_says_so(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    remove(laptop, *FILES, "a")
+    save(laptop, "a", b"a file where a folder was")
+    laptop.disk.user.mkdir(f"{FOLDER}/b/1")
+    save(laptop, "b/1/new", b"in a folder where a file was")
+    await stage.until(lambda: is_held(laptop), 10)
+    await stage.pass_time(60)
+    peer = laptop.peer
+    assert peer is not None
+    for path, who in (("a", "it"), ("b/1", "it"), ("b/1/new", "its folder b/1")):
+        answer = await explain(peer, f"{FOLDER}/{path}")
+        assert answer["summary"] == f"not synced: {who} has the name of something whose delete is held"
+    assert (await explain(peer, f"{FOLDER}/a/1"))["summary"] == "not synced: it is part of a big surprise, and is held"
+    decide(laptop, approved=True)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"a": b"a file where a folder was", "b/1/new": b"in a folder where a file was"}
+    assert (await explain(peer, f"{FOLDER}/a"))["reasons"] == []
+
+
+@scene
+async def what_is_new_at_a_name_whose_delete_is_rejected_stays_beside_it(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    remove_all(laptop)
+    save(laptop, "a", b"a file where a folder was")
+    await stage.until(lambda: is_held(laptop), 10)
+    decide(laptop, approved=False)
+    await stage.pass_time(NOTICED)
+    await stage.all_well(laptop, desktop)
+    kept = [path for path, content in visible(desktop).items() if content == b"a file where a folder was"]
+    assert [path.startswith("a (conflicted copy, laptop, ") for path in kept] == [True]
+    assert {path: content for path, content in visible(desktop).items() if path not in kept} == FILES
 
 
 @scene
