@@ -49,10 +49,13 @@ def restore(home: str | None, path: str, version: int | None, as_json: bool) -> 
     answer = _ask(home, "restore", path=located(path), version=version)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
-    elif answer["revision"] is None:
+        return
+    if answer["revision"] is None:
         click.echo("nothing to do: that is what is there")
     else:
         click.echo(f"restored {shown(answer['path'])} ({counted(answer['files'], 'file')})")
+    if answer["not_here"] is not None:
+        click.echo(f"but not on this device: {shown(answer['not_here'])}")
 
 
 @click.command()
