@@ -304,6 +304,18 @@ def test_a_home_too_deep_for_a_socket(tmp_path: Path) -> None:
     assert "choose a shorter --home" in failed(shoal(tmp_path / ("x" * 100), "status"))
 
 
+@pytest.mark.parametrize("command", ["signup", "login"])
+def test_no_device_is_made_where_no_daemon_can_run(tmp_path: Path, command: str) -> None:
+    """It is said before anything is asked of the tracker, which is away here, or made on the disk."""
+    there = ("ann@example.org", "--tracker", NO_TRACKER)
+    most = 107 - len(f"{tmp_path}//control")
+    long = tmp_path / ("x" * (most + 1))
+    words = failed(shoal(long, command, *there))
+    assert words.startswith(f"{long}/control is too long for a socket: 108 bytes, at most 107; choose a shorter --home")
+    assert not long.exists()
+    assert failed(shoal(tmp_path / ("x" * most), command, *there)).startswith("no answer from tracker")
+
+
 def test_the_whole_story_on_request(home: Path) -> None:
     assert failed(shoal_process(home, "status")).startswith("no daemon")
     result = shoal_process(home, "status", SHOAL_DEBUG="1")
