@@ -3,6 +3,7 @@ at again."""
 
 import errno
 from collections.abc import Callable, Container
+from dataclasses import replace
 from typing import TypeVar
 
 from peer.ignoring import is_ignored
@@ -258,7 +259,8 @@ class LocalSteps:
         target = self._target(row)
         if row.kind == DIRECTORY:
             return await self._remove_directory(row, target)
-        spare = self._context.spare(self._store.synced(node))
+        synced = self._store.synced(node)
+        spare, target = self._context.spare(synced), replace(target, published=self._context.published(synced))
         outgoing = await self._on_disk(lambda folder: take_away(folder, target))
         self._context.written(target.parent, row.name)
         with self._store.database.transaction():
