@@ -21,7 +21,7 @@ from peer.status import status_of, wait_for
 from peer.system.boot import boot_id
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
-from peer.system.home_files import default_folder
+from peer.system.home_files import default_folder, seen_from
 from peer.system.http import HttpTransport
 from peer.system.lan import LocalNetwork
 from peer.system.memory import collect_seldom, keep_freed_buffers
@@ -149,10 +149,12 @@ class Control:
             if command == "status":
                 return _nothing_yet()
             raise Usage("the daemon is starting; try again in a moment")
+        if isinstance(arguments.get("path"), str | bytes):
+            arguments = arguments | {"path": await _below(peer, _path(arguments["path"]))}
         if command == "status":
             return status_of(peer)
         if command == "explain":
-            return await explain(peer, _path(arguments.get("path")))
+            return await explain(peer, str(arguments.get("path", "")))
         if command == "wait":
             await self._wait(peer, str(arguments.get("what", "")))
             return None
@@ -167,7 +169,9 @@ class Control:
             include(peer.context, str(arguments.get("path", "")))
             return None
         if command == "held":
-            return {"held": peer.context.surprises.summary()}
+            return {"held": await peer.context.surprises.told()}
+        if command == "held paths":
+            return await _held_paths(peer, **arguments)
         if command in ("approve", "reject"):
             return {"files": peer.decide(approved=command == "approve")}
         if command in ("pause", "resume"):
@@ -178,9 +182,21 @@ class Control:
         raise Usage(f"there is no command {command!r}")
 
 
-def _path(given: Any) -> str:
+def _path(given: str | bytes) -> str:
     """A path as its bytes, which need not be UTF-8, or as text."""
-    return given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else str(given or "")
+    return given.decode("utf-8", "surrogateescape") if isinstance(given, bytes) else given
+
+
+async def _below(peer: Peer, path: str) -> str:
+    """A path as one in the folder, also when the folder, or the path, is reached by symlinks."""
+    context = peer.context
+    return await context.machine.offload(lambda: seen_from(context.root.path, path), context.limiter)
+
+
+async def _held_paths(peer: Peer, direction: Any = "", change: Any = "", skip: Any = 0, **_: Any) -> dict[str, Any]:
+    if type(skip) is not int or skip < 0:
+        raise Usage("expected how many paths to skip")
+    return await peer.context.surprises.page(str(direction), str(change), skip)
 
 
 def _nothing_yet() -> dict[str, Any]:

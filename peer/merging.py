@@ -3,24 +3,28 @@
 from dataclasses import dataclass
 
 from peer.tree_store import TreeStore
+from peer.trees import Local, Remote
 from protocol.commits import DIRECTORY
 from protocol.identifiers import ROOT, NodeId
 
 
 @dataclass(slots=True)
 class MergeCount:
-    """Files and symlinks with the same path and content, the same path only, or on one side only."""
+    """Files and symlinks with the same path and content, the same path only, or on one side only. Of those that are
+    `unread` here nobody knows yet whether they are the same."""
 
     same: int = 0
     differ: int = 0
     only_here: int = 0
     only_there: int = 0
+    unread: int = 0
 
     def __str__(self) -> str:
         """One line for a person."""
+        unread = f"{self.unread} not compared yet, " if self.unread else ""
         return (
             f"first sync of this folder: {self.same} the same, {self.differ} differ (both are kept), "
-            f"{self.only_here} only here, {self.only_there} only there"
+            f"{unread}{self.only_here} only here, {self.only_there} only there"
         )
 
 
@@ -45,6 +49,13 @@ def _count(store: TreeStore, here: NodeId | None, there: NodeId | None, count: M
         elif theirs is not None and folder_there is None and (ours is None or folder_here is not None):
             count.only_there += 1
         elif ours is not None and theirs is not None and folder_here is None and folder_there is None:
-            same = ours.content is not None and theirs.content is not None and ours.content.same_bytes(theirs.content)
-            count.same += same
-            count.differ += not same
+            _compare(ours, theirs, count)
+
+
+def _compare(ours: Local, theirs: Remote, count: MergeCount) -> None:
+    if ours.content is None or theirs.content is None:
+        count.unread += 1
+    elif ours.content.same_bytes(theirs.content):
+        count.same += 1
+    else:
+        count.differ += 1

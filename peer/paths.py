@@ -9,7 +9,7 @@ from protocol.identifiers import ROOT, NodeId
 
 
 def names_in(folder: str, path: str) -> Names:
-    """The names of an absolute path below the sync folder; `Usage` when it isn't in it."""
+    """The names of an absolute path below the sync folder, by the name that it has; `Usage` when it isn't in it."""
     root = folder.rstrip("/")
     if path != root and not path.startswith(root + "/"):
         raise Usage(f"{path} is not in the folder {folder}, and nothing outside it is synced")

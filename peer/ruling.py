@@ -1,6 +1,6 @@
 """The ignore rules as a look at the disk finds them: which hold in each folder, and what of them is new."""
 
-from peer.ignoring import IGNORE_FILE, Chain, is_ignored, parse
+from peer.ignoring import IGNORE_FILE, MAX_BYTES, Chain, is_ignored, parse
 from peer.ports import EntryKind
 from peer.problems import Problems
 from peer.root import Names
@@ -63,7 +63,7 @@ class Ruling:
             self._report(names, f"it can't be read: {reason_of(failure)}", "the rules known so far apply")
         elif faults:
             more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-            self._report(names, f"{faults[0]}{more}", "the other lines apply; mend it")
+            self._report(names, f"{faults[0]}{more}", _advice(body or b""))
 
     def _report(self, names: Names, reason: str, advice: str) -> None:
         self._problems.report((*names, IGNORE_FILE), KIND, reason, advice)
@@ -84,6 +84,13 @@ class Ruling:
             return known or b""
         gone = node is not None and names in self._seen.listings and not self._selection.keeps_rules(node)
         return None if gone else known
+
+
+def _advice(body: bytes) -> str:
+    """What a person can do about faults of a `.shoalignore`."""
+    if len(body) <= MAX_BYTES:
+        return "the other lines apply; mend it"
+    return "make it smaller, or give folders below it one of their own; until then it leaves nothing out"
 
 
 def left_out(chain: Chain, names: Names, entry: Seen) -> bool:

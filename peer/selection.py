@@ -63,12 +63,16 @@ class Selection:
         """Whether an entry of a local directory, which has this path, is ignored."""
         return is_ignored(self.chain(directory, path), (*path, name), directory=is_directory)
 
-    def ignoring(self, path: Names) -> str | None:
-        """What says that a path is ignored, for people; None when nothing does."""
+    def ignoring(self, path: Names, *, directory: bool | None = None) -> str | None:
+        """What says that a path is ignored, for people; None when nothing does. `directory` says what it is, if that is
+        known."""
+        chain: Chain = ()
         for end in range(1, len(path) + 1):
             folder = self._store.find(path[: end - 1])
-            chain = () if folder is None else self.chain(folder, path[: end - 1])
-            for directory in (True, False) if end == len(path) else (True,):
+            if folder is not None:  # else only what is said above it is known
+                chain = self.chain(folder, path[: end - 1])
+            kinds = (True, False) if directory is None else (directory,)
+            for directory in kinds if end == len(path) else (True,):
                 if is_ignored(chain, path[:end], directory=directory):
                     return _said(path, rule_for(chain, path[:end], directory=directory))
         return None

@@ -111,6 +111,8 @@ def state_of(peer: Peer) -> tuple[str, str]:
     progress, context = peer.synchronizer.progress, peer.context
     if progress.error is not None:
         return "error", progress.error
+    if peer.subscription.turned_away is not None:
+        return "error", peer.subscription.turned_away
     if progress.paused:
         return "paused", "run shoal resume to go on"
     if context.surprises.holding:

@@ -1,6 +1,7 @@
 """The connection to the tracker: open or not, and what comes over it.
 
     offline ─connect, subscribe, pull─→ online ─no answer, closed, the machine slept, another network─→ offline
+    offline ─connect, the tracker turns this device away─→ offline, until it is taken in again
 
 While online the tracker's notices bring REMOTE up to date; small changes come with the notice itself. While offline it
 is tried again with growing pauses.
@@ -26,6 +27,13 @@ TICK = 5.0
 """Seconds between looks at the clocks and at the network."""
 SLEPT = 30.0
 """Seconds by which the wall clock may run ahead of the monotonic one before the machine is taken to have slept."""
+
+TURNED_AWAY = {
+    Code.UNAUTHENTICATED: "the tracker no longer knows this device; what is here stays as it is: "
+    "run shoal logout, then shoal login",
+    Code.SUSPENDED: "this account is suspended; what is here stays as it is: ask whoever keeps the tracker",
+}
+"""Refusals that end only when a person does something."""
 
 LocalAddress = Callable[[], Awaitable[str | None]]
 """This machine's address towards the tracker, None when there is none."""
@@ -64,6 +72,9 @@ class Subscription:
         self._scope = trio.CancelScope()
         self.reason = "connecting"
         """Why it is offline, in one line."""
+        self.turned_away: str | None = None
+        """Why the tracker, when it last answered, would have nothing to do with this device, and what a person can do;
+        until it is taken in again. It is tried all the same: a tracker can be restored."""
 
     async def run(self) -> None:
         """Connect, again and again, until cancelled."""
@@ -93,6 +104,7 @@ class Subscription:
                 self._members_changed()  # nobody tells what was missed before
                 await self._after_connect()
                 log.info("connected to the tracker")
+                self.turned_away = None
                 self._backoff.reset()
                 self._synchronizer.connected()
                 nursery.start_soon(self._catch_up)
@@ -102,12 +114,12 @@ class Subscription:
             self._failed(group.exceptions[0])
 
     def _failed(self, error: BaseException) -> None:
-        error = first_of(error)
+        error, before = first_of(error), self.reason
         self.reason = str(error)
-        unexpected = not isinstance(error, Unreachable)
+        if isinstance(error, Refused) and error.code in TURNED_AWAY:
+            self.reason = self.turned_away = TURNED_AWAY[error.code]
+        unexpected = not isinstance(error, Unreachable) and self.reason != before  # once is enough
         log.log(logging.ERROR if unexpected else logging.INFO, "offline: %s", error)
-        if isinstance(error, Refused) and error.code is Code.UNAUTHENTICATED:
-            self.reason = "the tracker no longer knows this device: run shoal logout, then shoal login"
 
     async def _receive(self, connection: Notifications) -> None:
         while True:

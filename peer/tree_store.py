@@ -258,6 +258,12 @@ class TreeStore:
         """What the tracker has in a directory, by name."""
         return {row[2]: _remote(row) for row in self.database.rows(f"{_REMOTE} AND parent = ?", self.workspace, parent)}
 
+    def remotes_beginning(self, parent: NodeId, beginning: str) -> list[Remote]:
+        """What the tracker has in a directory under names that begin so, by name."""
+        after = beginning[:-1] + chr(ord(beginning[-1]) + 1)
+        sql = f"{_REMOTE} AND parent = ? AND name >= ? AND name < ? ORDER BY name"
+        return [_remote(row) for row in self.database.rows(sql, self.workspace, parent, beginning, after)]
+
     def remote_at(self, parent: NodeId, name: str) -> Remote | None:
         """What the tracker has under a name."""
         row = self.database.row(f"{_REMOTE} AND parent = ? AND name = ?", self.workspace, parent, name)

@@ -42,13 +42,17 @@ class HistoryRequest:
 class DeletedRequest:
     """Deleted nodes that were in these directories, one after the other; where tokens are given, only those that had
     one of these names. Of each its last place, its deletion and its newest durable content. `after` is about the first
-    directory: what follows on a page is asked for with the directory of its last node as the first."""
+    directory: what follows on a page is asked for with the directory of its last node as the first.
+
+    With `moved` it is the nodes, deleted or not, that were there under these names and are elsewhere now: some of them
+    on one page, and nothing of their past."""
 
     workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
     parents: tuple[NodeId, ...] = wire(2, many(octets(ID_LENGTH), MAX_ASKED))
     tokens: tuple[NameToken, ...] = wire(3, many(octets(TOKEN_LENGTH), MAX_ASKED), default=())
     after: NodeId | None = wire(4, optional(octets(ID_LENGTH)), default=None)
     known: tuple[int, ...] = wire(5, many(unsigned(MAX_REVISION), MAX_KNOWN), default=())
+    moved: bool = wire(6, flag(), default=False)
 
 
 @message

@@ -1,13 +1,15 @@
 """What the tracker's keeper asks and changes from the command line, beside a running server."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, FromClause, func, not_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, not_, select, update
 
 from protocol.breaker import Limits
 from protocol.codec import encode
 from protocol.errors import Problem
 from protocol.login import normalise_email
+from tracker.metadata.breaker import limits_of
 from tracker.plans import plan_called
 from tracker.schema import IS_ANNOUNCED, chunks, devices, entries, nodes, objects, users, versions, workspaces
 
@@ -23,6 +25,7 @@ class UserLine:
     suspended: bool
     devices: int
     created_ms: int
+    breaker: Limits
 
 
 def list_users(connection: Connection) -> list[UserLine]:
@@ -33,7 +36,12 @@ def list_users(connection: Connection) -> list[UserLine]:
         .where(devices.c.user == users.c.id, not_(devices.c.retired))
         .scalar_subquery()
     )
-    rows = connection.execute(select(users, count.label("device_count")).order_by(users.c.email))
+    home = and_(workspaces.c.owner == users.c.id, workspaces.c.home)
+    rows = connection.execute(
+        select(users, count.label("device_count"), workspaces.c.limits)
+        .outerjoin_from(users, workspaces, home)
+        .order_by(users.c.email)
+    )
     return [
         UserLine(
             email=row.email,
@@ -43,6 +51,7 @@ def list_users(connection: Connection) -> list[UserLine]:
             suspended=row.suspended,
             devices=row.device_count,
             created_ms=row.created_ms,
+            breaker=limits_of(row.limits),
         )
         for row in rows
     ]
@@ -67,6 +76,19 @@ def set_breaker(connection: Connection, email: str, limits: Limits) -> None:
     stored = None if limits == Limits() else encode(limits)
     if connection.execute(update(workspaces).where(workspaces.c.owner == owner).values(limits=stored)).rowcount == 0:
         raise Problem(f"there is no user {email}")
+
+
+def change_breaker(connection: Connection, email: str, given: Mapping[str, int], *, reset: bool = False) -> Limits:
+    """Change some of a user's limits, named as in `Limits`, and keep the others, or `reset` them to the usual ones.
+    Returns what holds then; `Problem` for an unknown user."""
+    owner = select(users.c.id).where(users.c.email == normalise_email(email)).scalar_subquery()
+    mine = select(workspaces.c.limits).where(workspaces.c.owner == owner).order_by(workspaces.c.home.desc())
+    before = connection.execute(mine.with_for_update()).first()
+    if before is None:
+        raise Problem(f"there is no user {email}")
+    limits = replace(Limits() if reset else limits_of(before.limits), **given)
+    set_breaker(connection, email, limits)
+    return limits
 
 
 def _change(connection: Connection, email: str, values: dict[str, object]) -> None:

@@ -15,6 +15,7 @@ from peer.database import open_database
 from peer.home import Credentials, Home, TrackerAddress
 from peer.system.home_files import absolute, default_home, environment, host_name, open_home
 from peer.system.http import HttpTransport
+from peer.system.sockets import checked
 from peer.tracker_client import DeviceClient, TrackerClient
 from protocol.api import ACCOUNT, AccountReply, Empty
 from protocol.errors import Problem, Usage
@@ -53,8 +54,9 @@ def _joining(function: Any) -> Any:
 
 @contextmanager
 def _fresh_home(path: str | None) -> Iterator[Home]:
-    """A home without an account, that nobody else is at work on."""
+    """A home without an account, that nobody else is at work on, and in which a daemon can run."""
     home = home_at(path)
+    checked(home.control_socket)
     home.prepare()
     with home.lock():
         if home.has_account():

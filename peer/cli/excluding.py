@@ -10,7 +10,7 @@ from peer.cli.account import home_at
 from peer.cli.options import option
 from peer.cli.render import excluded_lines
 from peer.cli.status import command
-from peer.system.home_files import absolute
+from peer.system.home_files import located
 
 
 @click.command()
@@ -23,7 +23,7 @@ def exclude(home: str | None, path: str | None, as_json: bool) -> None:
     if path is None:
         answer: list[dict[str, Any]] = trio.run(command, control, "excluded", None)
     else:
-        answer = [trio.run(lambda: command(control, "exclude", None, path=absolute(path)))]
+        answer = [trio.run(lambda: command(control, "exclude", None, path=located(path)))]
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -39,5 +39,5 @@ def exclude(home: str | None, path: str | None, as_json: bool) -> None:
 def include(home: str | None, path: str) -> None:
     """Have an excluded PATH on this device again."""
     control = home_at(home).control_socket
-    trio.run(lambda: command(control, "include", None, path=absolute(path)))
+    trio.run(lambda: command(control, "include", None, path=located(path)))
     click.echo("included: it is being fetched")

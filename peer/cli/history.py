@@ -12,7 +12,7 @@ from peer.cli.options import option
 from peer.cli.render import counted, shown, size_text
 from peer.cli.times import PastTime, local_time
 from peer.control import ask
-from peer.system.home_files import absolute
+from peer.system.home_files import located
 from protocol.errors import Problem
 
 WAIT_S = 600.0
@@ -31,7 +31,7 @@ _WORDS = (
 @click.pass_obj
 def history(home: str | None, path: str, as_json: bool) -> None:
     """List what happened to PATH, also if it is deleted by now. Version 1 is the oldest."""
-    answer = _ask(home, "history", path=absolute(path))
+    answer = _ask(home, "history", path=located(path))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -46,13 +46,16 @@ def history(home: str | None, path: str, as_json: bool) -> None:
 @click.pass_obj
 def restore(home: str | None, path: str, version: int | None, as_json: bool) -> None:
     """Bring back a version of PATH, or what was deleted there last: a file, or a folder with all in it."""
-    answer = _ask(home, "restore", path=absolute(path), version=version)
+    answer = _ask(home, "restore", path=located(path), version=version)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
-    elif answer["revision"] is None:
+        return
+    if answer["revision"] is None:
         click.echo("nothing to do: that is what is there")
     else:
         click.echo(f"restored {shown(answer['path'])} ({counted(answer['files'], 'file')})")
+    if answer["not_here"] is not None:
+        click.echo(f"but not on this device: {shown(answer['not_here'])}")
 
 
 @click.command()
@@ -65,7 +68,7 @@ def restore(home: str | None, path: str, version: int | None, as_json: bool) -> 
 @click.pass_obj
 def rewind(home: str | None, since: dict[str, int], folder: str | None, yes: bool, as_json: bool) -> None:
     """Make FOLDER, or everything, what it was at TIME, in one step that can itself be rewound."""
-    where = None if folder is None else absolute(folder)
+    where = None if folder is None else located(folder)
     preview = _ask(home, "rewind", path=where, **since)
     if not as_json:
         for line in _preview_lines(preview):

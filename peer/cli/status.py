@@ -13,7 +13,7 @@ from peer.cli.explanation import explanation_lines
 from peer.cli.options import Seconds, option
 from peer.cli.render import Status, headline, is_now, progress_text, status_lines
 from peer.control import NoDaemon, ask
-from peer.system.home_files import absolute
+from peer.system.home_files import located
 from protocol.errors import Malformed, Problem
 
 ANSWER_SECONDS = 30.0
@@ -166,7 +166,7 @@ async def _follow(path: str, timeout: float | None, show: Callable[[Status], Non
 def explain(home: str | None, path: str, as_json: bool) -> None:
     """Tell why PATH is (not) synced, and where its bytes came from."""
     control = home_at(home).control_socket
-    whole = absolute(path).encode("utf-8", "surrogateescape")
+    whole = located(path).encode("utf-8", "surrogateescape")
     answer = trio.run(lambda: command(control, "explain", None, path=whole))
     if as_json:
         _print_json(answer)

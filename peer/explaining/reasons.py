@@ -8,8 +8,9 @@ import trio
 from peer.explaining.subject import Subject
 from peer.peer import Peer
 from peer.problems import printable
-from peer.synchronizer.steps import Wait
+from peer.synchronizer.steps import Step, Wait
 from peer.synchronizer.surprises import WHY
+from protocol.identifiers import ROOT
 
 UNWANTED = ("excluded", "ignored")
 """Kinds of reasons why a path isn't to be synced here, as a person has said."""
@@ -59,9 +60,24 @@ def _selection(peer: Peer, subject: Subject) -> Iterator[Reason]:
 
 
 def _held(peer: Peer, subject: Subject) -> Iterator[Reason]:
-    """What waits for a person."""
-    if isinstance(subject.step, Wait) and subject.step.why == WHY:
+    """What waits for a person: itself, or what has its name at the tracker, or that of a folder above it."""
+    if _is_held(subject.step):
         yield Reason("held", "it is part of a big surprise, and is held", "see shoal held, then approve or reject it")
+        return
+    store, steps, at = peer.context.store, peer.synchronizer.progress.steps, ROOT
+    for depth, name in enumerate(subject.names, 1):
+        there = store.remote_at(at, name) if subject.dirty and subject.local is not None else None
+        if there is None:
+            return
+        at = there.node
+        if at != subject.node and _is_held(steps.get(at)):
+            who = "it" if depth == len(subject.names) else f"its folder {printable(subject.names[:depth])}"
+            advice = "see shoal held: approve, and it goes on; reject, and the other comes back beside it"
+            yield Reason("held", f"{who} has the name of something whose delete is held", advice)
+
+
+def _is_held(step: Step | None) -> bool:
+    return isinstance(step, Wait) and step.why == WHY
 
 
 def _device(peer: Peer, subject: Subject) -> Iterator[Reason]:
@@ -71,9 +87,11 @@ def _device(peer: Peer, subject: Subject) -> Iterator[Reason]:
         return
     if progress.error is not None:
         yield Reason("error", progress.error, "it is tried again")
+    if peer.subscription.turned_away is not None:
+        yield Reason("error", peer.subscription.turned_away, "")
     if progress.paused:
         yield Reason("paused", "syncing is paused", "run shoal resume to go on")
-    elif not progress.online:
+    elif not progress.online and peer.subscription.turned_away is None:
         yield Reason("offline", peer.subscription.reason, "it goes on when the tracker answers")
 
 

@@ -13,6 +13,7 @@ from peer.history.past import Answer, Change, Event, counted, pasts
 from peer.history.reading import Reader, latest
 from peer.history.restoring import Found, Restoring, find
 from peer.history.rewinding import Rewind, rewind
+from peer.paths import find_remote
 from peer.synchronizer.context import Context
 from peer.tracker_client import DeviceClient
 from protocol.api import ACCOUNT, CommitRefusal, CommitReply, Empty
@@ -65,7 +66,7 @@ class History:
             return {"path": "", "kind": "folder", "there": True, "rows": [], **await self._deleted_in([ROOT], devices)}
         found = await find(self._reader, self._context.store, names)
         if not found.nodes:
-            raise Usage(f"{'/'.join(names)}: nothing of that name is or was in the cloud")
+            raise await self._unknown(found)
         events = await self._events(found)
         live = found.live
         folders = _folders(found)
@@ -108,19 +109,23 @@ class History:
                 await self._catch_up()
                 changes = await self._restoring(names, version)
                 if not changes:
-                    return {"paths": [], "files": 0, "revision": None}
+                    return {"paths": [], "files": 0, "revision": None, "not_here": self._not_here(names)}
                 reply = await self._commit(changes, again=left > 0)
                 if reply is not None:
+                    path = _chief(changes, names).path
                     return {
                         "paths": ["/".join(change.path) for change in changes[:PATHS]],
                         "files": sum(change.kind != DIRECTORY for change in changes),
-                        "path": "/".join(_chief(changes, names).path),
+                        "path": "/".join(path),
                         "revision": reply.revision,
+                        "not_here": self._not_here(path),
                     }
         raise AssertionError
 
     async def _restoring(self, names: Names, version: int | None) -> list[Change]:
         found = await find(self._reader, self._context.store, names)
+        if not found.nodes:
+            raise await self._unknown(found)
         restoring = Restoring(
             self._reader,
             self._context.store,
@@ -130,14 +135,37 @@ class History:
         )
         if version is None:
             return await restoring.last()
-        if not found.nodes:
-            raise Usage(f"{'/'.join(names)}: nothing of that name is or was in the cloud")
         versions = numbered(await self._events(found))
         if not versions:
             raise Usage(f"{'/'.join(names)} is a folder and has no versions: see shoal rewind")
         if version not in versions:
             raise Usage(f"there are versions 1 to {len(versions)} of {'/'.join(names)}")
         return restoring.version(versions[version])
+
+    def _not_here(self, names: Names) -> str | None:
+        """Why what the tracker has at a path isn't to come to this device; None if it is."""
+        store, selection = self._context.store, self._context.selection
+        node = find_remote(store, names)
+        if node is None or store.local(node) is not None:
+            return None
+        if selection.excluded_of([node]):
+            return "it is excluded here; shoal include brings it"
+        remote = store.remote(node)
+        rule = selection.ignoring(names, directory=remote is not None and remote.kind == DIRECTORY)
+        return None if rule is None else f"it is ignored here, by {rule}"
+
+    async def _unknown(self, found: Found) -> Usage:
+        """What to say of a path at which nothing is or was."""
+        path, rest = "/".join(found.names[: found.depth]), found.names[found.depth :]
+        moved = await self._reader.moved(found.parents, found.names[found.depth - 1])
+        if moved:
+            place, deleted = moved[-1]
+            now = "/".join((*(self._path_of(place.parent) or ()), place.name))
+            end = ", and deleted there" if deleted else ""
+            return Usage(f"{path} was moved to {now}{end}: see shoal history {'/'.join((now, *rest))}")
+        rule = self._context.selection.ignoring(found.names)
+        why = "" if rule is None else f"; it is ignored here, by {rule}"
+        return Usage(f"{'/'.join(found.names)}: nothing of that name is or was in the cloud{why}")
 
     # Rewinding
 

@@ -1,6 +1,6 @@
 """Events, and what nodes were, as opened from the tracker's answers. Times are the tracker's, in ms since 1970 UTC."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -101,6 +101,30 @@ def pasts(answer: Answer) -> list[Past]:
         if event.what == DELETED:
             deleted[event.node] = event
     return [Past(now, places.get(node), stored.get(node), deleted.get(node)) for node, now in answer.nodes.items()]
+
+
+class Moved(NamedTuple):
+    """What had a place once: where it is now, or was when it was `deleted`."""
+
+    place: Located
+    deleted: bool
+
+
+def moved_from(events: Iterable[Event], places: Container[tuple[NodeId, str]]) -> list[Moved]:
+    """Of nodes, of which all events are given in order, those that had one of the places and left it; those that were
+    the last to move come last."""
+    were, now = set[NodeId](), dict[NodeId, Moved]()
+    for event in events:
+        if event.place is not None:
+            if (event.place.parent, event.place.name) in places:
+                were.add(event.node)
+            now.pop(event.node, None)
+            now[event.node] = Moved(event.place, deleted=False)
+        elif event.what == DELETED and event.node in now:
+            now[event.node] = now[event.node]._replace(deleted=True)
+    return [
+        moved for node, moved in now.items() if node in were and (moved.place.parent, moved.place.name) not in places
+    ]
 
 
 def deleted_together(last_ms: int, times: Iterable[int]) -> int:

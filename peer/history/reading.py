@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from peer.history.past import CHANGED as WRITTEN
-from peer.history.past import CREATED, MOVED, RESTORED, Answer, Event, Located, Past, Stored, pasts
+from peer.history.past import CREATED, MOVED, RESTORED, Answer, Event, Located, Moved, Past, Stored, moved_from, pasts
 from peer.history.past import DELETED as GONE
 from peer.remote import RemoteTree, Signers, UnknownDevice
 from peer.tracker_client import DeviceClient
@@ -67,6 +67,18 @@ class Reader:
             request = DeletedRequest(workspace=self._workspace, parents=part, tokens=tokens)
             found += pasts(await self._all(DELETED, request, _after_deleted))
         return [past for past in found if past.place is not None and name in (None, past.place.name)]
+
+    async def moved(self, parents: Sequence[NodeId], name: str) -> list[Moved]:
+        """What had a name in one of some directories and has gone elsewhere, the latest last. Those nodes that the
+        tracker names count only if what was signed of them says the same."""
+        parents = parents[:MAX_ASKED]
+        tokens = tuple(name_token(self._remote.keys, parent, name) for parent in parents)
+        request = DeletedRequest(workspace=self._workspace, parents=tuple(parents), tokens=tokens, moved=True)
+        page = await self._client.call(DELETED, request)
+        if not page.nodes:
+            return []
+        events = (await self.history([node.node for node in page.nodes])).events
+        return moved_from(events, {(parent, name) for parent in parents})
 
     async def changed(self, **since: int) -> Answer:
         """What has changed since a `revision`, a `time_ms` or for the last `ago_ms`."""

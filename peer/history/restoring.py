@@ -36,6 +36,10 @@ class Found:
     """The folders that have the path's beginnings now, from the top down; None from where there is none."""
     folders: dict[NodeId, Past] = field(default_factory=dict)
     """Deleted folders on the way."""
+    depth: int = 0
+    """Of how many names anything is known but of the last, if nothing is or was at the path."""
+    parents: list[NodeId] = field(default_factory=list)
+    """The folders in which that last name was looked for."""
 
     @property
     def nodes(self) -> list[NodeId]:
@@ -51,6 +55,8 @@ async def find(reader: Reader, store: TreeStore, names: tuple[str, ...]) -> Foun
     for depth, name in enumerate(names, 1):
         live = None if at is None else store.remote_at(at, name)
         gone = latest(await reader.deleted(parents, name)) if parents else []
+        if parents:
+            found.depth, found.parents = depth, parents
         if depth == len(names):
             found.live, found.gone = live, gone
             return found
@@ -87,8 +93,7 @@ class Restoring:
         past = next((past for past in found.gone if past.can_be_had), None)
         if past is None and found.gone:
             raise Problem(f"{_path(found.names)} never reached the cloud: there is nothing to restore")
-        if past is None:
-            raise Usage(f"nothing of the name {_path(found.names)} was deleted there")
+        assert past is not None, "something is or was there"
         if not past.is_directory:
             return self._deleted(past, past.stored)
         return await self._folder(past)

@@ -85,7 +85,8 @@ class Downloads:
             held = context.versions.get(synced.version)
             if held is not None and not context.versions.missing_runs(held.runs):
                 base = {piece.ref.id: piece for piece in pieces_of(context.versions.chunks(held))}
-        target = Target(parent, remote.name, None if local is None else local.print)
+        expected = None if local is None else local.print
+        target = Target(parent, remote.name, expected, context.published(synced))
         conflict = "" if local is None else self._local_steps.conflict_name(remote.parent, remote.name)
         spare = None if local is None else context.spare(synced)
         return Job(remote, version, pieces, target, local, base, conflict, spare, remote.node in context.stumbles)

@@ -3,13 +3,14 @@ at again."""
 
 import errno
 from collections.abc import Callable, Container
+from dataclasses import replace
 from typing import TypeVar
 
 from peer.ignoring import is_ignored
 from peer.ports import EntryKind
 from peer.problems import Problems, printable
 from peer.root import Folder, Names, open_folder
-from peer.synchronizer.conflicts import conflict_name
+from peer.synchronizer.conflicts import conflict_name, ends_of_copies
 from peer.synchronizer.context import Context
 from peer.synchronizer.replacing import Changed, Clash, InTheWay, Target, move, namesake, set_attributes, take_away
 from peer.synchronizer.steps import (
@@ -190,7 +191,7 @@ class LocalSteps:
             return False
         past = self._store.synced(node)
         known = row.name if aside_node(row.name) is None else NAMELESS if past is None else past.name
-        name = self.conflict_name(row.parent, known)
+        name = (self._twin(row, known) if renew else None) or self.conflict_name(row.parent, known)
         try:
             if renew:
                 return await self._renew_aside(row, path, name)
@@ -199,6 +200,22 @@ class LocalSteps:
             self._obstructed.add((row.parent, name))  # the next try takes another
             raise
         return True
+
+    def _twin(self, row: Local, known: str) -> str | None:
+        """The name of a conflict copy of the same file with the same bytes that another device has made, and that isn't
+        here yet: after the tracker was restored from a backup all of them may have the same to keep. Under that name
+        ours is that one (10.1)."""
+        begin, end = ends_of_copies(known)
+        there = [twin for twin in self._store.remotes_beginning(row.parent, begin) if twin.name.endswith(end)]
+        unwanted = self._context.selection.excluded_of(twin.node for twin in there)
+        twins = (twin for twin in there if twin.node not in unwanted and _is_twin(row, twin))
+        return next((twin.name for twin in twins if self._is_free(row.parent, twin)), None)
+
+    def _is_free(self, parent: NodeId, twin: Remote) -> bool:
+        """Whether what is at the tracker is not here, and nothing that has its name."""
+        if self._store.local(twin.node) is not None or self._store.synced(twin.node) is not None:
+            return False
+        return self._store.local_at(parent, twin.name) is None and (parent, twin.name) not in self._obstructed
 
     async def _renew_aside(self, row: Local, path: Names, name: str) -> bool:
         # The database goes first: a crash in between leaves a new node under its old name, which is set aside again.
@@ -259,7 +276,8 @@ class LocalSteps:
         target = self._target(row)
         if row.kind == DIRECTORY:
             return await self._remove_directory(row, target)
-        spare = self._context.spare(self._store.synced(node))
+        synced = self._store.synced(node)
+        spare, target = self._context.spare(synced), replace(target, published=self._context.published(synced))
         outgoing = await self._on_disk(lambda folder: take_away(folder, target))
         self._context.written(target.parent, row.name)
         with self._store.database.transaction():
@@ -317,6 +335,13 @@ class LocalSteps:
 
     def _put_synced(self, row: Remote) -> None:
         self._store.put_synced(Synced(row.node, row.parent, row.name, row.kind, row.place, row.version, None))
+
+
+def _is_twin(row: Local, remote: Remote) -> bool:
+    """Whether both are the same kind of thing, with the same bytes."""
+    if row.content is None or remote.content is None:
+        return False
+    return row.kind == remote.kind and row.content.same_bytes(remote.content)
 
 
 def trouble(error: OSError) -> tuple[str, str]:

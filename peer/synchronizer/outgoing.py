@@ -19,7 +19,7 @@ from peer.ports import Descriptor, Disk, EntryKind
 from peer.root import Folder, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.local_steps import LocalSteps
-from peer.synchronizer.replacing import original_of
+from peer.synchronizer.replacing import original_of, was_published
 from protocol.hashing import digest
 from protocol.identifiers import ROOT, NodeId
 
@@ -105,9 +105,9 @@ class OutgoingRoom:
         context.store.database.run("DELETE FROM outgoing WHERE name = ?", waiting.name)
 
     async def _adopt(self, *, unknown: bool) -> bool:
-        """A crash or an error between the swap and its record leaves a file without one. A version that is known waits
-        its minute from now. Anything else is somebody's edit, and comes back as a conflict copy. Returns whether all is
-        recorded now."""
+        """A crash or an error between the swap and its record leaves a file without one; the loss of the database, all
+        of them. A version that is known, and what was in the cloud when it came here, waits its minute from now.
+        Anything else is somebody's edit, and comes back as a conflict copy. Returns whether all is recorded now."""
         context = self._context
         sql = "SELECT name FROM outgoing WHERE workspace = ?"
         known = {row[0] for row in context.store.database.rows(sql, context.store.workspace)}
@@ -118,7 +118,7 @@ class OutgoingRoom:
 
         now, everything = context.machine.now() // 1_000_000, True
         for found in await context.machine.offload(work, context.limiter):
-            published = found is not None and context.versions.is_known(found.digest)
+            published = found is not None and self._is_published(found)
             if found is None or not (published or unknown):
                 everything = False
                 continue
@@ -129,6 +129,9 @@ class OutgoingRoom:
                 *(found.name, context.store.workspace, ROOT, original_of(found.name), *print_, now, spare),
             )
         return everything
+
+    def _is_published(self, found: _Found) -> bool:
+        return self._context.versions.is_known(found.digest) or was_published(found.name, found.digest)
 
 
 def _find(folder: Folder, name: str) -> _Found | None:

@@ -22,6 +22,8 @@ NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 MAX_LABEL = 255
 """Bytes of a name in `.shoal/outgoing`."""
+_DIGEST = "."
+"""Before a digest in such a name."""
 
 
 class Changed(ShoalError):
@@ -45,11 +47,13 @@ class Clash(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where something goes: a folder, a name in it, and what stands there now (None: nothing may)."""
+    """Where something goes: a folder, a name in it, and what stands there now (None: nothing may). `published` is the
+    digest of what was agreed on there, if that is in the cloud."""
 
     parent: Names
     name: str
     expected: Fingerprint | None
+    published: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def put_in_place(folder: Folder, temp: str, before: Fingerprint, target: Target,
         _rename_new(folder, temp, parent, target.name)
         failpoint("peer.swap.done")
     else:
-        label = _swap(folder, temp, parent, target.name)
+        label = _swap(folder, temp, parent, target)
         failpoint("peer.swap.done")
         outgoing, kept = _judge_swapped(folder, label, parent, target.expected, conflict)
     return Placed(_print_in_place(disk, parent, target.name, before), outgoing, kept)
@@ -143,16 +147,16 @@ def _rename_new(folder: Folder, temp: str, parent: Descriptor, name: str) -> Non
         raise Changed("a file went during the swap") from None
 
 
-def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:
+def _swap(folder: Folder, temp: str, parent: Descriptor, target: Target) -> str:
     """Exchange by way of `.shoal/outgoing`, so that what comes out is there from the first moment, whatever happens
     next: in `temp` it would be in the way of the next attempt. Returns its name there."""
-    disk, room = folder.disk, folder.outgoing
-    label = send_out(folder, folder.temp, temp, name).name
+    disk, room, name = folder.disk, folder.outgoing, target.name
+    label = send_out(folder, folder.temp, temp, target).name
     try:
         disk.exchange(room, label, parent, name)
     except OSError as error:
         if error.errno in NO_EXCHANGE:
-            return _swap_in_turn(folder, label, parent, name)
+            return _swap_in_turn(folder, label, parent, target)
         disk.unlink(room, label)  # what was fetched, and never in place
         if isinstance(error, FileNotFoundError):
             raise Changed("a file went during the swap") from None
@@ -160,13 +164,13 @@ def _swap(folder: Folder, temp: str, parent: Descriptor, name: str) -> str:
     return label
 
 
-def _swap_in_turn(folder: Folder, label: str, parent: Descriptor, name: str) -> str:
+def _swap_in_turn(folder: Folder, label: str, parent: Descriptor, target: Target) -> str:
     """Where a file system can't exchange: what is there goes out, then the new one in, neither over anything. After a
     crash in between the name is missing; that is no delete for the tracker, as what was to come is newer there (case
     5.1). Returns the name of what went out."""
-    disk, room = folder.disk, folder.outgoing
+    disk, room, name = folder.disk, folder.outgoing, target.name
     try:
-        old = send_out(folder, parent, name, name).name
+        old = send_out(folder, parent, name, target).name
     except OSError as error:
         disk.unlink(room, label)
         if isinstance(error, FileNotFoundError):
@@ -209,13 +213,14 @@ def _print_in_place(disk: Disk, parent: Descriptor, name: str, before: Fingerpri
     return fingerprint(stat) if same_file(stat, before) else before
 
 
-def send_out(folder: Folder, parent: Descriptor, name: str, original: str) -> Outgoing:
-    """Move something to `.shoal/outgoing` under a name of its own, which tells its `original` name."""
+def send_out(folder: Folder, parent: Descriptor, name: str, target: Target) -> Outgoing:
+    """Move something to `.shoal/outgoing` under a name of its own, which tells the name that it had there, and what was
+    `published` of it: who has lost the database sees by that whether it is anybody's edit."""
     disk, room = folder.disk, folder.outgoing
     stat = disk.stat(parent, name)
     number = 0
     while True:
-        label = _label(f"{stat.inode:x}-{stat.ctime_ns:x}-{number}", original)
+        label = _label(f"{stat.inode:x}-{stat.ctime_ns:x}-{number}", target)
         try:
             disk.rename(parent, name, room, label)
         except FileExistsError:
@@ -224,14 +229,25 @@ def send_out(folder: Folder, parent: Descriptor, name: str, original: str) -> Ou
         return Outgoing(label, fingerprint(disk.stat(room, label)))
 
 
-def _label(unique: str, original: str) -> str:
-    label = f"{unique}-{original}"
-    return label if len(label.encode("utf-8", "surrogateescape")) <= MAX_LABEL else unique
+def _label(unique: str, target: Target) -> str:
+    """Of what there is room for: the name before the digest."""
+    told = unique if target.published is None else f"{unique}{_DIGEST}{_short(target.published)}"
+    labels = (f"{told}-{target.name}", f"{unique}-{target.name}", told)
+    return next(label for label in labels if len(label.encode("utf-8", "surrogateescape")) <= MAX_LABEL)
+
+
+def _short(digest: bytes) -> str:
+    return digest[:16].hex()
 
 
 def original_of(label: str) -> str:
     """The name that something in `.shoal/outgoing` had, as far as its name there tells."""
     return label.split("-", 3)[-1]
+
+
+def was_published(label: str, digest: bytes) -> bool:
+    """Whether something in `.shoal/outgoing` with this digest holds what its name says was in the cloud."""
+    return "-".join(label.split("-", 3)[:3]).endswith(f"{_DIGEST}{_short(digest)}")
 
 
 def take_away(folder: Folder, target: Target) -> Outgoing:
@@ -240,7 +256,7 @@ def take_away(folder: Folder, target: Target) -> Outgoing:
     parent = check_target(folder, target)
     assert target.expected is not None
     try:
-        outgoing = send_out(folder, parent, target.name, target.name)
+        outgoing = send_out(folder, parent, target.name, target)
     except FileNotFoundError:
         raise Changed("a file went while it was being removed") from None
     failpoint("peer.remove.outgoing")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from peer.breaker import Breaker, Direction, Kind, Mark, State
-from peer.held import WORDS, summary_of
+from peer.held import WORDS, page, summary_of, told
 from peer.synchronizer.hollow import is_hollow
 from peer.synchronizer.pending import files_with, pending_changes
 from peer.synchronizer.planner import ground, kept
@@ -255,8 +255,16 @@ class Surprises:
         return any(self.breaker.holds(direction, *kinds) for direction in Direction)
 
     def summary(self) -> list[dict[str, Any]]:
-        """What is held, for people and programs."""
-        return summary_of(self._store, self.breaker.marks(State.HELD))
+        """How much is held, for people and programs."""
+        return summary_of(self.breaker.marks(State.HELD))
+
+    async def told(self) -> list[dict[str, Any]]:
+        """What is held, with folders and the first paths."""
+        return await told(self._store, self.breaker.marks(State.HELD))
+
+    async def page(self, direction: str, change: str, skip: int) -> dict[str, Any]:
+        """Some of the paths that are held; see `peer.held.page`."""
+        return await page(self._store, self.breaker.marks(State.HELD), direction, change, skip)
 
     # Storing
 

@@ -15,6 +15,7 @@ import trio
 from peer.indexer import Indexer
 from peer.merging import MergeCount, count_merge
 from peer.problems import printable
+from peer.quiet import LONG
 from peer.root import Names
 from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads
@@ -51,7 +52,7 @@ from peer.synchronizer.steps import (
 from peer.trees import Remote
 from peer.watcher import Watcher
 from protocol.errors import BadSignature, Malformed, Problem, Refused, ShoalError, Unreachable, WrongRoot, reason_of
-from protocol.identifiers import NodeId
+from protocol.identifiers import ROOT, NodeId
 
 log = logging.getLogger(__name__)
 E = TypeVar("E", bound=Exception)
@@ -270,9 +271,13 @@ class Synchronizer:
         """Before anything is decided: read all that is here, and count it against what is there."""
         store, self.announce_merge = self._context.store, None
         if store.synced_count() == 0:
-            await self._reading.read(store.all_unread_files())
+            _, later = await self._reading.read(store.all_unread_files())
+            if later <= LONG and store.remote_children(ROOT):  # all of them but those that are being written
+                await trio.sleep(later)
+                await self._reading.read(store.all_unread_files())
             count = count_merge(store)
-            if count.same + count.differ + count.only_here and count.same + count.differ + count.only_there:
+            both = count.same + count.differ + count.unread
+            if both + count.only_here and both + count.only_there:
                 announce(count)
 
     async def _plan(self, nodes: list[NodeId], nursery: trio.Nursery) -> tuple[bool, float]:

@@ -35,6 +35,30 @@ def absolute(path: str) -> str:
     return os.path.abspath(path)
 
 
+def located(path: str) -> str:
+    """`path` from the root as the system understands it: symlinks on the way are followed, "." and ".." taken away.
+    What it ends in stays as it is, and need not exist: a symlink is a thing of its own."""
+    above, name = os.path.split(path)
+    if name in ("", os.curdir, os.pardir):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(above or os.curdir), name)
+
+
+def seen_from(folder: str, path: str) -> str:
+    """A `located` path as one in `folder`, if by whatever symlinks it is that; else as it is."""
+    if _is_in(folder, path):
+        return path
+    real = os.path.realpath(folder)
+    for each in (path, os.path.realpath(path)):
+        if _is_in(real, each):
+            return folder.rstrip("/") + each[len(real.rstrip("/")) :]
+    return path
+
+
+def _is_in(folder: str, path: str) -> bool:
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
 def host_name() -> str:
     """This machine's name without its domain; "device" when it has none."""
     return socket.gethostname().partition(".")[0] or "device"

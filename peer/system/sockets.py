@@ -16,7 +16,8 @@ MAX_PATH_BYTES = 107
 _BACKLOG = 16
 
 
-def _checked(path: str) -> str:
+def checked(path: str) -> str:
+    """`path`, if a socket can be there; `Problem` when it is too long."""
     length = len(os.fsencode(path))
     if length > MAX_PATH_BYTES:
         raise Problem(
@@ -29,7 +30,7 @@ async def connect(path: str) -> trio.SocketStream | None:
     """A connection to the socket at `path`, None when nobody listens there."""
     connection = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     try:
-        await connection.connect(_checked(path))
+        await connection.connect(checked(path))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         return None
@@ -52,7 +53,7 @@ def listening(path: str) -> Iterator[trio.SocketListener]:
         # Linux makes the file with the mode that the socket has before it is bound.
         os.fchmod(listener.fileno(), 0o600)
         try:
-            _bind(listener, _checked(path))
+            _bind(listener, checked(path))
             listener.listen(_BACKLOG)
         except OSError as failure:
             raise Problem(f"can't listen at {path}: {reason_of(failure)}") from failure

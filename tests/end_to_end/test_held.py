@@ -30,9 +30,11 @@ async def test_everything_is_deleted_held_rejected_deleted_again_and_approved(pa
     assert refused.stderr.startswith(f"shoal: held: {FILES} files were deleted here: run shoal held")
     shown = one.command("held").stdout.splitlines()
     assert shown[0].startswith(f"{FILES} files deleted here, held since ")
-    assert shown[1].startswith("  all/")
+    assert shown[1] == f"  all/  {FILES} files"
+    assert f"    and {FILES - 10} more: shoal held --all lists them" in shown
     (group,) = json.loads(one.command("held", "--json").stdout)["held"]
     assert (group["direction"], group["change"], group["files"]) == ("outgoing", "delete", FILES)
+    assert group["paths"] == [f"all/{number:02}" for number in range(FILES)]
     await one.stop()
     await one.start()
     assert (await one.until_state("held"))["workspaces"][0]["held"] == FILES

@@ -125,7 +125,7 @@ async def test_a_device_that_was_logged_out_is_dropped(lab: Lab, shared_tracker:
     await settled(one, two)
     assert contents(one.folder).keys() == {"not for everybody"}
     assert contents(former.folder).keys() == {"nor from just anybody"}
-    status = await former.until_state("offline")
+    status = await former.until_state("error")
     assert status["peers"] == []
     assert status["bytes"] == before
     assert [each["name"] for each in (await one.status())["peers"]] == ["two"]

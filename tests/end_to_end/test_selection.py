@@ -45,7 +45,9 @@ async def test_ignore_exclude_include_and_move(lab: Lab, shared_tracker: Tracker
     assert here(two) == everything - {"photos/a.jpg"} | {"last"}
     assert "excluded photos\n" in said(two, "status")
     assert json.loads(said(two, "exclude", "--json")) == [{"path": "photos", "here": 0, "files_here": []}]
-    assert "not here: it is excluded on this device\n" in said(two, "explain", str(two.folder / "photos"))
+    link = tmp_path / "link to the folder"
+    link.symlink_to(two.folder)
+    assert "not here: it is excluded on this device\n" in said(two, "explain", str(link / "photos"))
 
     # Move, with the daemon running: it goes on at the new place, and what was excluded still is.
     new = tmp_path / "elsewhere" / "Shoal"

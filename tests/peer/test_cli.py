@@ -21,6 +21,7 @@ import trio.testing
 
 from peer.cli import COMMANDS, main
 from peer.cli.failures import reason
+from peer.cli.held import held_lines
 from peer.cli.render import headline, size_text, status_lines
 from peer.cli.run import _until_stopped
 from peer.control import serve_control
@@ -303,6 +304,18 @@ def test_a_home_too_deep_for_a_socket(tmp_path: Path) -> None:
     assert "choose a shorter --home" in failed(shoal(tmp_path / ("x" * 100), "status"))
 
 
+@pytest.mark.parametrize("command", ["signup", "login"])
+def test_no_device_is_made_where_no_daemon_can_run(tmp_path: Path, command: str) -> None:
+    """It is said before anything is asked of the tracker, which is away here, or made on the disk."""
+    there = ("ann@example.org", "--tracker", NO_TRACKER)
+    most = 107 - len(f"{tmp_path}//control")
+    long = tmp_path / ("x" * (most + 1))
+    words = failed(shoal(long, command, *there))
+    assert words.startswith(f"{long}/control is too long for a socket: 108 bytes, at most 107; choose a shorter --home")
+    assert not long.exists()
+    assert failed(shoal(tmp_path / ("x" * most), command, *there)).startswith("no answer from tracker")
+
+
 def test_the_whole_story_on_request(home: Path) -> None:
     assert failed(shoal_process(home, "status")).startswith("no daemon")
     result = shoal_process(home, "status", SHOAL_DEBUG="1")
@@ -398,6 +411,32 @@ def test_problems_that_are_alike_are_counted() -> None:
 def test_addresses_where_nobody_answers_are_told() -> None:
     status = status_of(lan="on", lan_unreachable=["no answer from 192.0.2.7:7441: connection refused"])
     assert "LAN      no answer from 192.0.2.7:7441: connection refused" in status_lines(status)
+
+
+def test_what_is_held_by_folder_and_the_first_files() -> None:
+    assert list(held_lines([], everything=False)) == ["nothing is held"]
+    folders = [{"path": f"d{number:02}", "files": 2} for number in range(11)]
+    group: dict[str, Any] = {
+        "files": 23,
+        "text": "deleted here",
+        "since_ms": 0,
+        "folders": [{"path": "", "files": 1}, *folders],
+        "paths": ["a\x1b", "d00/x"],
+    }
+    first, *lines, last = held_lines([group], everything=False)
+    assert first.startswith("23 files deleted here, held since ")
+    assert lines == [
+        "  (in no folder)  1 file",
+        *(f"  d{number:02}/  2 files" for number in range(9)),
+        "  and 4 files in 2 more folders",
+        "  the first of them:",
+        "    a\\x1b",
+        "    d00/x",
+        "    and 21 more: shoal held --all lists them",
+    ]
+    assert last == "shoal approve lets this through, shoal reject undoes it"
+    group["files"] = 2
+    assert "  all of them:" in held_lines([group], everything=True)
 
 
 def test_sizes() -> None:

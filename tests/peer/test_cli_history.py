@@ -134,13 +134,15 @@ async def test_a_folders_listing(home: Path) -> None:
 
 
 async def test_restoring(home: Path, tmp_path: Path) -> None:
-    done = {"paths": ["d", "d/f"], "path": "d/f", "files": 1, "revision": 9}
+    done = {"paths": ["d", "d/f"], "path": "d/f", "files": 1, "revision": 9, "not_here": None}
     async with daemon(home, restore=done) as answering:
         assert (await run(home, "restore", "d/f", "--version", "2"))[:2] == (0, "restored d/f (1 file)\n")
         assert answering.asked == [{"command": "restore", "path": str(tmp_path / "d/f"), "version": 2}]
         assert json.loads((await run(home, "restore", "d/f", "--json"))[1]) == done
-    async with daemon(home, restore={"paths": [], "files": 0, "revision": None}):
-        assert (await run(home, "restore", "f"))[1] == "nothing to do: that is what is there\n"
+    ignored = "it is ignored here, by line 1 of .shoalignore: f"
+    async with daemon(home, restore={"paths": [], "files": 0, "revision": None, "not_here": ignored}):
+        lines = ["nothing to do: that is what is there", f"but not on this device: {ignored}"]
+        assert (await run(home, "restore", "f"))[1].splitlines() == lines
     async with daemon(home, restore=Usage("there are versions 1 to 4 of f")):
         assert await run(home, "restore", "f", "--version", "9") == (1, "", "shoal: there are versions 1 to 4 of f\n")
 

@@ -8,11 +8,11 @@ import pytest
 
 from peer.history.reading import Reader
 from peer.remote import own_entry
-from protocol.commits import Commit, encode_operation, operation_hash
+from protocol.commits import Commit, Delete, Move, encode_operation, operation_hash
 from protocol.deltas import Entry, Record
 from protocol.errors import BadSignature, Malformed
 from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, PastNode
-from protocol.identifiers import ROOT, NodeId
+from protocol.identifiers import ROOT, NodeId, PlaceMark
 from tests.peer.test_remote import OTHER, Desk, Signers
 
 
@@ -116,6 +116,22 @@ async def test_operations_of_entries_that_came_before() -> None:
         else:
             with pytest.raises(error):
                 await reader(desk, tracker).changed(revision=1)
+
+
+async def test_what_was_moved_counts_only_if_it_is_signed() -> None:
+    """The tracker names nodes; where they were and are is what their operations say."""
+    desk = Desk()
+    create, other = desk.file("old"), desk.file("other")
+    move = Move(node=create.node, kind=create.kind, base=create.place.mark, place=desk.place(create.node, "new"))
+    told = page(desk, desk.commit(create, other), desk.commit(move))
+    named = page(desk, nodes=(node(1), node(2)))
+    (moved,) = await reader(desk, Tracker(named, told)).moved([ROOT], "old")
+    assert (moved.place.name, moved.deleted) == ("new", False)
+    gone = Delete(node=create.node, base=move.place.mark, mark=PlaceMark(desk.random(16)))
+    told = page(desk, desk.commit(create, other), desk.commit(move), desk.commit(gone))
+    assert [each.deleted for each in await reader(desk, Tracker(named, told)).moved([ROOT], "old")] == [True]
+    assert await reader(desk, Tracker(named, told)).moved([ROOT], "other") == []
+    assert await reader(desk, Tracker(page(desk))).moved([ROOT], "old") == []
 
 
 async def test_an_answer_without_end_is_refused() -> None:

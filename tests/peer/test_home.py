@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from peer.home import Credentials, Home, TrackerAddress
-from peer.system.home_files import default_home, open_home
+from peer.paths import names_in
+from peer.system.home_files import default_home, located, open_home, seen_from
 from protocol.api import WorkspacesReply
 from protocol.errors import Malformed, Problem, Usage
 from protocol.identifiers import DeviceId, UserId
@@ -158,3 +159,50 @@ def test_the_default_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     monkeypatch.setenv("HOME", "/home/ann")
     assert default_home() == "/home/ann/.local/share/shoal"
+
+
+# Paths that people give
+
+
+@pytest.fixture
+def linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a directory and links in it, a symlink to it, and one to a file in it."""
+    top = tmp_path.resolve()
+    (top / "disk/Shoal/d").mkdir(parents=True)
+    (top / "Shoal").symlink_to("disk/Shoal")
+    (top / "disk/Shoal/inside").symlink_to("d")
+    (top / "disk/Shoal/outside").symlink_to("/")
+    (top / "note").symlink_to("Shoal/d/f")
+    monkeypatch.chdir(top)
+    return top
+
+
+@pytest.mark.parametrize("folder", ["Shoal", "disk/Shoal"])
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("{0}/Shoal/d/f", "/d/f"), ("{0}/disk/Shoal/d/f", "/d/f"), ("Shoal/d/f", "/d/f"),
+        ("./disk/Shoal/gone/f", "/gone/f"),
+        ("Shoal/d/../d/./f", "/d/f"), ("Shoal/inside", "/inside"), ("Shoal/inside/f", "/d/f"), ("Shoal/inside/..", ""),
+        ("Shoal", ""), ("disk/Shoal/", ""), ("Shoal/.", ""), ("note", "/d/f"), ("Shoal/lat\udce4n", "/lat\udce4n"),
+        ("Shoal/inside/../d", "/d"), ("Shoal/outside", "/outside"),
+    ],
+)  # fmt: skip
+def test_a_path_is_found_in_the_folder_however_it_is_reached(linked: Path, folder: str, given: str, names: str) -> None:
+    root = f"{linked}/{folder}"
+    assert seen_from(root, located(given.format(linked))) == root + names
+
+
+@pytest.mark.parametrize("given", ["disk", "Shoal/..", "Shoal/outside/etc", "Shoals", "/", "disk/Shoal2/f"])
+def test_a_path_outside_stays_outside(linked: Path, given: str) -> None:
+    root = f"{linked}/Shoal"
+    path = seen_from(root, located(given))
+    assert not f"{path}/".startswith(f"{root}/")
+    with pytest.raises(Usage, match=f"{path} is not in the folder {root}, and nothing outside it is synced"):
+        names_in(root, path)
+
+
+def test_a_path_given_where_the_symlink_leads(linked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(linked / "Shoal/d")
+    assert seen_from(f"{linked}/Shoal", located("f")) == f"{linked}/Shoal/d/f"
+    assert seen_from(f"{linked}/Shoal", located("..")) == f"{linked}/Shoal"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from peer.ignoring import MAX_BYTES
 from peer.trees import Remote, Synced
 from protocol.commits import DIRECTORY
 from protocol.identifiers import ROOT, NodeId, PlaceMark, VersionId
@@ -158,6 +159,16 @@ async def test_lines_that_are_no_patterns_are_a_problem_of_the_file(folder: Sync
     folder.hand.save(".shoalignore", b"*.log\n")
     await folder.indexer.scan({()})
     assert not folder.problems()
+
+
+async def test_a_file_of_rules_that_is_too_large_says_what_to_do(folder: SyncFolder) -> None:
+    await filled(folder)
+    folder.hand.write(".shoalignore", b"*.log\n" * (MAX_BYTES // 6 + 1))
+    await folder.indexer.scan({()})
+    (problem,) = folder.context.problems.all()
+    assert problem.reason == "it is larger than 256 KiB, and none of its rules apply"
+    assert problem.advice.startswith("make it smaller, or give folders below it one of their own; ")
+    assert "a.log" in folder.paths()
 
 
 async def test_litter_and_pipes_that_are_ignored_are_no_problem(folder: SyncFolder) -> None:

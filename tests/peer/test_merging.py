@@ -52,12 +52,12 @@ def test_a_file_here_and_a_folder_there(database: Database) -> None:
     assert count_merge(store_of(database, case)) == MergeCount(only_here=1, only_there=2)
 
 
-def test_a_file_that_could_not_be_read_differs(database: Database) -> None:
+def test_a_file_that_was_not_read_yet_is_not_said_to_differ(database: Database) -> None:
     case = Case()
     case.here.read = False
     case.new(case.here, "a", case.pooled_content(1))
     case.new(case.there, "a", case.pooled_content(1))
-    assert count_merge(store_of(database, case)) == MergeCount(differ=1)
+    assert count_merge(store_of(database, case)) == MergeCount(unread=1)
 
 
 def test_the_count_is_what_the_merge_then_does(database: Database) -> None:
@@ -76,4 +76,7 @@ def test_the_count_is_what_the_merge_then_does(database: Database) -> None:
 def test_one_line_for_a_person() -> None:
     assert str(MergeCount(1, 2, 3, 4)) == (
         "first sync of this folder: 1 the same, 2 differ (both are kept), 3 only here, 4 only there"
+    )
+    assert str(MergeCount(1, 2, 3, 4, 5)) == (
+        "first sync of this folder: 1 the same, 2 differ (both are kept), 5 not compared yet, 3 only here, 4 only there"
     )

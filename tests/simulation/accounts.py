@@ -42,6 +42,17 @@ def prepared() -> Prepared:
     return trio.run(_prepare)
 
 
+@cache
+def nobodys() -> bytes:
+    """The database of a tracker at which nobody has signed up."""
+    engine = make_engine("sqlite://")
+    with engine.begin() as connection:
+        migrate(connection)
+    content = content_of(engine)
+    engine.dispose()
+    return content
+
+
 def engine_of(database: bytes) -> Engine:
     """A database in memory that begins as a copy."""
     engine = make_engine("sqlite://")

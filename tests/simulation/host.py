@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select, update
 from protocol.breaker import Limits
 from protocol.errors import Unreachable
 from protocol.hashing import digest
-from protocol.identifiers import ID_LENGTH, VersionId
+from protocol.identifiers import ID_LENGTH, DeviceId, VersionId
 from protocol.ports import Machine
 from storage.memory import MemoryStorage
 from tests.simulation.accounts import content_of, engine_of
@@ -22,10 +22,11 @@ from tests.simulation.counts import COMMIT_RETRIED
 from tests.simulation.exchange import Exchange, Message
 from tests.simulation.fence import Crashed, FencedDatabase, FencedStorage, FenceTrouble, TrackerFence
 from tests.simulation.log import ACTOR, EventLog
-from tracker.administration import set_breaker
+from tracker.administration import set_breaker, set_suspended
 from tracker.assembly import build
 from tracker.checking import check_tracker
 from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, meta, versions, workspaces
+from tracker.sessions import retire_device
 from tracker.sqlite import SqliteDatabase
 
 TRACKER = "tracker"
@@ -147,6 +148,16 @@ class TrackerHost:
         """Say how much of a user's files may be deleted or overwritten unasked."""
         with self._engine.begin() as connection:
             set_breaker(connection, email, limits)
+
+    def retire(self, device: DeviceId) -> None:
+        """Take a device off its account."""
+        with self._engine.begin() as connection:
+            retire_device(connection, device)
+
+    def suspend(self, email: str, *, suspended: bool) -> None:
+        """Suspend an account, or let it go on."""
+        with self._engine.begin() as connection:
+            set_suspended(connection, email, suspended)
 
     async def check(self) -> list[str]:
         """What `shoal-tracker check` finds."""

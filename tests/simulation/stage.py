@@ -48,7 +48,7 @@ class Stage:
         }
 
     def limit(self, limits: Limits) -> None:
-        """How much may be deleted or overwritten unasked, for devices that start from now on."""
+        """How much may be deleted or overwritten unasked. Devices that run learn it in a while."""
         self.host.limit(EMAIL, limits)
 
     async def begin(self, *names: str) -> list[SimulatedDevice]:

@@ -7,8 +7,12 @@ from unittest import mock
 import pytest
 import trio
 
+from peer import held as peer_held
+from peer.daemon import Control
+from peer.explaining.answer import explain
 from peer.history import committing
 from peer.history.control import PAST
+from peer.members import RENEW
 from peer.status import state_of, wait_for
 from peer.synchronizer import synchronizer
 from protocol.breaker import Limits
@@ -98,6 +102,70 @@ async def rm_rf_is_held_and_goes_when_approved(stage: Stage) -> None:
     await stage.until(lambda: visible(desktop) == {"new": b"goes"})
     await stage.all_well(laptop, desktop)
     assert set(desktop.disk.user.tree(FOLDER)) == set(laptop.disk.user.tree(FOLDER))
+
+
+@scene
+async def what_is_held_is_told_by_folder_and_path(stage: Stage) -> None:
+    laptop, _ = await two(stage)
+    save(laptop, "top", b"in no folder")
+    await stage.pass_time(NOTICED)
+    remove(laptop, "top", *list(FILES)[:-1])
+    await stage.until(lambda: is_held(laptop), 10)
+    control = Control()
+    control.peer = laptop.peer
+    (group,) = (await control.handle("held", {}))["held"]
+    counts = [("a", 6), ("b", 5), ("", 1)]
+    assert [(folder["path"], folder["files"]) for folder in group["folders"]] == counts
+    gone = sorted(["top", *list(FILES)[:-1]])
+    assert group["paths"] == gone[:10]
+    asked = {"direction": "outgoing", "change": "delete"}
+    for what, size in (("_A_WHILE", 5), ("MAX_PAGE", 5)):
+        with mock.patch.object(peer_held, what, size):
+            pages, skip = list[list[str]](), 0
+            while skip is not None:
+                page = await control.handle("held paths", {**asked, "skip": skip})
+                pages.append(page["paths"])
+                skip = page["next"]
+        assert len(pages) > 2
+        assert sorted(path for paths in pages for path in paths) == gone
+    assert await control.handle("held paths", {**asked, "change": "overwrite"}) == {"paths": [], "next": None}
+    with pytest.raises(Usage, match="expected how many"):
+        await control.handle("held paths", {**asked, "skip": "all"})
+
+
+@scene
+async def what_is_new_at_a_name_whose_delete_is_held_waits_and_says_so(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    remove(laptop, *FILES, "a")
+    save(laptop, "a", b"a file where a folder was")
+    laptop.disk.user.mkdir(f"{FOLDER}/b/1")
+    save(laptop, "b/1/new", b"in a folder where a file was")
+    await stage.until(lambda: is_held(laptop), 10)
+    await stage.pass_time(60)
+    peer = laptop.peer
+    assert peer is not None
+    for path, who in (("a", "it"), ("b/1", "it"), ("b/1/new", "its folder b/1")):
+        answer = await explain(peer, f"{FOLDER}/{path}")
+        assert answer["summary"] == f"not synced: {who} has the name of something whose delete is held"
+    assert (await explain(peer, f"{FOLDER}/a/1"))["summary"] == "not synced: it is part of a big surprise, and is held"
+    decide(laptop, approved=True)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"a": b"a file where a folder was", "b/1/new": b"in a folder where a file was"}
+    assert (await explain(peer, f"{FOLDER}/a"))["reasons"] == []
+
+
+@scene
+async def what_is_new_at_a_name_whose_delete_is_rejected_stays_beside_it(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    remove_all(laptop)
+    save(laptop, "a", b"a file where a folder was")
+    await stage.until(lambda: is_held(laptop), 10)
+    decide(laptop, approved=False)
+    await stage.pass_time(NOTICED)
+    await stage.all_well(laptop, desktop)
+    kept = [path for path, content in visible(desktop).items() if content == b"a file where a folder was"]
+    assert [path.startswith("a (conflicted copy, laptop, ") for path in kept] == [True]
+    assert {path: content for path, content in visible(desktop).items() if path not in kept} == FILES
 
 
 @scene
@@ -256,6 +324,34 @@ async def waiting_ends_when_something_is_held(stage: Stage) -> None:
     remove_all(laptop)
     with pytest.raises(Problem, match="held: 12 files were deleted here"):
         await wait_for(peer, "synced")
+
+
+# Limits
+
+
+@scene
+async def new_limits_are_learnt_with_the_next_connection(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    stage.limit(Limits())
+    for device in (laptop, desktop):
+        assert device.peer is not None
+        device.peer.subscription.reconnect("for this scene")
+    await stage.pass_time(NOTICED)
+    remove_all(laptop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {}
+
+
+@scene
+async def new_limits_are_learnt_within_twenty_minutes(stage: Stage) -> None:
+    laptop, desktop = await two(stage, Limits())
+    stage.limit(SMALL)
+    await stage.pass_time(RENEW + NOTICED)
+    before = commits(stage)
+    remove_all(laptop)
+    await stage.until(lambda: is_held(laptop), 10)
+    assert commits(stage) == before  # it wasn't the tracker that held it
+    assert visible(desktop) == FILES
 
 
 # At the tracker

@@ -7,6 +7,7 @@ from unittest import mock
 import pytest
 import trio
 
+from peer.excluding import exclude
 from peer.history import committing
 from peer.history.control import PAST
 from protocol.errors import Problem, ShoalError, Unreachable, Usage
@@ -97,6 +98,70 @@ async def a_deleted_file_comes_back(stage: Stage) -> None:
     assert visible(laptop) == {"f": FIRST}
     with pytest.raises(Usage, match="nothing of that name"):
         await command(laptop, "history", "g")
+
+
+@scene
+async def of_what_was_moved_the_old_name_tells_where_it_went(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    folder(laptop, "d")
+    save(laptop, "d/old", FIRST)
+    save(laptop, "d/second", SECOND)
+    save(laptop, "d/stays", THIRD)
+    await stage.all_well(laptop, desktop)
+    for old, new in (("d/old", "new"), ("d/second", "third"), ("d", "e")):
+        laptop.disk.user.move(f"{FOLDER}/{old}", f"{FOLDER}/{new}")
+        await stage.all_well(laptop, desktop)
+    remove(laptop, "third")
+    await stage.all_well(laptop, desktop)
+    told = {
+        "e/old": "^e/old was moved to new: see shoal history new$",
+        "e/second": "^e/second was moved to third, and deleted there: see shoal history third$",
+        "d": "^d was moved to e: see shoal history e$",
+        "d/old": "^d was moved to e: see shoal history e/old$",
+        "e/never": "nothing of that name",
+        "never/old": "nothing of that name",
+    }
+    for path, words in told.items():
+        for name in ("history", "restore"):
+            with pytest.raises(Usage, match=words):
+                await command(desktop, name, path)
+    # What is there under the name now is what it is about.
+    save(laptop, "e/old", THIRD)
+    await stage.all_well(laptop, desktop)
+    assert versions(await command(desktop, "history", "e/old")) == [1]
+    assert versions(await command(desktop, "history", "new")) == [1]
+
+
+@scene
+async def what_is_restored_and_not_wanted_here_is_said_to_be(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    folder(laptop, "d")
+    for name, content in (("d/a.log", FIRST), ("d/b.log", FIRST), ("kept", FIRST)):
+        save(laptop, name, content)
+        await stage.all_well(laptop, desktop)
+    save(laptop, "d/a.log", SECOND)
+    remove(laptop, "d/b.log")
+    await stage.all_well(laptop, desktop)
+    save(laptop, ".shoalignore", b"*.log\n")
+    await stage.all_well(laptop, desktop)
+    ignored = "it is ignored here, by line 1 of .shoalignore: *.log"
+    answer = await command(desktop, "restore", "d/b.log")
+    assert (answer["path"], answer["files"], answer["not_here"]) == ("d/b.log", 1, ignored)
+    answer = await command(desktop, "restore", "d/a.log", version=1)
+    assert (answer["files"], answer["not_here"]) == (1, ignored)
+    answer = await command(desktop, "restore", "d/a.log", version=1)
+    assert (answer["revision"], answer["not_here"]) == (None, ignored)
+    with pytest.raises(Usage, match=r"cloud; it is ignored here, by line 1 of \.shoalignore: \*\.log$"):
+        await command(desktop, "restore", "d/c.log")
+    assert visible(desktop)["d/a.log"] == SECOND  # what is here stays
+    save(laptop, "kept", SECOND)
+    await stage.all_well(laptop, desktop)
+    assert desktop.peer is not None
+    exclude(desktop.peer.context, f"{FOLDER}/kept")
+    await stage.pass_time(90)
+    answer = await command(desktop, "restore", "kept", version=1)
+    assert answer["not_here"] == "it is excluded here; shoal include brings it"
+    assert (await command(laptop, "restore", "kept", version=2))["not_here"] is None
 
 
 @scene

@@ -12,7 +12,7 @@ from protocol.errors import BadSignature, Code, Problem, Refused
 from protocol.identifiers import ApprovalId
 from tests.support.tracker import Author, version_of
 from tests.tracker.workshop import Workshop
-from tracker.administration import set_breaker
+from tracker.administration import change_breaker, list_users, set_breaker
 from tracker.metadata.breaker import MINUTE_MS, Recent, judge
 from tracker.metadata.workspaces import workspaces_of
 
@@ -231,3 +231,20 @@ async def test_the_limits_of_one_user_are_told_to_the_devices(shop: Workshop) ->
     assert await told() == Limits()
     with pytest.raises(Problem, match="no user"):
         await shop.database.transact(set_breaker, "nobody@example.org", SMALL)
+
+
+async def test_limits_that_are_not_given_stay_as_they_are(shop: Workshop) -> None:
+    async def change(reset: bool = False, **given: int) -> Limits:
+        now = await shop.database.transact(change_breaker, shop.account.email.upper(), given, reset=reset)
+        (listed,) = await shop.database.read(list_users)
+        assert listed.breaker == now
+        return now
+
+    assert await change() == Limits()
+    assert await change(delete_percent=40) == Limits(delete_percent=40)
+    assert await change(overwrite_least=7) == Limits(delete_percent=40, overwrite_least=7)
+    assert await change() == Limits(delete_percent=40, overwrite_least=7)
+    assert await change(reset=True, delete_least=3) == Limits(delete_least=3)
+    assert await change(reset=True) == Limits()
+    with pytest.raises(Problem, match="no user"):
+        await shop.database.transact(change_breaker, "nobody@example.org", {})

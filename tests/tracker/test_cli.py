@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -67,9 +68,15 @@ async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
             reply = await client.call(api.ACCOUNT, api.Empty())
             assert (reply.plan, reply.quota_bytes) == ("premium", 100 << 30)
 
-            assert document("user", "set-breaker", "ann@example.org", "--delete-percent", "40", data=data)
+            more = ("user", "set-breaker", "ann@example.org", "--delete-percent")
+            changed = document(*more, "40", data=data)
+            assert changed == {"changed": "ann@example.org", "breaker": asdict(Limits(delete_percent=40))}
             told = await client.call(api.WORKSPACES, api.Empty())
             assert told.workspaces[0].limits == Limits(delete_percent=40)
+            shown = shoal_tracker(*more[:-1], "--delete-least", "60", SHOAL_DATA=str(data)).stdout
+            rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
+            assert ["delete-percent", "40", "25"] in rows
+            assert ["delete-least", "60", "50"] in rows
             document("user", "suspend", "ann@example.org", data=data)
             with pytest.raises(Refused) as caught:
                 await client.call(api.ACCOUNT, api.Empty())

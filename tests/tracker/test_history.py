@@ -9,7 +9,7 @@ from protocol.commits import Create, Operation, decode_operation
 from protocol.deltas import item_hash, verify_signed_commit
 from protocol.errors import Code, Refused
 from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest
-from protocol.identifiers import HASH_LENGTH, ROOT, NodeId
+from protocol.identifiers import HASH_LENGTH, ROOT, NameToken, NodeId
 from tests.support.tracker import author_of, version_of
 from tests.tracker.workshop import Workshop
 from tracker.metadata import history as reading
@@ -152,6 +152,31 @@ async def test_what_was_deleted_in_a_folder(shop: Workshop, monkeypatch: pytest.
         after = found[-1]
         parents = parents[parents.index(page.nodes[-1].parent) :]
     assert found == [*sorted(each.node for each in inside[:4]), outside.node]
+
+
+async def test_what_was_moved_from_a_name(shop: Workshop) -> None:
+    folder, stays = shop.author.create_directory("d"), shop.author.create("a")
+    files = [shop.author.create("a", folder.node), shop.author.create("b", folder.node)]
+    await shop.commit(folder, stays, *files)
+    moves = [shop.author.move(each.node, each.place.mark, f"{number}") for number, each in enumerate(files)]
+    await shop.commit(*moves)
+    again = shop.author.create("a", folder.node)
+    gone = shop.author.delete(files[1].node, moves[1].place.mark, version_of(files[1]))
+    await shop.commit(again, gone)
+
+    async def moved(*tokens: NameToken) -> dict[NodeId, bool]:
+        reply = await deleted(shop, folder.node, tokens=tokens, moved=True)
+        assert (reply.entries, reply.more) == ((), False)
+        return {node.node: node.deleted for node in reply.nodes}
+
+    assert await moved(files[0].place.token) == {files[0].node: False}
+    assert await moved(files[1].place.token) == {files[1].node: True}
+    assert await moved(moves[0].place.token) == {}
+    back = shop.author.move(files[0].node, moves[0].place.mark, "a2", folder.node)
+    await shop.commit(back)
+    assert set(await moved(back.place.token, files[1].place.token)) == {files[1].node}
+    with pytest.raises(Refused, match="by the names"):
+        await moved()
 
 
 async def test_what_has_changed_since(shop: Workshop) -> None:

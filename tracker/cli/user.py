@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import trio
 from sqlalchemy import Connection
 
 from protocol.breaker import Limits
-from tracker.administration import list_users, set_breaker, set_plan, set_suspended
+from tracker.administration import change_breaker, list_users, set_plan, set_suspended
 from tracker.cli.options import as_json, located, locations
 from tracker.cli.output import print_json, print_table, sized
 from tracker.system.opening import Locations, open_database
@@ -27,14 +28,35 @@ async def _list(where: Locations, json_: bool) -> None:
         print_json({"users": [asdict(line) for line in found]})
         return
     rows = (
-        (line.email, line.plan, sized(line.used_bytes), sized(line.quota_bytes), line.devices, _state(line.suspended))
+        (
+            line.email,
+            line.plan,
+            sized(line.used_bytes),
+            sized(line.quota_bytes),
+            line.devices,
+            _state(line.suspended),
+            _unusual(line.breaker),
+        )
         for line in found
     )
-    print_table(("address", "plan", "used", "quota", "devices", "state"), rows)
+    print_table(("address", "plan", "used", "quota", "devices", "state", "breaker"), rows)
 
 
 def _state(suspended: bool) -> str:
     return "suspended" if suspended else "active"
+
+
+_USUAL = asdict(Limits())
+
+
+def _unusual(limits: Limits) -> str:
+    """The limits that are others than those of all users."""
+    changed = (f"{_option(name)} {value}" for name, value in asdict(limits).items() if value != _USUAL[name])
+    return ", ".join(changed) or "usual"
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
 
 
 async def _change(where: Locations, json_: bool, email: str, change: Callable[[Connection], None]) -> None:
@@ -63,23 +85,36 @@ def set_plan_(email: str, plan: str, data: Path, database: str | None, storage: 
     trio.run(_change, where, json_, email, lambda connection: set_plan(connection, email, plan))
 
 
-_PERCENT, _FILES, _USUAL = click.IntRange(0, 100), click.IntRange(1, (1 << 32) - 1), Limits()
+_PERCENT, _FILES = click.IntRange(0, 100), click.IntRange(1, (1 << 32) - 1)
 
 
 @user.command("set-breaker")
 @click.argument("email")
-@click.option("--delete-percent", type=_PERCENT, default=_USUAL.delete_percent, show_default=True)
-@click.option("--delete-least", type=_FILES, default=_USUAL.delete_least, show_default=True)
-@click.option("--delete-most", type=_FILES, default=_USUAL.delete_most, show_default=True)
-@click.option("--overwrite-percent", type=_PERCENT, default=_USUAL.overwrite_percent, show_default=True)
-@click.option("--overwrite-least", type=_FILES, default=_USUAL.overwrite_least, show_default=True)
+@click.option("--delete-percent", type=_PERCENT)
+@click.option("--delete-least", type=_FILES)
+@click.option("--delete-most", type=_FILES)
+@click.option("--overwrite-percent", type=_PERCENT)
+@click.option("--overwrite-least", type=_FILES)
+@click.option("--reset", is_flag=True, help="What isn't given becomes as usual.")
 @located
 @as_json
-def set_breaker_(email: str, data: Path, database: str | None, storage: str | None, json_: bool, **limits: int) -> None:
+def set_breaker_(
+    email: str, reset: bool, data: Path, database: str | None, storage: str | None, json_: bool, **limits: int | None
+) -> None:
     """Say how much of a user's files may be deleted or overwritten within ten minutes without a question: up to PERCENT
-    of them, and any number below LEAST. What isn't given is as usual."""
-    where = locations(data, database, storage)
-    trio.run(_change, where, json_, email, lambda connection: set_breaker(connection, email, Limits(**limits)))
+    of them, and any number below LEAST. What isn't given stays as it is. Prints what holds then."""
+    given = {name: value for name, value in limits.items() if value is not None}
+    trio.run(_set_breaker, locations(data, database, storage), json_, email, given, reset)
+
+
+async def _set_breaker(where: Locations, json_: bool, email: str, given: dict[str, int], reset: bool) -> None:
+    async with open_database(where, make=False) as database:
+        limits = await database.transact(partial(change_breaker, email=email, given=given, reset=reset))
+    if json_:
+        print_json({"changed": email, "breaker": asdict(limits)})
+        return
+    rows = ((_option(name), value, _USUAL[name]) for name, value in asdict(limits).items())
+    print_table((f"breaker of {email}", "limit", "usual"), rows)
 
 
 @user.command()

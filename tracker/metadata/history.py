@@ -11,13 +11,13 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, not_, or_, select
 from sqlalchemy.engine import Row as SqlRow
 
 from protocol.commits import Operation, decode_operation
 from protocol.deltas import MAX_REVISION, PAGE_BYTES, Entry
 from protocol.errors import Code, Refused
-from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest, PastNode
+from protocol.history import MAX_ASKED, ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest, PastNode
 from protocol.identifiers import MAX_COMMIT_OPERATIONS, CommitHash, NodeId, UserId, VersionId, WorkspaceId
 from tracker.metadata.access import require
 from tracker.metadata.batches import batches
@@ -155,6 +155,9 @@ def read_history(connection: Connection, user: UserId, request: HistoryRequest, 
 def read_deleted(connection: Connection, user: UserId, request: DeletedRequest, now_ms: int) -> HistoryReply:
     """Deleted nodes that were in some directories, one page of them, for a member."""
     now = _now(connection, user, request.workspace)
+    if request.moved:
+        left = _Told(nodes=_moved_nodes(connection, request))
+        return _reply(now, (now.head, now.time_ms), now_ms, left, more=False)
 
     def past(ids: Sequence[NodeId]) -> list[_Past]:
         places = _places(connection, request.workspace, ids, MAX_REVISION, not_(states.c.deleted))
@@ -267,6 +270,20 @@ def _deleted_nodes(connection: Connection, request: DeletedRequest) -> Iterator[
             wanted.append(nodes.c.token.in_(set(request.tokens)))
         yield from _all_nodes(connection, wanted, after)
         after = b""
+
+
+def _moved_nodes(connection: Connection, request: DeletedRequest) -> list[Node]:
+    """Nodes that were in these directories under these names and are elsewhere now. That reads all states of the
+    workspace: an index for what people ask once in a while would cost every commit."""
+    if not request.tokens:
+        raise Refused(Code.MALFORMED, "what was moved is asked for by the names that it had")
+
+    def there(table: Table) -> ColumnElement[bool]:
+        return and_(table.c.parent.in_(set(request.parents)), table.c.token.in_(set(request.tokens)))
+
+    once = select(states.c.node).where(states.c.workspace == request.workspace, there(states), not_(states.c.deleted))
+    query = select(nodes).where(nodes.c.workspace == request.workspace, nodes.c.node.in_(once), not_(there(nodes)))
+    return [node_of(row) for row in connection.execute(query.order_by(nodes.c.node).limit(MAX_ASKED))]
 
 
 def _rank(column: ColumnElement[Any], *, newest: bool) -> ColumnElement[int]:

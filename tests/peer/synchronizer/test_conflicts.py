@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.synchronizer.conflicts import conflict_name, shorten
+from peer.synchronizer.conflicts import conflict_name, ends_of_copies, shorten
 from protocol.identifiers import MAX_NAME_BYTES
 from protocol.names import check_name
 
@@ -29,6 +29,15 @@ def name_for(name: str, device: str = "laptop", taken: frozenset[str] = frozense
 )
 def test_the_extension_stays(name: str, expected: str) -> None:
     assert name_for(name) == expected
+
+
+@pytest.mark.parametrize("name", ["report.txt", ".bashrc", "a.tar.gz", "ends.", "a. " + "b" * 50, "ü.ß"])
+def test_how_the_names_of_copies_begin_and_end(name: str) -> None:
+    begin, end = ends_of_copies(name)
+    for copy in (name_for(name), name_for(name, "desktop", frozenset({name_for(name, "desktop")}))):
+        assert copy.startswith(begin)
+        assert copy.endswith(end)
+    assert not name_for(f"other {name}").startswith(begin)
 
 
 def test_a_name_that_is_taken_is_numbered() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from peer.root import open_folder
+from peer.root import Folder, open_folder
 from peer.synchronizer.holdings import Stored
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.outgoing import KEPT_MS, OutgoingRoom
-from peer.synchronizer.replacing import Target, put_in_place, send_out, take_away
+from peer.synchronizer.replacing import Placed, Target, original_of, put_in_place, send_out, take_away, was_published
 from peer.trees import fingerprint
 from peer.version_store import Version
 from protocol.chunks import seal_chunk
@@ -47,6 +47,12 @@ def pass_time(folder: SyncFolder, seconds: float) -> None:
     folder.wall_ns[0] += round(seconds * 1e9)
 
 
+def put(opened: Folder, target: Target) -> Placed:
+    """Bring what is in `.shoal/temp` into place."""
+    before = fingerprint(opened.disk.stat(opened.temp, "t"))
+    return put_in_place(opened, "t", before, target, "unused")
+
+
 async def replaced(folder: SyncFolder, spare: VersionId | None = None) -> str:
     """d/f.txt was replaced by Shoal; the name under which the old one waits. `spare` is what it holds, if the cloud
     doesn't have it."""
@@ -56,8 +62,7 @@ async def replaced(folder: SyncFolder, spare: VersionId | None = None) -> str:
     await folder.indexer.scan_everything()
     row = folder.row("d/f.txt")
     with folder.opened() as opened:
-        before = fingerprint(opened.disk.stat(opened.temp, "t"))
-        placed = put_in_place(opened, "t", before, Target(("d",), "f.txt", row.print), "unused")
+        placed = put(opened, Target(("d",), "f.txt", row.print))
     assert placed.outgoing is not None
     folder.context.remember_outgoing(placed.outgoing, row, spare)
     return placed.outgoing.name
@@ -195,13 +200,55 @@ async def test_what_nobody_knows_comes_back_under_the_name_it_had(folder: SyncFo
     publish(folder, OLD)
     folder.hand.write("letter - draft.txt", MINE)
     with open_folder(folder.context.disk, folder.context.root) as opened:
-        send_out(opened, opened.directory(()), "letter - draft.txt", "letter - draft.txt")
+        send_out(opened, opened.directory(()), "letter - draft.txt", Target((), "letter - draft.txt", None))
     await room(folder).sweep()
     pass_time(folder, 60)
     await room(folder).sweep()
     (copy,) = folder.hand.names()
     assert copy.startswith("letter - draft (conflicted copy, ")
     assert copy.endswith(").txt")
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "replaced in turn"])
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize(("name", "told"), [("f.txt", True), ("n" * 215, False), ("n" * 255, True)])
+async def test_what_was_in_the_cloud_is_known_for_that_without_a_database(
+    simulated: SyncFolder, how: str, edited: bool, name: str, told: bool
+) -> None:
+    """Its name here says what it holds. Where a long name leaves no room for that, and after an edit, it comes back."""
+
+    def before(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "exchange" and how == "replaced in turn":
+            raise OSError(errno.EINVAL, "invalid argument")
+
+    simulated.hand.write(name, OLD)
+    simulated.hand.write(".shoal/temp/t", NEW)
+    await simulated.indexer.scan_everything()
+    target = Target((), name, simulated.row(name).print, digest(OLD))
+    simulated.simulated.before_call = before
+    with simulated.opened() as opened:
+        out = take_away(opened, target) if how == "removed" else put(opened, target).outgoing
+    assert out is not None
+    if edited:
+        simulated.hand.append(f".shoal/outgoing/{out.name}", MINE)
+    await room(simulated).sweep(unknown=False)
+    pass_time(simulated, 59)
+    await room(simulated).sweep()
+    assert waiting(simulated) == [out.name]
+    pass_time(simulated, 61)
+    await room(simulated).sweep()
+    assert waiting(simulated) == []
+    copies = [simulated.hand.read(each) for each in simulated.hand.names() if "conflicted" in each]
+    assert copies == ([OLD + MINE] if edited else [] if told else [OLD])
+
+
+def test_what_a_name_in_outgoing_tells() -> None:
+    assert not was_published("5-6-0-f.txt", digest(OLD))
+    assert not was_published(f"5-6-0-x.{digest(OLD)[:16].hex()}", digest(OLD))  # a person's own name for a file
+    assert was_published(f"5-6-0.{digest(OLD)[:16].hex()}-f-g.txt", digest(OLD))
+    assert not was_published(f"5-6-0.{digest(OLD)[:16].hex()}-f-g.txt", digest(NEW))
+    assert original_of(f"5-6-0.{digest(OLD)[:16].hex()}-f-g.txt") == "f-g.txt"
+    assert not was_published("left", digest(OLD))
 
 
 async def test_two_of_one_name_come_back_in_one_sweep(folder: SyncFolder) -> None:

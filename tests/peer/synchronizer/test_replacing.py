@@ -472,12 +472,12 @@ def test_two_with_one_name_wait_side_by_side(folder: SyncFolder) -> None:
     folder.hand.mkdir("d")
     folder.hand.write("d/f", OLD)
     with folder.opened() as opened:
-        out = send_out(opened, opened.directory(("d",)), "f", "f")
+        out = send_out(opened, opened.directory(("d",)), "f", Target(("d",), "f", None))
     folder.hand.move(f".shoal/outgoing/{out.name}", "d/f")
     stat = look(folder, "d", "f")
     folder.hand.write(f".shoal/outgoing/{stat.inode:x}-{stat.ctime_ns:x}-0", MINE)
     with folder.opened() as opened:
-        second = send_out(opened, opened.directory(("d",)), "f", "f")
+        second = send_out(opened, opened.directory(("d",)), "f", Target(("d",), "f", None))
     assert len(outgoing(folder)) == 2
     assert folder.hand.read(f".shoal/outgoing/{second.name}") == OLD
 
