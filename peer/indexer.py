@@ -14,7 +14,7 @@ from peer.moves import Moves, is_unchanged
 from peer.ports import Disk, EntryKind, Stat
 from peer.problems import Problems
 from peer.quiet import Quiet
-from peer.root import Folder, Names, SyncRoot, open_folder
+from peer.root import Folder, Names, SyncRoot, is_speakable, open_folder
 from peer.ruling import Ruling, left_out
 from peer.scanner import KINDS, Look, Seen, look, merge
 from peer.synchronizer.steps import aside_node
@@ -85,7 +85,7 @@ class Indexer:
         been written there before it was watched, so they deserve a second look."""
         async with self._turn:
             began = trio.current_time()
-            found = await self._scan({names for names in directories if _speakable(names)}, deep=False)
+            found = await self._scan({names for names in directories if is_speakable(names)}, deep=False)
             self.took = trio.current_time() - began
             return found
 
@@ -104,11 +104,15 @@ class Indexer:
             return await self._machine.offload(work, self._limiter)
 
     def _known(self, directory: Names, names: set[str]) -> dict[str, Local | None] | None:
-        node = self._store.find(directory) if all(map(_speakable, [directory, names])) else None
-        if node is None:
+        node = self._store.find(directory) if all(map(is_speakable, [directory, names])) else None
+        if node is None or self._any_troubled(directory, names):
             return None
         rows = self._store.locals_at(node, names)
         return {name: rows.get(name) for name in sorted(names)}
+
+    def _any_troubled(self, directory: Names, names: Iterable[str]) -> bool:
+        """Whether anything is wrong with these: what can't be synced is not in LOCAL, and not missed there."""
+        return self._problems.any() and any(self._problems.at((*directory, name)) for name in names)
 
     async def _scan(self, pending: set[Names], *, deep: bool) -> set[Names]:
         self._ruling.begin(Look())
@@ -387,15 +391,6 @@ def _all_as_known(folder: Folder, directory: Names, rows: Mapping[str, Local | N
 
 def _is_in(names: Names, folders: Container[Names]) -> bool:
     return any(names[:depth] in folders for depth in range(len(names) + 1))
-
-
-def _speakable(names: Iterable[str]) -> bool:
-    """Whether LOCAL can hold such a path at all; an event may come from inside a folder whose name isn't UTF-8."""
-    try:
-        "/".join(names).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_as_known(row: Local | None, now: Stat) -> bool:

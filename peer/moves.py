@@ -6,7 +6,7 @@ well, and so on round to the first: names that were swapped.
 """
 
 from peer.ports import EntryKind, Stat
-from peer.root import Names
+from peer.root import Names, is_speakable
 from peer.scanner import KINDS, Look, Seen
 from peer.tree_store import TreeStore
 from peer.trees import Local
@@ -89,7 +89,7 @@ class Moves:
 
     def _was_in(self, folder: Local, entry: Seen) -> bool:
         kind = KINDS.get(entry.stat.kind)
-        if kind is None:
+        if kind is None or not is_speakable([entry.name]):
             return False
         there = self._store.local_at(folder.node, entry.name)
         return there is not None or self._store.gone_at(folder.node, entry.name, kind) is not None

@@ -10,7 +10,7 @@ Every directory is reached by descriptors from the root's own, one name at a tim
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -45,6 +45,15 @@ class SyncRoot:
 
     path: str
     id: bytes
+
+
+def is_speakable(names: Iterable[str]) -> bool:
+    """Whether LOCAL can hold such names: a disk has some that are not UTF-8, and tells of what is in such folders."""
+    try:
+        "/".join(names).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Folder:

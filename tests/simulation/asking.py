@@ -1,10 +1,13 @@
 """Big surprises (law 8): how little may happen unasked in a simulation, and the people who are asked."""
 
+from contextlib import suppress
+
 import trio
 
 from peer.peer import Peer
 from protocol.breaker import Limits
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.fence import Crashed
 from tests.simulation.surroundings import Surroundings
 
 SMALL = Limits(delete_percent=30, delete_least=2, overwrite_percent=50, overwrite_least=3)
@@ -38,4 +41,5 @@ def answer(around: Surroundings, device: SimulatedDevice) -> None:
 def _decide(around: Surroundings, name: str, peer: Peer, *, approved: bool) -> None:
     around.log.note(f"@{name}", "approves what is held" if approved else "rejects what is held")
     around.oracle.taken_back |= not approved
-    peer.decide(approved=approved)
+    with suppress(Crashed):
+        peer.decide(approved=approved)

@@ -6,14 +6,17 @@ from protocol.names import RESERVED
 from tests.simulation.asking import answer_all
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import BOUND
+from tests.simulation.events import NO_WATCHES
 from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import Trouble
+from tests.simulation.oddities import is_tidy, tidy
 from tests.simulation.oracle import Violation
 from tests.simulation.surroundings import Surroundings
+from tests.simulation.unusual import include_all, pause
 
 MISSED = 640.0
 """Seconds after which a change that no event told of has been found: the watcher's regular scan is due within 600."""
-OWN_DOING = ("input/output error", "no space left", "permission denied")
+OWN_DOING = ("input/output error", "no space left", "permission denied", NO_WATCHES, "the folder /shoal is not ")
 """What programs may complain of, as the simulation has asked for it."""
 POLL = 5.0
 """Seconds between looks at whether all has come to rest."""
@@ -37,12 +40,17 @@ class Calm:
         weather = around.weather
         weather.refused = weather.lost = weather.silent = weather.straggling = 0.0
         weather.delay, weather.parted = 0.01, frozenset()
+        if weather.nonsense:
+            weather.nonsense = 0.0
+            around.log.errors.clear()  # whatever was made of it
         around.air.weather = LanWeather()
         for device in around.devices.values():
             device.trouble = Trouble(bad_name=device.trouble.bad_name)
             device.mischief.free_space()
             device.be_honest()
             device.event_faults.end()
+            device.mount()
+            pause(around, device, paused=False)
         around.host.trouble.left = 0
         if not around.host.up:
             await nursery.start(around.host.run)
@@ -60,7 +68,16 @@ class Calm:
             if trio.current_time() > deadline:
                 raise Violation("all comes to rest", f"{self._left()}\n{self._around.report()}")
             answer_all(self._around)
+            self._be_plain()
             await trio.sleep(POLL)
+
+    def _be_plain(self) -> None:
+        """Nothing odd stands anywhere, nothing is ignored and nothing excluded."""
+        around, plan = self._around, self._plan
+        for person in around.people.values() if plan.odd or plan.rules else ():
+            tidy(person)
+        for device in around.devices.values() if plan.exclusions else ():
+            include_all(around, device)
 
     async def _look_at_everything(self) -> None:
         """As after an overflow, so that nobody has to wait for the regular scan."""
@@ -77,13 +94,15 @@ class Calm:
             if trio.current_time() > deadline:
                 raise Violation("one bad path stops only itself", around.report())
             answer_all(around)
+            self._be_plain()
             await trio.sleep(POLL)
         for device in around.devices.values():
             device.trouble = Trouble()
 
     def _resting(self) -> bool:
         devices, newest = self._around.devices.values(), self._around.host.revision()
-        return all(device.settled and device.revision == newest for device in devices) and not self._left()
+        at_rest = all(device.settled and device.revision == newest for device in devices) and not self._left()
+        return at_rest and all(map(is_tidy, self._around.people.values()))
 
     def _left(self) -> list[str]:
         return [f"{device.name}: {path}" for device in self._around.devices.values() for path in self._left_at(device)]

@@ -1,6 +1,7 @@
 """One simulated device: a disk, a home whose database outlives crashes, and a real peer, started again and again."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
@@ -14,7 +15,7 @@ from peer.peer import Peer, Place, Ports, start_peer
 from peer.ports import Disk
 from peer.status import is_settled
 from protocol.api import WorkspacesReply
-from protocol.errors import Problem
+from protocol.errors import ShoalError, Usage
 from protocol.ports import Machine
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.events import EventFaults, SimulatedEvents
@@ -32,6 +33,8 @@ from tests.simulation.threads import ThreadedDisk, threaded_machine
 from tests.simulation.user import contents
 
 FOLDER = "/Shoal"
+EMPTY = "/Empty"
+"""Where its disk is mounted at other times, for `unmount`."""
 _DOWN = 5.0
 """Seconds from a crash to the next start, at most."""
 
@@ -88,6 +91,8 @@ class SimulatedDevice:
         self.lies = 0.0
         """The share of its answers on the LAN that aren't true."""
         self._liar: Liar | None = None
+        self.counts_merges = False
+        """Whether it says what it is about to merge, before it first does."""
         self._seed = seed
         self.credentials = credentials
         self._host = host
@@ -162,8 +167,8 @@ class SimulatedDevice:
         self._log.note(self.name, "starts")
         if self.transport:
             self.moved_before += self.transport.moved
-        rng = Random(f"{name}/network")
-        self.transport = SimulatedTransport(self._host, self._weather, rng, self._log, self.name, life.check)
+        rng, nonsense = Random(f"{name}/network"), Random(f"{name}/nonsense")
+        self.transport = SimulatedTransport(self._host, self._weather, rng, self._log, self.name, life.check, nonsense)
         self.transport.cut_off = self.cut_off
         lan = None
         if self._air is not None:
@@ -174,9 +179,11 @@ class SimulatedDevice:
         while self.peer is None:
             try:
                 self.peer = await start_peer(ports, place, self.credentials)
-            except Problem as problem:
+            except ShoalError as problem:
                 self._log.note(self.name, f"can't start: {problem}")
                 await trio.sleep(2)
+        if self.counts_merges:
+            self.peer.synchronizer.announce_merge = lambda count: self._log.note(self.name, str(count))
         if self.lies:
             self._liar = make_liar(self.peer, self.name, Random(f"{name}/lies"), self.lies, self._log)
         await self.peer.run()
@@ -200,6 +207,29 @@ class SimulatedDevice:
         self.lies = 0.0
         if self._liar is not None:
             self._liar.chance = 0.0
+
+    def tell(self, command: Callable[[Peer], object]) -> None:
+        """A person gives the running program a command. It may refuse it, or die of it."""
+        peer = self.peer if self.alive else None
+        if peer is not None:
+            with suppress(Usage, Crashed):
+                command(peer)
+
+    # Its folder
+
+    def unmount(self, instead: str) -> None:
+        """The folder's disk isn't mounted; `instead` is what is found at its path."""
+        self._log.note(self.name, "has no folder" if instead != EMPTY else "has an empty folder")
+        if instead == EMPTY and not self.disk.user.exists(EMPTY):
+            self.disk.user.mkdir(EMPTY)
+        self.disk.root_instead = instead
+        self.events.end()
+
+    def mount(self) -> None:
+        """It is mounted again."""
+        if self.disk.root_instead is not None:
+            self._log.note(self.name, "has its folder again")
+        self.disk.root_instead = None
 
     # Ends
 

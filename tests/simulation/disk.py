@@ -56,6 +56,8 @@ class SimulatedDisk:
         """What `Stat.device` says; set another, and the file system looks like a different one mounted."""
         self.kind = "ext4"
         """What `file_system` says."""
+        self.root_instead: str | None = None
+        """What `open_root` finds at any path."""
         self.before_call: Callable[[str, tuple[Any, ...]], None] | None = None
         self.after_call: Callable[[str, tuple[Any, ...]], None] | None = None
         self._rng = rng
@@ -95,7 +97,7 @@ class SimulatedDisk:
 
     @_port_call
     def open_root(self, path: str) -> Descriptor:
-        return self._opened(_directory(self.user.find(path)))
+        return self._opened(_directory(self.user.find(self.root_instead or path)))
 
     @_port_call
     def make_root(self, path: str) -> None:

@@ -13,6 +13,7 @@ from tests.simulation.mischief import Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
 from tests.simulation.surroundings import Surroundings
+from tests.simulation.unusual import begin_unusual, join
 
 HOUR = 3600.0
 WITHDRAWN_AFTER = 7 * 24 * HOUR
@@ -59,6 +60,8 @@ class Drama:
             for _ in range(self._plan.prefilled):
                 person.act()
         for number, device in enumerate(self._around.devices.values()):
+            device.counts_merges = self._plan.joining
+            device.event_faults.unwatched = self._plan.unwatched
             nursery.start_soon(self._later, number * self._plan.late, nursery, device)
         await trio.sleep(self._plan.acquainted)
         self._begin_trouble()
@@ -70,12 +73,15 @@ class Drama:
             dramatic.start_soon(self._restore_tracker)
             dramatic.start_soon(self._jump_clocks)
             dramatic.start_soon(answer_at_times, self._around)
+            begin_unusual(self._around, dramatic)
             await self._act()
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
 
     async def _later(self, seconds: float, nursery: trio.Nursery, device: SimulatedDevice) -> None:
         await trio.sleep(seconds)
+        if self._plan.joining and device is [*self._around.devices.values()][-1]:
+            await join(self._around, device)
         nursery.start_soon(device.run)
 
     def _begin_trouble(self) -> None:
@@ -83,7 +89,7 @@ class Drama:
         self._inline_left, self._inline_chance = plan.inline_actions, plan.inline_chance
         weather = around.weather
         weather.refused, weather.lost, weather.silent = plan.refused, plan.lost, plan.silent
-        weather.delay, weather.straggling = plan.delay, plan.straggling
+        weather.delay, weather.straggling, weather.nonsense = plan.delay, plan.straggling, plan.nonsense
         around.air.weather = LanWeather(
             unheard=plan.lan_unheard, refused=plan.lan_refused, broken=plan.lan_broken, delay=plan.lan_delay
         )
@@ -172,8 +178,7 @@ class Drama:
     # Trouble
 
     def _whole(self) -> float:
-        """About how long people act."""
-        return self._plan.actions * self._plan.pause
+        return self._plan.acting
 
     async def _stop_tracker(self) -> None:
         for _ in range(self._plan.tracker_restarts):

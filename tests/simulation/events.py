@@ -14,9 +14,11 @@ from random import Random
 import trio
 
 from peer.ports import Changes
+from protocol.errors import WatchLimit
 from protocol.names import RESERVED
 from tests.simulation.disk import SimulatedDisk
 
+NO_WATCHES = "no watches left, says the simulation"
 _UNWATCHED = 0.02
 """Seconds until a new directory is watched."""
 
@@ -29,10 +31,11 @@ class EventFaults:
     repeated: float = 0.0
     late: float = 0.0  # told only after some seconds
     overflow: float = 0.0  # all that is pending is dropped, and "look at everything" said instead
+    unwatched: float = 0.0  # the kernel has no watches left
 
     def end(self) -> None:
         """No more of it."""
-        self.lost = self.repeated = self.late = self.overflow = 0.0
+        self.lost = self.repeated = self.late = self.overflow = self.unwatched = 0.0
 
 
 class SimulatedEvents:
@@ -50,7 +53,9 @@ class SimulatedEvents:
     @asynccontextmanager
     async def watch(self, folder: str) -> AsyncIterator[AsyncIterator[Changes]]:
         """See `peer.ports.FolderEvents`."""
-        self._disk.user.find(folder)
+        self._disk.user.find(self._disk.root_instead or folder)
+        if self.faults.unwatched and self._rng.random() < self.faults.unwatched:
+            raise WatchLimit(NO_WATCHES)
         feed = _Feed(self._rng)
         self._feeds.append(feed)
         try:
@@ -63,10 +68,14 @@ class SimulatedEvents:
         for feed in self._feeds:
             feed.overflow()
 
+    def end(self) -> None:
+        """The folder is no longer what was watched."""
+        for feed in self._feeds:
+            feed.end()
+
     def _changed(self, full: str) -> None:
         if f"{full}/" == f"{self._below}/" and not self._disk.user.exists(full):
-            for feed in self._feeds:
-                feed.end()
+            self.end()
         if not f"{full}/".startswith(f"{self._below}/".removeprefix("/")):
             return
         path = full.removeprefix(self._below).lstrip("/")

@@ -18,6 +18,7 @@ from tests.simulation.counts import UPLOAD_RESUMED
 from tests.simulation.exchange import Exchange, Message
 from tests.simulation.host import TRACKER, TrackerHost
 from tests.simulation.log import EventLog, brief
+from tests.simulation.nonsense import Nonsense
 
 _STRAY = 0.5
 """Chance that a request which the device takes for lost reaches the tracker after all, later."""
@@ -35,6 +36,7 @@ class Weather:
     delay: float = 0.01  # seconds one way, on average
     straggling: float = 0.0  # takes seconds, and others overtake it
     parted: frozenset[str] = frozenset()  # devices that don't reach the tracker at all
+    nonsense: float = 0.0  # answered, but not as any tracker would
 
 
 class _Request(Exchange):
@@ -132,15 +134,21 @@ class _Socket(Exchange):
         await trio.sleep_until(max(due, trio.current_time()))
         if self.gone.is_set():
             raise Unreachable("the connection to the tracker broke")
-        self._transport.note(f"gets a frame {brief(data)}")
-        return data
+        return self._transport.heard(data)
 
 
 class SimulatedTransport:
     """`peer.ports.TrackerTransport` of one process. `alive` raises when that process is dead."""
 
     def __init__(
-        self, host: TrackerHost, weather: Weather, rng: Random, log: EventLog, name: str, alive: Callable[[], None]
+        self,
+        host: TrackerHost,
+        weather: Weather,
+        rng: Random,
+        log: EventLog,
+        name: str,
+        alive: Callable[[], None],
+        nonsense: Random | None = None,
     ) -> None:
         self.alive = alive
         self.cut_off = frozenset[str]()
@@ -155,6 +163,7 @@ class SimulatedTransport:
         self._rng = rng
         self._log = log
         self._name = name
+        self._nonsense = Nonsense(Random() if nonsense is None else nonsense, log, name)
         self._sockets: list[_Socket] = []
 
     def note(self, text: str) -> None:
@@ -204,6 +213,9 @@ class SimulatedTransport:
             if self._rng.random() < _STRAY:
                 self._host.serve_later(self._rng.uniform(0.0, 5.0), scope, exchange)
             raise
+        refusal = self._nonsense.instead(self._weather.nonsense)
+        if refusal is not None:
+            return refusal
         self._host.serve(scope, exchange)
         try:
             with trio.move_on_after(patience):
@@ -219,7 +231,12 @@ class SimulatedTransport:
         if len(exchange.answer) > response_limit:
             raise TooLarge("a longer answer than was asked for")
         self.note(f"is answered {exchange.status} {brief(exchange.answer)}")
-        return Response(exchange.status, bytes(exchange.answer))
+        return self._nonsense.of(path, Response(exchange.status, bytes(exchange.answer)), self._weather.nonsense)
+
+    def heard(self, frame: bytes) -> bytes:
+        """What arrives of a notice."""
+        self.note(f"gets a frame {brief(frame)}")
+        return self._nonsense.frame(frame, self._weather.nonsense)
 
     def _require_way(self) -> None:
         if self._name in self._weather.parted:

@@ -81,7 +81,7 @@ class Person:
         try:
             text = action(self)
         except OSError as error:
-            text = f"{action.__name__}: {errno.errorcode[error.errno or 0]}"
+            text = f"{getattr(action, '__name__', 'tidying')}: {errno.errorcode[error.errno or 0]}"
         self.volume.capacity = capacity
         self.log.note(f"@{self.name}", text)
 

@@ -13,6 +13,7 @@ _PATIENT = 0.03
 _BREAKER = 0.2
 _ON_ONE_LAN = 0.85
 _LEAST_FAULTS = 8
+_SELDOM = 0.07
 
 FAULTS: dict[str, float] = {
     # messages
@@ -102,6 +103,32 @@ class Plan:
     breaker: bool  # big surprises are held, and small ones are big
     taking_turns: bool  # nobody acts before everybody has seen what the last one did
     patient: bool  # what no event told of is found by the regular scan, and not sooner
+    pauses: int = 0  # how often somebody has a device pause for a while
+    absences: int = 0  # how often a device's folder isn't there for a while
+    nonsense: float = 0.0  # of the tracker's answers
+    unwatched: float = 0.0  # chance that a folder can't be watched, at each try
+    joining: bool = False  # the last device begins later, with a folder that has much of what others have
+
+    odd: bool = False  # people put into the folder what can't be synced
+    rules: bool = False  # people say what is to be ignored
+    exclusions: int = 0  # how often something is excluded at a device for a while
+
+    @property
+    def acting(self) -> float:
+        """About how long people act."""
+        return self.actions * self.pause
+
+    @property
+    def remembers(self) -> bool:
+        """Whether nothing that a program knows is ever lost."""
+        return not (self.power_cuts or self.lost_databases or self.tracker_restores)
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether something may come back, or be there twice: programs forgot, had to merge with a tracker that made no
+        sense, or what is the same on two sides was never known to be."""
+        unknown = self.joining or self.odd or self.rules or self.exclusions
+        return bool(self.nonsense or unknown) or not self.remembers
 
 
 def plan_of(seed: int) -> Plan:
@@ -112,7 +139,23 @@ def plan_of(seed: int) -> Plan:
         plan = replace(plan, power_cuts=0.0, lost_databases=0.0, tracker_restores=0)  # after these, copies are right
         plan = replace(plan, bad_name="")  # what it keeps from others isn't seen by all
         return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5, breaker=False)
-    return plan
+    return _with_unusual(plan, Random(f"{seed}/unusual"))
+
+
+def _with_unusual(plan: Plan, rng: Random) -> Plan:
+    """What few seeds have, from a stream of its own: all others are what they would be without it."""
+    return replace(
+        plan,
+        pauses=rng.randrange(1, 5) if rng.random() < _SELDOM else 0,
+        absences=rng.randrange(1, 4) if rng.random() < _SELDOM else 0,
+        nonsense=rng.choice((0.02, 0.1)) if rng.random() < _SELDOM else 0.0,
+        unwatched=0.8 if rng.random() < _SELDOM else 0.0,
+        joining=rng.random() < _SELDOM,
+        odd=rng.random() < _SELDOM,
+        rules=rng.random() < _SELDOM,
+        # What is excluded is in the cloud only: with a tracker of before that it is lost.
+        exclusions=rng.randrange(1, 5) if rng.random() < _SELDOM and not plan.tracker_restores else 0,
+    )
 
 
 def _faults(rng: Random) -> frozenset[str]:

@@ -32,17 +32,21 @@ class Surroundings:
     air: Air = field(default_factory=Air)
     devices: dict[str, SimulatedDevice] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
+    excluding: set[str] = field(default_factory=set)
+    """Devices at which something is excluded, or was."""
 
     def __post_init__(self) -> None:
         plan = self.plan
-        self.oracle.memory_lost = bool(plan.power_cuts or plan.lost_databases or plan.tracker_restores)
+        self.oracle.memory_lost = plan.is_lenient
 
     def trees(self) -> dict[str, dict[str, Any]]:
         """What the people see in their folders."""
         return {name: _visible(device.disk.user.tree(FOLDER)) for name, device in self.devices.items()}
 
     def removing(self, at: str, path: str) -> None:
-        """A peer takes a file off its folder: somebody must have removed or moved it."""
+        """A peer takes a file off its folder: somebody must have removed or moved it, or not want it there."""
+        if at in self.excluding:
+            return
         elsewhere = [device.disk.user for name, device in self.devices.items() if name != at]
         self.oracle.judge_removal(f"{at} removes {path}", self.devices[at].disk.user, elsewhere, f"{FOLDER}/{path}")
 

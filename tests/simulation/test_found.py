@@ -85,6 +85,33 @@ def fail_once(device: SimulatedDevice, call: str, *, after: str, argument: str) 
 
 
 @scene
+async def a_moved_folder_with_a_name_in_it_that_is_not_utf_8_ends_nobody(stage: Stage) -> None:
+    """The name was looked up in LOCAL, to tell whether the folder is the one that was moved: the program ended."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    laptop.disk.user.mkdir(f"{FOLDER}/D")
+    save(laptop, "D/f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    save(laptop, "D/a\udcff", NEWER)
+    laptop.disk.user.move(f"{FOLDER}/D", f"{FOLDER}/E")
+    await stage.until(lambda: visible(desktop) == {"E/f": CONTENT})
+    assert laptop.peer is not None
+    assert [problem.reason for problem in laptop.peer.context.problems.all()] == ["its name is not valid UTF-8"]
+
+
+@scene
+async def what_can_not_be_synced_is_no_problem_any_more_when_it_has_gone_from_a_large_folder(stage: Stage) -> None:
+    """LOCAL has no such thing, and then the disk hadn't either: so it was left to the next look at everything."""
+    (laptop,) = await stage.begin("laptop")
+    peer = laptop.peer
+    assert peer is not None
+    laptop.disk.user.mkfifo(f"{FOLDER}/pipe")
+    await stage.until(peer.context.problems.any)
+    peer.watcher.looked([()], 1.0)
+    laptop.disk.user.remove(f"{FOLDER}/pipe")
+    await stage.until(lambda: not peer.context.problems.any())
+
+
+@scene
 async def a_version_that_its_author_has_lost_and_forgotten_keeps_nobody_waiting(stage: Stage) -> None:
     """A power cut took the author's memory of having written it, and a later edit its bytes: what was there then waited
     for a version which nobody could bring."""

@@ -16,7 +16,6 @@ from trio._core import _run as trio_core
 from trio.testing import MockClock
 
 from tests.simulation.accounts import DEVICES, EMAIL, engine_of, prepared
-from tests.simulation.actions import ACTIONS
 from tests.simulation.asking import SMALL
 from tests.simulation.bait import check_bait, lay_bait
 from tests.simulation.calm import Calm
@@ -25,6 +24,7 @@ from tests.simulation.drama import Drama
 from tests.simulation.host import TrackerHost
 from tests.simulation.log import EventLog, taking_in_logs
 from tests.simulation.machine import WallClock, simulated_machine
+from tests.simulation.oddities import actions_of
 from tests.simulation.oracle import Violation
 from tests.simulation.people import Person
 from tests.simulation.plan import Plan, plan_of
@@ -122,8 +122,9 @@ class World:
             )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }
+        actions = actions_of(odd=plan.odd, rules=plan.rules)
         around.people = {
-            name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), around.oracle, log, ACTIONS)
+            name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), around.oracle, log, actions)
             for name, device in around.devices.items()
         }
         self.calm = Calm(around)

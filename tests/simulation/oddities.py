@@ -1,0 +1,134 @@
+"""Odd things that people do, in some seeds only: what can't be synced stands in the folder, and names are ignored.
+
+None of it stays: in the calm everybody tidies up, so that all can be equal.
+"""
+
+import errno
+from functools import partial
+
+from tests.simulation.actions import ACTIONS
+from tests.simulation.machine import START_NS
+from tests.simulation.people import NAMES, Action, Person
+from tests.simulation.user import Entry
+
+IGNORE_FILE = ".shoalignore"
+UNSPEAKABLE = "b\udcff"
+"""A name, and the text of a symlink, that isn't UTF-8."""
+_LONG_AGO_NS = START_NS - 250 * 365 * 86_400 * 10**9
+_RULES = ("a", "b", "*.txt", "D/", "E", "/F/**", "!c.txt", "!a", "d.*", "a/", "**", "[", "# nothing", "", "é")
+"""Lines; "[" is no pattern."""
+
+
+def _beside(person: Person, name: str) -> str:
+    """A path of this name, where nothing is."""
+    parent = person.anywhere(NAMES).rpartition("/")[0]
+    path = f"{parent}/{name}" if parent else name
+    if person.user.exists(person.full(path)):
+        raise OSError(errno.EEXIST, "in the way")
+    return path
+
+
+def make_pipe(person: Person) -> str:
+    path = person.anywhere(NAMES)
+    person.user.mkfifo(person.full(path))
+    return f"makes a pipe {path}"
+
+
+def write_unspeakable(person: Person) -> str:
+    path, content = _beside(person, UNSPEAKABLE), person.content()
+    person.user.write(person.full(path), content)
+    person.oracle.save(person.name, path, content)
+    return f"writes {path} ({len(content)} bytes)"
+
+
+def lead_nowhere(person: Person) -> str:
+    path = _beside(person, person.rng.choice(NAMES))
+    person.user.link_to(UNSPEAKABLE, person.full(path))
+    return f"links {path} to {UNSPEAKABLE}"
+
+
+def touch_long_ago(person: Person) -> str:
+    path = person.present("file")
+    person.user.touch(person.full(path), _LONG_AGO_NS)
+    return f"touches {path}, long ago"
+
+
+def give_second_name(person: Person) -> str:
+    source, target = person.present("file"), person.anywhere(NAMES)
+    person.user.hard_link(person.full(source), person.full(target))
+    person.oracle.name(target)
+    return f"links {source} and {target} hard"
+
+
+def write_rules(person: Person) -> str:
+    """Some lines, a comment to tell them from all others, and seldom much too much."""
+    parent = person.anywhere(NAMES).rpartition("/")[0]
+    path = f"{parent}/{IGNORE_FILE}" if parent else IGNORE_FILE
+    lines = [f"# {person.content().decode('latin-1')[:12]}", *person.rng.sample(_RULES, 3)]
+    content = "\n".join(lines).encode()
+    person.refuse(path, "directory", "symlink")
+    person.overwritten(path, "wrote over")
+    person.user.write(person.full(path), content)
+    person.oracle.save(person.name, path, content)
+    return f"writes {path}: {lines[1:]}"
+
+
+def remove_rules(person: Person) -> str:
+    rules = [path for path in person.tree() if _is_rules(path)]
+    if not rules:
+        raise OSError(errno.ENOENT, "no rules")
+    path = person.rng.choice(rules)
+    person.replaced(path, "removed")
+    person.user.remove(person.full(path))
+    return f"removes {path}"
+
+
+ODD: list[tuple[Action, int]] = [
+    (make_pipe, 5),
+    (write_unspeakable, 5),
+    (lead_nowhere, 5),
+    (touch_long_ago, 5),
+    (give_second_name, 5),
+]
+RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
+
+
+def actions_of(*, odd: bool, rules: bool) -> list[tuple[Action, int]]:
+    """What people do in a seed, by weight."""
+    return [*ACTIONS, *(ODD if odd else ()), *(RULES if rules else ())]
+
+
+def tidy(person: Person) -> None:
+    """Take away what can't be synced, and all rules."""
+    for path, entry in person.tree().items():
+        if entry[0] == "file" and entry[2] == _LONG_AGO_NS:
+            person.do(partial(_touch_now, path=path))
+        elif person.user.exists(person.full(path)) and (_is_unfit(path, entry) or _is_rules(path)):
+            person.do(partial(_remove, path=path))
+
+
+def is_tidy(person: Person) -> bool:
+    """Whether nothing of it is left."""
+    return not any(_is_unfit(path, entry) or _is_rules(path) for path, entry in person.tree().items())
+
+
+def _touch_now(person: Person, *, path: str) -> str:
+    person.user.touch(person.full(path), START_NS)
+    return f"touches {path}"
+
+
+def _remove(person: Person, *, path: str) -> str:
+    person.replaced(path, "removed")
+    person.user.remove(person.full(path))
+    return f"removes {path}"
+
+
+def _is_unfit(path: str, entry: Entry) -> bool:
+    name = path.rpartition("/")[2]
+    leads_nowhere = entry[0] == "symlink" and entry[1] == UNSPEAKABLE
+    long_ago = entry[0] == "file" and entry[2] == _LONG_AGO_NS
+    return entry[0] == "other" or name == UNSPEAKABLE or leads_nowhere or long_ago
+
+
+def _is_rules(path: str) -> bool:
+    return path.rpartition("/")[2] == IGNORE_FILE
