@@ -11,12 +11,9 @@ All of them are drawn from a stream of their own.
 from random import Random
 from typing import Any
 
-from peer.ports import Descriptor
-from peer.root import OUTGOING, TEMP
-from protocol.names import RESERVED
 from tests.simulation.actions import append, overwrite, remove_file, save, write
 from tests.simulation.counts import ACTED, ACTED_BETWEEN, BETWEEN_SWAP_AND_SYNCED
-from tests.simulation.device import FOLDER, SimulatedDevice
+from tests.simulation.keeping import way
 from tests.simulation.surroundings import Surroundings
 
 EDIT, EDIT_AND_CRASH, CRASH = "edit", "edit, crash", "crash"
@@ -47,7 +44,7 @@ class Ambushes:
             self._burn(*self._fuse)
         elif self._left and self._fuse is None and call in ("rename", "exchange"):
             device = self._around.devices[at]
-            leaves, comes = _way(device, call, *arguments)
+            leaves, comes = way(device, call, *arguments)
             kind = self._draw(leaves=leaves is not None, comes=comes is not None)
             if kind in (EDIT, EDIT_AND_CRASH) and leaves is not None:
                 self._edit(at, leaves)
@@ -88,23 +85,6 @@ class Ambushes:
         others = [name for name in trees if name != at and entry is not None and trees[name].get(path) == entry]
         if others:
             self._around.log.happened[ACTED] += 1
-            self._around.people[self._rng.choice(others)].do_to(path, self._rng.choice((remove_file, remove_file, save)))
-
-
-def _way(
-    device: SimulatedDevice, call: str, source: Descriptor, name: str, target: Descriptor, new_name: str
-) -> tuple[str | None, str | None]:
-    """The path of the file that a call takes off the folder, and the path at which it puts another in place."""
-    disk, outgoing, temp = device.disk, f"{RESERVED}/{OUTGOING}", f"{RESERVED}/{TEMP}"
-    source_room, target_room = (_below(disk.path(each)) for each in (source, target))
-    here, there = _below(disk.path(source, name)), _below(disk.path(target, new_name))
-    if call == "exchange":
-        return there, there
-    if target_room == outgoing and source_room is not None and not source_room.startswith(RESERVED):
-        return here, None
-    return None, there if source_room == temp and target_room != outgoing else None
-
-
-def _below(path: str | None) -> str | None:
-    """A path from the folder down; None for what is nowhere."""
-    return None if path is None else path.removeprefix(FOLDER[1:]).lstrip("/")
+            self._around.people[self._rng.choice(others)].do_to(
+                path, self._rng.choice((remove_file, remove_file, save))
+            )

@@ -9,6 +9,7 @@ from tests.simulation.ambush import Ambushes
 from tests.simulation.asking import answer_at_times
 from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.keeping import Keeping
 from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import Trouble
 from tests.simulation.oracle import Violation, equal
@@ -37,6 +38,7 @@ class Drama:
     def __init__(self, around: Surroundings, ambushes: Ambushes) -> None:
         self._around = around
         self._ambushes = ambushes
+        self._keeping = Keeping(around)
         self._plan = around.plan
         self._rng = around.rng
         self._inline_left, self._inline_chance, self._inline_calls = 0, 0.0, around.plan.inline_calls
@@ -44,6 +46,7 @@ class Drama:
     def meddle(self, at: str, call: str, arguments: tuple[Any, ...]) -> None:
         """Between two system calls of a peer, the second of which is this."""
         rng, people, chosen = self._rng, self._around.people, self._inline_calls
+        self._keeping.before(at, call, arguments)
         self._ambushes.before(at, call, arguments)
         if not self._inline_left or not (call in chosen if chosen else call not in LOOKING):
             return
