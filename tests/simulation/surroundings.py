@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from peer.root import OUTGOING
 from protocol.hashing import digest
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
@@ -35,6 +36,7 @@ class Surroundings:
 
     def __post_init__(self) -> None:
         plan = self.plan
+        self.oracle.half_seen = bool(plan.bad_name or plan.lost_events) and not plan.taking_turns
         self.oracle.memory_lost = bool(plan.power_cuts or plan.lost_databases or plan.tracker_restores)
 
     def trees(self) -> dict[str, dict[str, Any]]:
@@ -55,7 +57,8 @@ class Surroundings:
             known = any(other.ledger.knows(digest(content)) for other in self.devices.values())
             return known or any(content in files for files in others)
 
-        self.oracle.power_cut(device.name, before - after, self.trees()[device.name].values(), published)
+        left = {**self.trees()[device.name], **device.disk.user.tree(f"{FOLDER}/{RESERVED}/{OUTGOING}")}
+        self.oracle.power_cut(device.name, before - after, left.values(), published)
 
     def moved(self) -> int:
         """Commits, requests that moved chunks, and bytes that came over the LAN."""
