@@ -4,6 +4,9 @@ edit            somebody writes to just the file that a peer is about to swap ou
 edit, crash     the same, and the process dies before it has seen that
 crash           it dies when a file is in place and nobody knows of that yet; meanwhile somebody elsewhere, who has the
                 same file, goes on with it
+read            somebody writes to a file when a peer has read it, and before it has made sure that nobody did
+power cut       somebody writes to a file that only this device can bring to the cloud, and the power goes: there may be
+                newer bytes under older times
 
 All of them are drawn from a stream of their own.
 """
@@ -11,12 +14,17 @@ All of them are drawn from a stream of their own.
 from random import Random
 from typing import Any
 
+from peer.ports import Descriptor
+from protocol.hashing import digest
+from protocol.names import RESERVED
 from tests.simulation.actions import append, overwrite, remove_file, save, write
 from tests.simulation.counts import ACTED, ACTED_BETWEEN, BETWEEN_SWAP_AND_SYNCED
-from tests.simulation.keeping import way
+from tests.simulation.device import SimulatedDevice
+from tests.simulation.keeping import below, way
+from tests.simulation.people import Action
 from tests.simulation.surroundings import Surroundings
 
-EDIT, EDIT_AND_CRASH, CRASH = "edit", "edit, crash", "crash"
+EDIT, EDIT_AND_CRASH, CRASH, READ, POWER_CUT = "edit", "edit, crash", "crash", "read", "power cut"
 _CHANCE = 0.3
 """Of each at a moment that is right for it."""
 
@@ -28,11 +36,12 @@ class Ambushes:
         self._around = around
         self._rng = rng
         self._left: list[str] = []
+        self._read: tuple[str, Descriptor] | None = None  # whose last call read this
         self._fuse: tuple[str, int, str | None] | None = None  # whose, after how many calls, what is put in place
 
     def begin(self) -> None:
         """From now on each may happen once."""
-        self._left = [EDIT, EDIT_AND_CRASH, CRASH]
+        self._left = [EDIT, EDIT_AND_CRASH, CRASH, READ, *([POWER_CUT] if self._around.plan.power_cuts else [])]
 
     def end(self) -> None:
         """Whatever hasn't happened won't."""
@@ -42,17 +51,44 @@ class Ambushes:
         """A peer is about to make a system call."""
         if self._fuse is not None and self._fuse[0] == at:
             self._burn(*self._fuse)
-        elif self._left and self._fuse is None and call in ("rename", "exchange"):
+        elif self._left and self._fuse is None:
             device = self._around.devices[at]
-            leaves, comes = way(device, call, *arguments)
-            kind = self._draw(leaves=leaves is not None, comes=comes is not None)
-            if kind in (EDIT, EDIT_AND_CRASH) and leaves is not None:
-                self._edit(at, leaves)
-            if kind in (EDIT_AND_CRASH, CRASH):
-                self._fuse = at, self._rng.randrange(1, 4 if kind == CRASH else 3), comes if kind == CRASH else None
+            if call in ("rename", "exchange"):
+                self._moving(device, call, arguments)
+            elif call == "stat_open" and self._read == (at, arguments[0]):
+                self._reading(device, READ, arguments[0])
+            elif call == "read_into":
+                self._reading(device, POWER_CUT, arguments[0])
+        self._read = (at, arguments[0]) if call == "read_at" else None
 
-    def _draw(self, *, leaves: bool, comes: bool) -> str | None:
-        fitting = [kind for kind in self._left if (comes if kind == CRASH else leaves)]
+    def _moving(self, device: SimulatedDevice, call: str, arguments: tuple[Any, ...]) -> None:
+        leaves, comes = way(device, call, *arguments)
+        kind = self._draw((EDIT, EDIT_AND_CRASH) if leaves else (), (CRASH,) if comes else ())
+        if kind in (EDIT, EDIT_AND_CRASH) and leaves is not None:
+            self._edit(device, leaves, write, save, append, overwrite)
+        if kind in (EDIT_AND_CRASH, CRASH):
+            calls = self._rng.randrange(1, 4 if kind == CRASH else 3)
+            self._fuse = device.name, calls, comes if kind == CRASH else None
+
+    def _reading(self, device: SimulatedDevice, kind: str, descriptor: Descriptor) -> None:
+        path, content = device.disk.opened(descriptor)
+        name = below(path)
+        if kind not in self._left or not content or name is None or name.startswith(f"{RESERVED}/"):
+            return
+        if kind == POWER_CUT and not self._only_here(device, content):
+            return
+        if self._draw((kind,)) is not None:
+            self._edit(device, name, overwrite)
+            if kind == POWER_CUT:
+                device.crash(power=True)
+
+    def _only_here(self, device: SimulatedDevice, content: bytes) -> bool:
+        """Whether the device is the author of this, and the cloud hasn't got it."""
+        versions = device.ledger.agreed_on_only(digest(content), author=device.credentials.device)
+        return any(map(self._around.host.announced, versions))
+
+    def _draw(self, *kinds: tuple[str, ...]) -> str | None:
+        fitting = [kind for some in kinds for kind in some if kind in self._left]
         if not fitting or self._rng.random() >= _CHANCE:
             return None
         kind = self._rng.choice(fitting)
@@ -60,11 +96,11 @@ class Ambushes:
         self._around.log.happened[f"ambush: {kind}"] += 1
         return kind
 
-    def _edit(self, at: str, path: str) -> None:
+    def _edit(self, device: SimulatedDevice, path: str, *actions: Action) -> None:
         happened = self._around.log.happened
         happened[ACTED] += 1
         happened[ACTED_BETWEEN] += 1
-        self._around.people[at].do_to(path, self._rng.choice((write, save, append, overwrite)))
+        self._around.people[device.name].do_to(path, self._rng.choice(actions))
 
     def _burn(self, at: str, calls: int, placed: str | None) -> None:
         self._fuse = None if calls == 1 else (at, calls - 1, placed)

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from peer.database import open_database
-from protocol.identifiers import VersionId
+from protocol.identifiers import DeviceId, VersionId
 
 _CHECKPOINT = 0.3
 """Chance that the last checkpoint was just before the power cut."""
@@ -66,11 +66,12 @@ class Ledger:
         """Whether it has a version of this content, by this device or another."""
         return self.connection.execute("SELECT 1 FROM versions WHERE digest = ?", (digest,)).fetchone() is not None
 
-    def agreed_on_only(self, digest: bytes) -> list[VersionId]:
-        """Versions of this content that SYNCED names, and that the cloud isn't known to have."""
-        sql = """SELECT v.version FROM versions v JOIN synced s ON s.version = v.version
+    def agreed_on_only(self, digest: bytes, author: DeviceId | None = None) -> list[VersionId]:
+        """Versions of this content, by this author or anybody, that SYNCED names, and that the cloud isn't known to
+        have."""
+        sql = """SELECT v.version, v.author FROM versions v JOIN synced s ON s.version = v.version
                  WHERE v.digest = ? AND NOT v.durable AND length(v.runs) > 0"""
-        return [version for (version,) in self.connection.execute(sql, (digest,))]
+        return [version for version, by in self.connection.execute(sql, (digest,)) if author in (None, by)]
 
     # What becomes of it
 
