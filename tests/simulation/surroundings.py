@@ -57,8 +57,9 @@ class Surroundings:
             known = any(other.ledger.knows(digest(content)) for other in self.devices.values())
             return known or any(content in files for files in others)
 
-        left = {**self.trees()[device.name], **device.disk.user.tree(f"{FOLDER}/{RESERVED}/{OUTGOING}")}
-        self.oracle.power_cut(device.name, before - after, left.values(), published)
+        tree, kept = device.disk.user.tree(FOLDER), f"{RESERVED}/{OUTGOING}/"
+        left = [entry for path, entry in tree.items() if path.split("/")[0] != RESERVED or path.startswith(kept)]
+        self.oracle.power_cut(device.name, before - after, left, published)
 
     def moved(self) -> int:
         """Commits, requests that moved chunks, and bytes that came over the LAN."""
