@@ -7,6 +7,7 @@ crash           it dies when a file is in place and nobody knows of that yet; me
 read            somebody writes to a file when a peer has read it, and before it has made sure that nobody did
 power cut       somebody writes to a file that only this device can bring to the cloud, and the power goes: there may be
                 newer bytes under older times
+unanswered      the answer to a commit is lost, and meanwhile somebody removes a file that it has created
 
 All of them are drawn from a stream of their own.
 """
@@ -15,6 +16,8 @@ from random import Random
 from typing import Any
 
 from peer.ports import Descriptor
+from protocol.api import COMMIT
+from protocol.commits import FILE, Create, decode_commit, decode_operation
 from protocol.hashing import digest
 from protocol.names import RESERVED
 from tests.simulation.actions import append, overwrite, remove_file, save, write
@@ -25,6 +28,7 @@ from tests.simulation.people import Action
 from tests.simulation.surroundings import Surroundings
 
 EDIT, EDIT_AND_CRASH, CRASH, READ, POWER_CUT = "edit", "edit, crash", "crash", "read", "power cut"
+UNANSWERED = "unanswered"
 _CHANCE = 0.3
 """Of each at a moment that is right for it."""
 
@@ -41,7 +45,15 @@ class Ambushes:
 
     def begin(self) -> None:
         """From now on each may happen once."""
-        self._left = [EDIT, EDIT_AND_CRASH, CRASH, READ, *([POWER_CUT] if self._around.plan.power_cuts else [])]
+        self._around.weather.loses = self.loses
+        self._left = [
+            EDIT,
+            EDIT_AND_CRASH,
+            CRASH,
+            READ,
+            UNANSWERED,
+            *([POWER_CUT] if self._around.plan.power_cuts else []),
+        ]
 
     def end(self) -> None:
         """Whatever hasn't happened won't."""
@@ -86,6 +98,22 @@ class Ambushes:
         """Whether the device is the author of this, and the cloud hasn't got it."""
         versions = device.ledger.agreed_on_only(digest(content), author=device.credentials.device)
         return any(map(self._around.host.announced, versions))
+
+    def loses(self, at: str, path: str, body: bytes) -> bool:
+        """The tracker has carried out a request of a device: whether the answer is lost."""
+        peer, created = self._around.devices[at].peer, list[str]()
+        if path != COMMIT.path or UNANSWERED not in self._left or peer is None:
+            return False
+        for operation in map(decode_operation, decode_commit(body).operations):
+            row = peer.context.store.local(operation.node) if isinstance(operation, Create) else None
+            parent = None if row is None else peer.context.store.path(row.parent)
+            if row is not None and parent is not None and row.kind == FILE:
+                created.append("/".join((*parent, row.name)))
+        if not created or self._draw((UNANSWERED,)) is None:
+            return False
+        self._around.log.happened[ACTED] += 1
+        self._around.people[at].do_to(self._rng.choice(created), remove_file)
+        return True
 
     def _draw(self, *kinds: tuple[str, ...]) -> str | None:
         fitting = [kind for some in kinds for kind in some if kind in self._left]
