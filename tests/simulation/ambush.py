@@ -7,13 +7,17 @@ crash           it dies when a file is in place and nobody knows of that yet; me
 read            somebody writes to a file when a peer has read it, and before it has made sure that nobody did
 power cut       somebody writes to a file that only this device can bring to the cloud, and the power goes: there may be
                 newer bytes under older times
-unanswered      the answer to a commit is lost, and meanwhile somebody removes a file that it has created
+unanswered      a commit is given up and arrives later; before that somebody removes a file that it creates, and no
+                other commit of the device arrives
 
 All of them are drawn from a stream of their own.
 """
 
+import math
 from random import Random
 from typing import Any
+
+import trio
 
 from peer.ports import Descriptor
 from protocol.api import COMMIT
@@ -41,11 +45,12 @@ class Ambushes:
         self._rng = rng
         self._left: list[str] = []
         self._read: tuple[str, Descriptor] | None = None  # whose last call read this
+        self._cut_off: dict[str, float] = {}  # until when no commit of a device arrives
         self._fuse: tuple[str, int, str | None] | None = None  # whose, after how many calls, what is put in place
 
     def begin(self) -> None:
         """From now on each may happen once."""
-        self._around.weather.loses = self.loses
+        self._around.weather.strays = self.strays
         self._left = [
             EDIT,
             EDIT_AND_CRASH,
@@ -99,21 +104,25 @@ class Ambushes:
         versions = device.ledger.agreed_on_only(digest(content), author=device.credentials.device)
         return any(map(self._around.host.announced, versions))
 
-    def loses(self, at: str, path: str, body: bytes) -> bool:
-        """The tracker has carried out a request of a device: whether the answer is lost."""
+    def strays(self, at: str, path: str, body: bytes) -> float:
+        """See `Weather`."""
         peer, created = self._around.devices[at].peer, list[str]()
+        if path == COMMIT.path and trio.current_time() < self._cut_off.get(at, 0.0):
+            return math.inf
         if path != COMMIT.path or UNANSWERED not in self._left or peer is None:
-            return False
+            return 0.0
         for operation in map(decode_operation, decode_commit(body).operations):
             row = peer.context.store.local(operation.node) if isinstance(operation, Create) else None
             parent = None if row is None else peer.context.store.path(row.parent)
             if row is not None and parent is not None and row.kind == FILE:
                 created.append("/".join((*parent, row.name)))
         if not created or self._draw((UNANSWERED,)) is None:
-            return False
+            return 0.0
         self._around.log.happened[ACTED] += 1
         self._around.people[at].do_to(self._rng.choice(created), remove_file)
-        return True
+        late = self._rng.uniform(1.0, 4.0)
+        self._cut_off[at] = trio.current_time() + late + 1.0
+        return late
 
     def _draw(self, *kinds: tuple[str, ...]) -> str | None:
         fitting = [kind for some in kinds for kind in some if kind in self._left]

@@ -16,7 +16,7 @@ from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
 from protocol.errors import TooLarge, Unreachable
 from tests.simulation.counts import UPLOAD_RESUMED
 from tests.simulation.exchange import Exchange, Message
-from tests.simulation.host import HTTP_OK, TRACKER, TrackerHost
+from tests.simulation.host import TRACKER, TrackerHost
 from tests.simulation.log import EventLog, brief
 
 _STRAY = 0.5
@@ -35,8 +35,9 @@ class Weather:
     delay: float = 0.01  # seconds one way, on average
     straggling: float = 0.0  # takes seconds, and others overtake it
     parted: frozenset[str] = frozenset()  # devices that don't reach the tracker at all
-    loses: Callable[[str, str, bytes], bool] = lambda *_: False
-    """Whether the good answer to this device's request of a path, with this body, is lost."""
+    strays: Callable[[str, str, bytes], float] = lambda *_: 0.0
+    """In how many seconds this device's request of a path, with this body, arrives after the device has given it up,
+    infinite for never; 0 if it is as all others."""
 
 
 class _Request(Exchange):
@@ -200,6 +201,12 @@ class SimulatedTransport:
         self._require_way()
         exchange = _Request(body)
         scope = _scope("http", path, token, len(body))
+        late = self._weather.strays(self._name, path, body)
+        if late:
+            self.note("is cut off at the worst moment")
+            if late < math.inf:
+                self._host.serve_later(late, scope, exchange)
+            raise Unreachable("the connection broke")
         try:
             await self._perhaps_fail(self._weather.refused, patience)
         except Unreachable:
@@ -217,9 +224,6 @@ class SimulatedTransport:
             raise Unreachable("the tracker hung up")
         await trio.sleep(self.delay())
         self._require_way()
-        if exchange.status == HTTP_OK and self._weather.loses(self._name, path, body):
-            self.note("is cut off at the worst moment")
-            raise Unreachable("the connection broke")
         await self._perhaps_fail(self._weather.lost, patience)
         if len(exchange.answer) > response_limit:
             raise TooLarge("a longer answer than was asked for")

@@ -43,7 +43,7 @@ class Oracle:
     moved: set[bytes] = field(default_factory=set)
     """Contents that a user gave another place, perhaps the old one again."""
     memory_lost: bool = False
-    """Whether a device or the tracker may have forgotten something: then it may come back, or be there twice."""
+    """Whether a device or the tracker has forgotten something: then it may come back, or be there twice."""
     taken_back: bool = False
     """Whether somebody has rejected what was done: then it comes back."""
     half_seen: bool = False

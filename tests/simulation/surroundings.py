@@ -37,7 +37,6 @@ class Surroundings:
     def __post_init__(self) -> None:
         plan = self.plan
         self.oracle.half_seen = bool(plan.bad_name or plan.lost_events) and not plan.taking_turns
-        self.oracle.memory_lost = bool(plan.power_cuts or plan.lost_databases or plan.tracker_restores)
 
     def trees(self) -> dict[str, dict[str, Any]]:
         """What the people see in their folders."""
@@ -50,6 +49,7 @@ class Surroundings:
 
     def power_cut(self, device: SimulatedDevice, before: set[bytes], after: set[bytes]) -> None:
         """A device's machine stopped, and with it what its user was at."""
+        self.oracle.memory_lost = True
         self.people[device.name].drop_everything()
         others = [contents(other.disk.user, FOLDER) for other in self.devices.values() if other is not device]
 
@@ -60,6 +60,12 @@ class Surroundings:
         tree, kept = device.disk.user.tree(FOLDER), f"{RESERVED}/{OUTGOING}/"
         left = [entry for path, entry in tree.items() if path.split("/")[0] != RESERVED or path.startswith(kept)]
         self.oracle.power_cut(device.name, before - after, left, published)
+
+    def judge(self) -> None:
+        """Raise the first `Violation` of what there is now."""
+        forgotten = self.host.restores + sum(device.ledger.forgotten for device in self.devices.values())
+        self.oracle.memory_lost = self.oracle.memory_lost or forgotten > 0
+        self.oracle.judge(self.trees())
 
     def moved(self) -> int:
         """Commits, requests that moved chunks, and bytes that came over the LAN."""

@@ -143,7 +143,7 @@ class World:
             await self.drama.play(nursery)
             await calm.begin(nursery)
             await calm.come_to_rest()
-            around.oracle.judge(around.trees())
+            around.judge()
             await calm.judge_programs()
             await calm.stay_quiet()
             for device in around.devices.values():
