@@ -14,12 +14,14 @@ All of them are drawn from a stream of their own.
 """
 
 import math
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import trio
 
 from peer.ports import Descriptor
+from peer.tree_store import TreeStore
 from protocol.api import COMMIT
 from protocol.commits import FILE, Create, decode_commit, decode_operation
 from protocol.hashing import digest
@@ -106,16 +108,12 @@ class Ambushes:
 
     def strays(self, at: str, path: str, body: bytes) -> float:
         """See `Weather`."""
-        peer, created = self._around.devices[at].peer, list[str]()
+        peer = self._around.devices[at].peer
         if path == COMMIT.path and trio.current_time() < self._cut_off.get(at, 0.0):
             return math.inf
         if path != COMMIT.path or UNANSWERED not in self._left or peer is None:
             return 0.0
-        for operation in map(decode_operation, decode_commit(body).operations):
-            row = peer.context.store.local(operation.node) if isinstance(operation, Create) else None
-            parent = None if row is None else peer.context.store.path(row.parent)
-            if row is not None and parent is not None and row.kind == FILE:
-                created.append("/".join((*parent, row.name)))
+        created = [*_created(peer.context.store, body)]
         if not created or self._draw((UNANSWERED,)) is None:
             return 0.0
         self._around.log.happened[ACTED] += 1
@@ -161,3 +159,13 @@ class Ambushes:
             self._around.people[self._rng.choice(others)].do_to(
                 path, self._rng.choice((remove_file, remove_file, save))
             )
+
+
+def _created(store: TreeStore, commit: bytes) -> Iterator[str]:
+    """The paths of the files that a commit creates with their content in it: of others nobody could get that."""
+    for operation in map(decode_operation, decode_commit(commit).operations):
+        if isinstance(operation, Create) and operation.content is not None and not operation.content.runs:
+            row = store.local(operation.node)
+            parent = None if row is None else store.path(row.parent)
+            if row is not None and parent is not None and row.kind == FILE:
+                yield "/".join((*parent, row.name))
