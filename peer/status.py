@@ -144,7 +144,7 @@ def _files(count: int) -> str:
 def is_settled(peer: Peer) -> bool:
     """Whether the three trees are known to be equal."""
     progress, context = peer.synchronizer.progress, peer.context
-    looking = progress.scanning or context.look_at_all or context.to_look_at or peer.watcher.held
+    looking = progress.scanning or progress.looking or context.look_at_all or context.to_look_at or peer.watcher.held
     quiet = not (looking or progress.fetching)
     return progress.online and progress.ready and quiet and context.store.dirty_count() == 0
 

@@ -76,6 +76,7 @@ class Progress:
     """What the synchronizer is about, for status and for those who wait."""
 
     scanning: bool = True
+    looking: bool = False  # at some of the folder, or all of it
     scan_seconds: float | None = None  # that looking at everything took last
     ready: bool = False  # REMOTE has been brought up to date at least once
     online: bool = False
@@ -208,12 +209,15 @@ class Synchronizer:
         while context.look_at_all or context.to_look_at:
             directories, context.to_look_at = context.followed(context.to_look_at), set()
             everything, context.look_at_all = context.look_at_all, False
+            self.progress.looking = True
             try:
                 await self._look_at(None if everything else directories)
             except BaseException:
                 context.look_at_all |= everything
                 context.to_look_at |= directories
                 raise
+            finally:
+                self.progress.looking = False
         return min(pause, self._watcher.later_looks())
 
     async def _look_at(self, directories: set[Names] | None) -> None:

@@ -18,6 +18,8 @@ MISSED = 640.0
 """Seconds after which a change that no event told of has been found: the watcher's regular scan is due within 600."""
 OWN_DOING = ("input/output error", "no space left", "permission denied", NO_WATCHES, "the folder /shoal is not ")
 """What programs may complain of, as the simulation has asked for it."""
+UNSEALABLE = "do not authenticate"
+"""What a program says of a file whose author has sealed it wrongly."""
 POLL = 5.0
 """Seconds between looks at whether all has come to rest."""
 QUIET = 35.0
@@ -127,6 +129,7 @@ class Calm:
         for device in around.devices.values():
             await self._let_go(device)
             self._judge_device(device)
+            self._judge_blame(device)
 
     async def _let_go(self, device: SimulatedDevice) -> None:
         """With real threads one may just be looking around."""
@@ -145,6 +148,13 @@ class Calm:
             raise Violation("no problem outlasts its cause", f"{device.name}: {problems}")
         if device.disk.descriptors:
             raise Violation("descriptors are closed", f"{device.name} holds {device.disk.descriptors}")
+
+    def _judge_blame(self, device: SimulatedDevice) -> None:
+        """Everybody seals as they should. Who sends something else on the LAN costs a detour, and no file is said to be
+        broken (laws 9 and 15)."""
+        wrong = [problem for problem in device.ledger.problems if UNSEALABLE in problem]
+        if wrong:
+            raise Violation("nobody is blamed for another's lie", f"{device.name}: {wrong[0]}")
 
     async def stay_quiet(self) -> None:
         """Every folder is looked at anew and every connection made anew: nothing comes of it (law 13)."""

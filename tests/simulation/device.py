@@ -122,9 +122,11 @@ class SimulatedDevice:
 
     @property
     def settled(self) -> bool:
-        """Whether the peer says that it has nothing left to do, and all of it is in the cloud."""
+        """Whether the peer says that it has nothing left to do, and all of it is in the cloud; not while it is at work
+        in the folder, which it hasn't told of yet."""
         peer = self.peer if self.alive else None
-        return peer is not None and is_settled(peer) and peer.context.store.not_durable_count() == 0
+        at_work = peer is None or peer.context.turn.locked()
+        return not at_work and peer is not None and is_settled(peer) and peer.context.store.not_durable_count() == 0
 
     @property
     def revision(self) -> int:

@@ -93,6 +93,11 @@ class SimulatedDisk:
         inode = self._inode(directory)
         return self.volume.path(inode, name) if all(above.places for above in inode.ancestors()) else None
 
+    def opened(self, descriptor: Descriptor) -> tuple[str | None, bytes]:
+        """What is open: its path from the root of the file system, None if it has none any more, and its bytes."""
+        inode = self._inode(descriptor)
+        return self.volume.path(*inode.places[0]) if inode.places else None, bytes(inode.data)
+
     # The port
 
     @_port_call

@@ -5,9 +5,11 @@ from typing import Any
 import trio
 
 from peer.root import MAX_MARKER
+from tests.simulation.ambush import Ambushes
 from tests.simulation.asking import answer_at_times
 from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.keeping import Keeping
 from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import Trouble
 from tests.simulation.oracle import Violation, equal
@@ -34,8 +36,10 @@ _PATIENCE = 30
 class Drama:
     """Plays the first part of a simulation."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, ambushes: Ambushes) -> None:
         self._around = around
+        self._ambushes = ambushes
+        self._keeping = Keeping(around)
         self._plan = around.plan
         self._rng = around.rng
         self._inline_left, self._inline_chance, self._inline_calls = 0, 0.0, around.plan.inline_calls
@@ -43,6 +47,8 @@ class Drama:
     def meddle(self, at: str, call: str, arguments: tuple[Any, ...]) -> None:
         """Between two system calls of a peer, the second of which is this."""
         rng, people, chosen = self._rng, self._around.people, self._inline_calls
+        self._keeping.before(at, call, arguments)
+        self._ambushes.before(at, call, arguments)
         if not self._inline_left or not (call in chosen if chosen else call not in LOOKING):
             return
         if call == "read_at" and arguments[1] == MAX_MARKER:
@@ -77,6 +83,7 @@ class Drama:
             await self._act()
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
+        self._ambushes.end()
 
     async def _later(self, seconds: float, nursery: trio.Nursery, device: SimulatedDevice) -> None:
         await trio.sleep(seconds)
@@ -87,6 +94,8 @@ class Drama:
     def _begin_trouble(self) -> None:
         plan, around = self._plan, self._around
         self._inline_left, self._inline_chance = plan.inline_actions, plan.inline_chance
+        if plan.inline_actions:
+            self._ambushes.begin()
         weather = around.weather
         weather.refused, weather.lost, weather.silent = plan.refused, plan.lost, plan.silent
         weather.delay, weather.straggling, weather.nonsense = plan.delay, plan.straggling, plan.nonsense

@@ -44,6 +44,8 @@ class TrackerHost:
         self._nursery: trio.Nursery | None = None
         self._app: Any = None
         self.trouble = FenceTrouble()
+        self.restores = 0
+        """How often it was put back to a backup."""
         self._carried_out: set[bytes] = set()  # commits, by digest
         self.died = trio.Event()
         """Set when the process has ended; each has its own."""
@@ -120,12 +122,12 @@ class TrackerHost:
                 self._carried_out.add(digest(exchange.body))
             exchange.end()
 
-    def announced(self) -> bool:
-        """Whether there are versions that are not in the cloud."""
+    def announced(self, version: VersionId | None = None) -> bool:
+        """Whether a version, or any, is announced and not in the cloud."""
+        sql = select(versions.c.version).where(versions.c.state == ANNOUNCED)
         with self._engine.connect() as connection:
-            return (
-                connection.execute(select(versions.c.version).where(versions.c.state == ANNOUNCED)).first() is not None
-            )
+            found = connection.execute(sql if version is None else sql.where(versions.c.version == version))
+            return found.first() is not None
 
     # Backups
 
@@ -137,6 +139,7 @@ class TrackerHost:
         """Start again from an older database; the objects stay as they are. The product's `restore` announces that by
         a new epoch; somebody who copies the files back doesn't."""
         self.stop()
+        self.restores += 1
         self._log.note(TRACKER, f"is restored {'as it should be' if announced else 'without a word'}")
         self._engine = engine_of(database)
         if announced:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from peer.database import open_database
+from protocol.identifiers import DeviceId, VersionId
 
 _CHECKPOINT = 0.3
 """Chance that the last checkpoint was just before the power cut."""
@@ -26,6 +27,10 @@ class Ledger:
         self._done: list[list[_Statement]] = []
         self._running: list[_Statement] = []
         self.connection = _opened(self._base)
+        self.forgotten = 0
+        """How often it has lost anything."""
+        self.problems: list[str] = []
+        """What people were told of single paths, ever."""
 
     @property
     def in_transaction(self) -> bool:
@@ -50,6 +55,8 @@ class Ledger:
         elif word in ("ROLLBA", "BEGIN ", "BEGIN"):
             self._running = []
         elif word not in ("SELECT", "PRAGMA"):
+            if "INTO problems" in sql:
+                self.problems.append(" ".join(str(part) for part in parameters[1:]))
             self._running.append((sql, parameters, many))
             if not self.connection.in_transaction:
                 self._done.append(self._running)
@@ -58,6 +65,13 @@ class Ledger:
     def knows(self, digest: bytes) -> bool:
         """Whether it has a version of this content, by this device or another."""
         return self.connection.execute("SELECT 1 FROM versions WHERE digest = ?", (digest,)).fetchone() is not None
+
+    def agreed_on_only(self, digest: bytes, author: DeviceId | None = None) -> list[VersionId]:
+        """Versions of this content, by this author or anybody, that SYNCED names, and that the cloud isn't known to
+        have."""
+        sql = """SELECT v.version, v.author FROM versions v JOIN synced s ON s.version = v.version
+                 WHERE v.digest = ? AND NOT v.durable AND length(v.runs) > 0"""
+        return [version for version, by in self.connection.execute(sql, (digest,)) if author in (None, by)]
 
     # What becomes of it
 
@@ -82,6 +96,7 @@ class Ledger:
     def go_back(self, lost: int) -> None:
         """Take so many of them back; what is left is fsynced."""
         if lost:
+            self.forgotten += 1
             self.connection.close()
             self.connection = _opened(self._base)
             _repeat(self.connection, self._done[: len(self._done) - lost])
@@ -89,6 +104,7 @@ class Ledger:
 
     def lose(self) -> None:
         """The file is gone; an empty one takes its place."""
+        self.forgotten += 1
         self.connection.close()
         self._base, self._done, self._running = _empty(), [], []
         self.connection = _opened(self._base)

@@ -37,6 +37,9 @@ class Weather:
     straggling: float = 0.0  # takes seconds, and others overtake it
     parted: frozenset[str] = frozenset()  # devices that don't reach the tracker at all
     nonsense: float = 0.0  # answered, but not as any tracker would
+    strays: Callable[[str, str, bytes], float] = lambda *_: 0.0
+    """In how many seconds this device's request of a path, with this body, arrives after the device has given it up,
+    infinite for never; 0 if it is as all others."""
 
 
 class _Request(Exchange):
@@ -207,6 +210,12 @@ class SimulatedTransport:
         self._require_way()
         exchange = _Request(body)
         scope = _scope("http", path, token, len(body))
+        late = self._weather.strays(self._name, path, body)
+        if late:
+            self.note("is cut off at the worst moment")
+            if late < math.inf:
+                self._host.serve_later(late, scope, exchange)
+            raise Unreachable("the connection broke")
         try:
             await self._perhaps_fail(self._weather.refused, patience)
         except Unreachable:

@@ -43,9 +43,11 @@ class Oracle:
     moved: set[bytes] = field(default_factory=set)
     """Contents that a user gave another place, perhaps the old one again."""
     memory_lost: bool = False
-    """Whether a device or the tracker may have forgotten something: then it may come back, or be there twice."""
+    """Whether a device or the tracker has forgotten something: then it may come back, or be there twice."""
     taken_back: bool = False
     """Whether somebody has rejected what was done: then it comes back."""
+    half_seen: bool = False
+    """Whether a device may see that something went and not where it went to, and so not know it for the same."""
     verdict: Violation | None = None
     """Of what happened on the way."""
 
@@ -120,10 +122,11 @@ class Oracle:
                 raise Violation("nothing is lost", f"what was saved {where} is nowhere ({content.hex()[:8]})")
 
     def _judge_no_copies(self, tree: Tree) -> None:
-        """Nobody copies anything, so what stands there twice was made by Shoal for nothing (law 11)."""
+        """Nobody copies anything, so what stands there twice was made by Shoal for nothing (law 11). Not what was moved
+        out of a device's sight and elsewhere by somebody else: it was given two places."""
         places: dict[bytes, str] = {}
         for path, entry in tree.items():
-            if entry[0] == "file":
+            if entry[0] == "file" and not (self.half_seen and _hash(entry[1]) in self.moved):
                 other = places.setdefault(_hash(entry[1]), path)
                 if other != path:
                     raise Violation("no needless copies", f"{path} holds the same as {other}: {describe(entry)}")

@@ -75,6 +75,11 @@ class Person:
         actions, weights = zip(*self._actions, strict=True)
         self.do(self.rng.choices(actions, weights)[0])
 
+    def do_to(self, path: str, action: Action) -> None:
+        """One action, to what stands at `path` if it can be done to that."""
+        self._hint = path
+        self.do(action)
+
     def do(self, action: Action) -> None:
         """One action; what a shell would refuse is refused."""
         capacity, self.volume.capacity = self.volume.capacity, None  # only Shoal finds the disk full
@@ -146,12 +151,15 @@ class Person:
         paths = [path for path, entry in self.tree().items() if entry[0] in kinds]
         if not paths:
             raise OSError(errno.ENOENT, "nothing there")
-        return self.rng.choice([path for path in paths if path.rpartition("/")[2] == self._hint] or paths)
+        return self.rng.choice([path for path in paths if self._is_hinted(path)] or paths)
+
+    def _is_hinted(self, path: str) -> bool:
+        return self._hint in (path, path.rpartition("/")[2])
 
     def anywhere(self, names: tuple[str, ...]) -> str:
         """A path that may be taken or not, in a directory that is there."""
         tree = self.tree()
-        hinted = [path for path in tree if path.rpartition("/")[2] == self._hint]
+        hinted = [path for path in tree if self._is_hinted(path)]
         if hinted:
             return self.rng.choice(hinted)
         above = [path for path, entry in tree.items() if entry[0] == "directory"]

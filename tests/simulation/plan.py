@@ -125,10 +125,9 @@ class Plan:
 
     @property
     def is_lenient(self) -> bool:
-        """Whether something may come back, or be there twice: programs forgot, had to merge with a tracker that made no
-        sense, or what is the same on two sides was never known to be."""
-        unknown = self.joining or self.odd or self.rules or self.exclusions
-        return bool(self.nonsense or unknown) or not self.remembers
+        """Whether something may come back, or be there twice, though nobody has forgotten anything: programs had to
+        merge with a tracker that made no sense, or what is the same on two sides was never known to be."""
+        return bool(self.nonsense or self.joining or self.odd or self.rules or self.exclusions)
 
 
 def plan_of(seed: int) -> Plan:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from peer.root import OUTGOING
 from protocol.hashing import digest
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
@@ -38,6 +39,7 @@ class Surroundings:
     def __post_init__(self) -> None:
         plan = self.plan
         self.oracle.memory_lost = plan.is_lenient
+        self.oracle.half_seen = bool(plan.bad_name or plan.lost_events) and not plan.taking_turns
 
     def trees(self) -> dict[str, dict[str, Any]]:
         """What the people see in their folders."""
@@ -52,6 +54,7 @@ class Surroundings:
 
     def power_cut(self, device: SimulatedDevice, before: set[bytes], after: set[bytes]) -> None:
         """A device's machine stopped, and with it what its user was at."""
+        self.oracle.memory_lost = True
         self.people[device.name].drop_everything()
         others = [contents(other.disk.user, FOLDER) for other in self.devices.values() if other is not device]
 
@@ -59,7 +62,15 @@ class Surroundings:
             known = any(other.ledger.knows(digest(content)) for other in self.devices.values())
             return known or any(content in files for files in others)
 
-        self.oracle.power_cut(device.name, before - after, self.trees()[device.name].values(), published)
+        tree, kept = device.disk.user.tree(FOLDER), f"{RESERVED}/{OUTGOING}/"
+        left = [entry for path, entry in tree.items() if path.split("/")[0] != RESERVED or path.startswith(kept)]
+        self.oracle.power_cut(device.name, before - after, left, published)
+
+    def judge(self) -> None:
+        """Raise the first `Violation` of what there is now."""
+        forgotten = self.host.restores + sum(device.ledger.forgotten for device in self.devices.values())
+        self.oracle.memory_lost = self.oracle.memory_lost or forgotten > 0
+        self.oracle.judge(self.trees())
 
     def moved(self) -> int:
         """Commits, requests that moved chunks, and bytes that came over the LAN."""

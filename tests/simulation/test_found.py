@@ -9,6 +9,7 @@ import trio
 
 from peer.ports import Response
 from peer.root import MARKER
+from peer.status import is_settled
 from peer.synchronizer.steps import aside_name
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
@@ -377,6 +378,26 @@ def hold_answer(device: SimulatedDevice, path: str) -> trio.Event:
 
     vars(transport)["request"] = held_back
     return arrive
+
+
+@scene
+async def a_device_that_is_looking_at_its_folder_does_not_say_that_all_is_synced(stage: Stage) -> None:
+    """What was to be looked at was crossed off when the look began, and until that was over nothing seemed left to do
+    (law 9)."""
+    (laptop,) = await stage.begin("laptop")
+    before_call, said = laptop.disk.before_call, list[bool]()
+    assert before_call is not None
+
+    def before(name: str, arguments: tuple[Any, ...]) -> None:
+        before_call(name, arguments)
+        if name == "scan" and laptop.peer is not None and laptop.disk.path(arguments[0]) == FOLDER.strip("/"):
+            said.append(is_settled(laptop.peer))
+
+    laptop.disk.before_call = before
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop)
+    assert said
+    assert not any(said)
 
 
 @pytest.mark.parametrize("act", SCENES)

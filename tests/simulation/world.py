@@ -16,6 +16,7 @@ from trio._core import _run as trio_core
 from trio.testing import MockClock
 
 from tests.simulation.accounts import DEVICES, EMAIL, engine_of, prepared
+from tests.simulation.ambush import Ambushes
 from tests.simulation.asking import SMALL
 from tests.simulation.bait import check_bait, lay_bait
 from tests.simulation.calm import Calm
@@ -104,7 +105,7 @@ class World:
             machine = late_machine(machine, Random(f"{seed}/tracker/late"))
         host = TrackerHost(machine, engine_of(kept.database), log, Random(f"{seed}/tracker/trouble"))
         around = self.around = Surroundings(plan, host, log, Random(f"{seed}/world"), clock)
-        drama = self.drama = Drama(around)
+        drama = self.drama = Drama(around, Ambushes(around, Random(f"{seed}/ambushes")))
         around.devices = {
             name: SimulatedDevice(
                 name,
@@ -143,7 +144,7 @@ class World:
             await self.drama.play(nursery)
             await calm.begin(nursery)
             await calm.come_to_rest()
-            around.oracle.judge(around.trees())
+            around.judge()
             await calm.judge_programs()
             await calm.stay_quiet()
             for device in around.devices.values():
