@@ -287,7 +287,7 @@ class Synchronizer:
             steps = plan(view)
             clean = agreed.union(step.node for step in steps if isinstance(step, Clean))
             store.mark_clean(clean)
-            steps = self._context.surprises.sift(view, steps, clean, self._busy())
+            steps = self._context.surprises.sift(view, steps, clean, self._busy)
             progressed = self._keep_books(steps)
             self._clear_problems(clean)
         self._note(clean, steps)
