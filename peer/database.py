@@ -16,6 +16,10 @@ CACHE_KIB = 16 << 10
 """Pages kept in memory. With SQLite's own 2 MB a batch of a thousand files reads most pages again and again."""
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB in the write-ahead log before they go to the database, which takes two fsyncs."""
+# For a parameter of a type that isn't one of the module's own it looks in three places for how to adapt it, in vain,
+# which takes longer than binding it; and nearly all of ours are bytes and bools.
+sqlite3.register_adapter(bytes, bytes.__bytes__)
+sqlite3.register_adapter(bool, bool.__int__)
 SCHEMA_VERSION = 3
 """Stored as `user_version`. Raise it with every change of the schema, and add the step that brings an older one up."""
 

@@ -18,7 +18,7 @@ from peer.root import Folder, Names, SyncRoot, is_speakable, open_folder
 from peer.ruling import Ruling, left_out
 from peer.scanner import KINDS, Look, Seen, look, merge
 from peer.synchronizer.steps import aside_node
-from peer.tree_store import TreeStore
+from peer.tree_store import AsSeen, TreeStore
 from peer.trees import Content, Local, fingerprint
 from protocol.commits import DIRECTORY, FILE
 from protocol.errors import Malformed, WrongRoot, reason_of
@@ -85,7 +85,7 @@ class Indexer:
         been written there before it was watched, so they deserve a second look."""
         async with self._turn:
             began = trio.current_time()
-            found = await self._scan({names for names in directories if is_speakable(names)}, deep=False)
+            found = await self._scan({names for names in directories if isis_speakable(names)}, deep=False)
             self.took = trio.current_time() - began
             return found
 
@@ -175,7 +175,7 @@ class Indexer:
             if failure is not None and failure.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and names:
                 yield names[:-1]
             node = self._store.find(names)
-            known = {} if node is None or names not in seen.listings else self._store.local_children(node)
+            known = {} if node is None or names not in seen.listings else self._store.as_seen(node)
             fresh_inodes = list[int]()
             chain = self._ruling.chain(names) if names in seen.listings else ()
             everything = deep or (bool(anew) and _is_in(names, anew))
@@ -183,7 +183,7 @@ class Indexer:
                 row = known.get(entry.name)
                 if (row is None or row.kind == DIRECTORY) and left_out(chain, names, entry):
                     continue
-                if row is None or row.print.inode != entry.stat.inode:
+                if row is None or row.inode != entry.stat.inode:
                     fresh_inodes.append(entry.stat.inode)
                 directory = entry.stat.kind is EntryKind.DIRECTORY and _unfit(entry, seen.device) is None
                 inside = (*names, entry.name)
@@ -225,7 +225,7 @@ class Indexer:
                     self.stirred |= {node, *(row.node for row in self._seen if row.kind == DIRECTORY)}
         for names, before in known.items():
             self._disappearances(names, before, seen, claimed)
-        for names, folders in seen.same.items() if self._troubled() else ():
+        for names, folders in seen.same.items() if seen.same and self._troubled() else ():
             self._forget_trouble(names, set(folders), seen)
         looked = seen.listings.keys() | seen.same.keys()
         self.unseen = {path for path in self.unseen if path[:-1] not in looked} | seen.unseen.keys()
@@ -268,6 +268,7 @@ class Indexer:
         moves: Moves,
     ) -> Iterator[tuple[str, NodeId]]:
         closed, chain = self._closed.get(names, ()), self._ruling.chain(names)
+        unheard_of = self._unheard_of(parent, known, seen.listings[names], seen.device)
         for entry in seen.listings[names]:
             reason = _unfit(entry, seen.device)
             row = known.get(entry.name)
@@ -288,7 +289,8 @@ class Indexer:
                 if row is not None:
                     self._store.set_gone(row.node)
                     self.vanished_at = trio.current_time()
-                node = self._appeared(parent, names, entry, claimed, moves)
+                found = None if entry.name in unheard_of else self._recognised(parent, names, entry, claimed, moves)
+                node = self._appeared(parent, names, entry, found, claimed)
             if entry.name in closed:
                 self._quiet.let_go(node, trio.current_time())
             claimed.add(node)
@@ -304,12 +306,17 @@ class Indexer:
         elif row.blocked:
             self._problems.report((*names, row.name), KIND, _TOO_LARGE, "make it smaller, or move it out of the folder")
 
-    def _appeared(self, parent: NodeId, names: Names, entry: Seen, claimed: set[NodeId], moves: Moves) -> NodeId:
-        kind = KINDS[entry.stat.kind]
-        node = self._recognised(names, entry, kind, claimed, moves) or self._store.gone_at(parent, entry.name, kind)
-        if node is not None and node in claimed:
-            node = None
-        aside = self._aside(entry.name, kind, claimed)
+    def _unheard_of(self, parent: NodeId, known: Container[str], listing: Iterable[Seen], device: int) -> set[str]:
+        """The names in a directory that LOCAL doesn't have, and of which it knows no more: neither their inodes nor
+        that they were there before. That is most of what is new, so it is asked about all of it at once."""
+        new = (entry for entry in listing if entry.name not in known)
+        fresh = {entry.name: entry.stat.inode for entry in new if is_speakable((entry.name,))}
+        inodes, names = self._store.inodes_known(device, fresh.values()), self._store.names_gone(parent, fresh)
+        return {name for name, inode in fresh.items() if inode not in inodes and name not in names}
+
+    def _appeared(self, parent: NodeId, names: Names, entry: Seen, node: NodeId | None, claimed: set[NodeId]) -> NodeId:
+        """Something new, which was recognised as this node if it was."""
+        aside = self._aside(entry.name, KINDS[entry.stat.kind], claimed)
         if aside is not None and (node is None or self._store.synced(node) is None):
             node = aside
         if node is None:
@@ -326,8 +333,16 @@ class Indexer:
         known = self._store.remote(node) or self._store.synced(node)
         return node if known is None or known.kind == kind else None
 
-    def _recognised(self, names: Names, entry: Seen, kind: int, claimed: set[NodeId], moves: Moves) -> NodeId | None:
-        """The node that this is, moved here: same inode, gone from where it was, and unchanged."""
+    def _recognised(
+        self, parent: NodeId, names: Names, entry: Seen, claimed: set[NodeId], moves: Moves
+    ) -> NodeId | None:
+        """The node that this is: one that was moved here, or one that was here before."""
+        kind = KINDS[entry.stat.kind]
+        node = self._moved_here(names, entry, kind, claimed, moves) or self._store.gone_at(parent, entry.name, kind)
+        return None if node in claimed else node
+
+    def _moved_here(self, names: Names, entry: Seen, kind: int, claimed: set[NodeId], moves: Moves) -> NodeId | None:
+        """The node that has the same inode, is gone from where it was, and unchanged."""
         stat, place = entry.stat, (*names, entry.name)
         for row, gone in self._store.locals_by_inode(stat.device, stat.inode):
             may_be = row.kind == kind and row.node not in claimed and is_unchanged(row, stat)
@@ -336,7 +351,7 @@ class Indexer:
         return None
 
     def _put(self, names: Names, parent: NodeId, node: NodeId, entry: Seen) -> None:
-        stat, kind = entry.stat, KINDS[entry.stat.kind]
+        stat, kind, print_ = entry.stat, KINDS[entry.stat.kind], fingerprint(entry.stat)
         content = None
         if entry.link is not None:
             content = Content(digest(entry.link.encode()), stat.mtime_ns)
@@ -345,9 +360,9 @@ class Indexer:
             self._problems.report(
                 (*names, entry.name), KIND, _TOO_LARGE, "make it smaller, or move it out of the folder"
             )
-        self._seen.append(Local(node, parent, entry.name, kind, content, fingerprint(stat), blocked))
+        self._seen.append(Local(node, parent, entry.name, kind, content, print_, blocked))
         if kind == FILE:
-            self._quiet.changed(node, fingerprint(stat), trio.current_time())
+            self._quiet.changed(node, print_, trio.current_time())
 
     def _disappearances(self, names: Names, before: Mapping[str, Local], seen: Look, claimed: set[NodeId]) -> None:
         """What was in a directory `before`, and was not found there or elsewhere, is gone."""
@@ -370,10 +385,6 @@ class Indexer:
             self._problems.report(names, KIND, reason, "nothing in it is taken as deleted; give Shoal access to it")
 
 
-def _folders_in(listing: Iterable[Seen]) -> set[str]:
-    return {entry.name for entry in listing if entry.stat.kind is EntryKind.DIRECTORY}
-
-
 def _all_as_known(folder: Folder, directory: Names, rows: Mapping[str, Local | None]) -> bool:
     """Whether lstat(2) says of each name what LOCAL says of it; not of what isn't a file. Runs in a thread."""
     folder.trim()
@@ -393,9 +404,9 @@ def _is_in(names: Names, folders: Container[Names]) -> bool:
     return any(names[:depth] in folders for depth in range(len(names) + 1))
 
 
-def _is_as_known(row: Local | None, now: Stat) -> bool:
+def _is_as_known(row: AsSeen | None, now: Stat) -> bool:
     """Whether a folder is the one that was listed before, with the permissions it had then."""
-    return row is not None and (row.print.inode, row.print.mode) == (now.inode, now.mode)
+    return row is not None and (row.inode, row.mode) == (now.inode, now.mode)
 
 
 def _unfit(entry: Seen, device: int) -> str | None:

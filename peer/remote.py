@@ -182,12 +182,12 @@ class RemoteTree:
         cursor = self.cursor()
         if delta.since != cursor.revision or len(delta.entries) != delta.through - delta.since:
             return
-        if not self.is_next(delta):
+        if not self.is_next(delta, cursor):
             raise NeedsSnapshot("the tracker's order differs from the one seen before")
 
-    def is_next(self, delta: Delta) -> bool:
+    def is_next(self, delta: Delta, cursor: Cursor) -> bool:
         """Whether the hash of a delta that lists every revision since the cursor's follows from it."""
-        after = self.cursor().hash
+        after = cursor.hash
         for entry in delta.entries:
             after = chain(after, entry.revision, entry_digest(self._workspace, entry))
         return after == delta.hash
@@ -379,9 +379,9 @@ class RemoteTree:
     def _moved_folders(self, rows: Iterable[Remote]) -> list[NodeId]:
         """Folders that come from where this device follows them to where it doesn't, or the other way round, with all
         that is in them. As it is rare, all that have moved, where anything is not followed."""
-        if not (self._selection.has_rules() or self._selection.excluded()):
-            return []
         folders = {row.node: row for row in rows if row.kind == DIRECTORY}
+        if not folders or not (self._selection.has_rules() or self._selection.excluded()):
+            return []
         before = self._store.registers(folders)
         return [node for node, (parent, name, *_) in before.items() if (parent, name) != folders[node][1:3]]
 

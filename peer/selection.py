@@ -119,11 +119,11 @@ class Selection:
 
     def excluded_of(self, nodes: Iterable[NodeId]) -> set[NodeId]:
         """Those of these nodes that are excluded at the tracker's order of things: themselves, or a folder above."""
-        excluded = self.excluded()
+        asked = set(nodes)
+        excluded = self.excluded() if asked else set[NodeId]()
         if not excluded:
             return set()
         parents: dict[NodeId, NodeId] = {}
-        asked = set(nodes)
         fresh = set(asked)
         while fresh:
             sql = "SELECT node, parent FROM remote WHERE workspace = ? AND node IN (??)"
@@ -150,7 +150,7 @@ class Selection:
         """Of these nodes, which hold those above each of them: which are not wanted, and which have to wait, as the
         rules of a folder above them are still to come, and not `stuck`. `here` are those on the disk: what is here is
         ignored only where it would go to an ignored folder."""
-        return _Judge(self, self._store, remote, here, stuck).judge()
+        return _Judge(self, self._store, remote, here, stuck).judge() if remote else (set(), set())
 
 
 def _said(path: Names, found: tuple[int, Rule] | None) -> str:

@@ -46,9 +46,12 @@ class AsSeen(NamedTuple):
 
 
 def _local(row: tuple) -> Local:  # type: ignore[type-arg]
-    node, parent, name, kind, digest, executable, private, *stat, blocked, wanted = row
-    print_ = Fingerprint(*stat)
-    content = None if digest is None else Content(digest, print_.mtime_ns, bool(executable), bool(private))
+    # Each by its name, as a star costs a list: this is what is read most.
+    node, parent, name, kind, digest, executable, private, device, inode, size, mtime, ctime, mode, blocked, wanted = (
+        row
+    )
+    content = None if digest is None else Content(digest, mtime, bool(executable), bool(private))
+    print_ = Fingerprint(device, inode, size, mtime, ctime, mode)
     return Local(node, parent, name, kind, content, print_, bool(blocked), bool(wanted))
 
 
@@ -125,6 +128,16 @@ class TreeStore:
         sql = _LOCAL.replace("wanted FROM", "wanted, gone FROM") + " AND device = ? AND inode = ?"
         rows = self.database.rows(sql, self.workspace, device, inode)
         return [(_local(row[:-1]), bool(row[-1])) for row in rows]
+
+    def inodes_known(self, device: int, inodes: Iterable[int]) -> set[int]:
+        """Those of these inodes that `locals_by_inode` knows something of."""
+        sql = "SELECT inode FROM local WHERE workspace = ? AND device = ? AND inode IN (??)"
+        return {row[0] for row in self.database.rows_in(sql, self.workspace, inodes, device)}
+
+    def names_gone(self, parent: NodeId, names: Iterable[str]) -> set[str]:
+        """Those of these names in a directory that `gone_at` knows something of."""
+        sql = "SELECT name FROM local WHERE workspace = ? AND parent = ? AND name IN (??) AND gone"
+        return {row[0] for row in self.database.rows_in(sql, self.workspace, names, parent)}
 
     def folders_with(self, device: int, inodes: Iterable[int]) -> set[NodeId]:
         """The folders in which nodes were last seen, and are not known to be gone, that have these inodes."""

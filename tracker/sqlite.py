@@ -22,6 +22,8 @@ ATTEMPTS = 5
 """How often a transaction is tried that another process's writer kept out."""
 BUSY_TIMEOUT_MS = 5000
 _WRITER = "shoal_writer"
+# As in `peer/database.py`: bytes are found to be fit as they are at once, rather than after three look-ups in vain.
+sqlite3.register_adapter(bytes, bytes.__bytes__)
 
 _log = logging.getLogger("shoal.tracker.database")
 

@@ -368,7 +368,7 @@ class Sending:
         cursor = self._remote.cursor()
         if reply.since != cursor.revision:
             return reply.revision > cursor.revision
-        return self._remote.is_next(_own_delta(commit, reply, cursor, self._context))
+        return self._remote.is_next(_own_delta(commit, reply, cursor, self._context), cursor)
 
     def _accepted(self, commit: Commit, draft: _Draft | None, reply: CommitReply) -> bool:
         """Take in an accepted commit. True when others have written meanwhile, and REMOTE has to be brought up to date.

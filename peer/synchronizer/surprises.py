@@ -43,6 +43,8 @@ WHY = "it is held: see shoal held"
 _KEPT_APPROVAL = "approval"
 _BOOT = "boot"
 
+Busy = Callable[[], Set[NodeId]]
+
 
 class Surprises:
     """The breaker of one workspace on this device. `now_ms` tells the time since 1970 UTC."""
@@ -60,9 +62,9 @@ class Surprises:
 
     # Between planner and executor
 
-    def sift(self, view: Slice, steps: Sequence[Step], clean: Iterable[NodeId], busy: Set[NodeId]) -> list[Step]:
+    def sift(self, view: Slice, steps: Sequence[Step], clean: Iterable[NodeId], busy: Busy) -> list[Step]:
         """The steps that may be carried out; others wait, or are the opposite of what was planned. `clean` nodes are
-        agreed on; nodes that are `busy` are being changed already. Within the transaction of the plan."""
+        agreed on; `busy` tells which nodes are being changed already. Within the transaction of the plan."""
         self.breaker.settle(clean)
         found = {step.node: each for step in steps if (each := _change(view, step)) is not None}
         if found or not self.breaker.idle:
@@ -81,7 +83,7 @@ class Surprises:
             if mark is not None and mark.kind not in same:
                 self.breaker.drop(direction, node)
 
-    def _held(self, view: Slice, found: Mapping[NodeId, tuple[Direction, Kind]], busy: Set[NodeId]) -> Set[NodeId]:
+    def _held(self, view: Slice, found: Mapping[NodeId, tuple[Direction, Kind]], busy: Busy) -> Set[NodeId]:
         planned: defaultdict[tuple[Direction, Kind], set[NodeId]] = defaultdict(set)
         for node, change in found.items():
             if not self._is_damage(view, node, change):
@@ -108,7 +110,7 @@ class Surprises:
                 breaker.drop(direction, node)
         return breaker.held_among(direction, nodes)
 
-    def _judge(self, direction: Direction, kind: Kind, nodes: Set[NodeId], busy: Set[NodeId]) -> Set[NodeId]:
+    def _judge(self, direction: Direction, kind: Kind, nodes: Set[NodeId], busy: Busy) -> Set[NodeId]:
         """Which of these are held. What there is besides is looked at only where it may matter."""
         breaker, limits, now = self.breaker, self.limits(), self._now_ms()
         before, held = breaker.holds(direction, kind), breaker.held_among(direction, nodes)
@@ -116,7 +118,7 @@ class Surprises:
             return held
         pending, files = frozenset[NodeId](), 0
         if before or len(breaker.passed(direction, kind, now)) + self._store.dirty_count() >= _least(limits, kind):
-            pending, files = pending_changes(self._store, direction, kind) - busy, self._files(now)
+            pending, files = pending_changes(self._store, direction, kind) - busy(), self._files(now)
         held = breaker.judge(direction, kind, nodes, pending, files, limits, now)
         if breaker.holds(direction, kind) and not before:
             self._tell(direction, kind)

@@ -300,7 +300,7 @@ class Synchronizer:
                 later = min(later, self._until_quiet())
             clean = agreed.union(step.node for step in steps if isinstance(step, Clean))
             store.mark_clean(clean)
-            steps = self._context.surprises.sift(view, steps, clean, self._busy())
+            steps = self._context.surprises.sift(view, steps, clean, self._busy)
             progressed = self._keep_books(steps)
             self._clear_problems(clean)
         self._note(clean, steps)
