@@ -85,7 +85,7 @@ class Indexer:
         been written there before it was watched, so they deserve a second look."""
         async with self._turn:
             began = trio.current_time()
-            found = await self._scan({names for names in directories if isis_speakable(names)}, deep=False)
+            found = await self._scan({names for names in directories if is_speakable(names)}, deep=False)
             self.took = trio.current_time() - began
             return found
 
