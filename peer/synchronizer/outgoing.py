@@ -94,15 +94,30 @@ class OutgoingRoom:
         home = ROOT if parent is None else waiting.parent
         conflict = self._local_steps.conflict_name(home, waiting.original, given[home])
 
+        damaged = await self._is_damaged(waiting)
+
         def work() -> bool:
             with open_folder(context.disk, context.root) as folder:
-                return _let_go(folder, waiting, parent or (), conflict)
+                return _let_go(folder, waiting, parent or (), conflict, damaged=damaged)
 
         if await context.machine.offload(work, context.limiter):
             given[home].add(conflict)
             context.log_conflict(parent or (), waiting.original, conflict)
             context.look_again(parent or ())
         context.store.database.run("DELETE FROM outgoing WHERE name = ?", waiting.name)
+
+    async def _is_damaged(self, waiting: _Waiting) -> bool:
+        """Whether what looks as it did holds something else: a power cut may leave new bytes under an old time."""
+        context = self._context
+        if waiting.print[2] > context.surprises.went_down_ns:
+            return False
+
+        def work() -> _Found | None:
+            with open_folder(context.disk, context.root) as folder:
+                return _find(folder, waiting.name)
+
+        found = await context.machine.offload(work, context.limiter)
+        return found is not None and not self._is_published(found)
 
     async def _adopt(self, *, unknown: bool) -> bool:
         """A crash or an error between the swap and its record leaves a file without one; the loss of the database, all
@@ -135,14 +150,15 @@ class OutgoingRoom:
 
 
 def _find(folder: Folder, name: str) -> _Found | None:
-    """None for what can't be read now, or is nothing of Shoal's."""
+    """None for what can't be read now. A folder, or whatever else somebody has put in the place of a file, holds
+    nothing that was ever published."""
     disk, room = folder.disk, folder.outgoing
     try:
         stat = disk.stat(room, name)
         print_ = (stat.inode, stat.size, stat.mtime_ns)
         if stat.kind is EntryKind.SYMLINK:
             return _Found(name, print_, digest(disk.read_link(room, name).encode("utf-8", "surrogateescape")))
-        return _Found(name, print_, _digest(disk, room, name)) if stat.kind is EntryKind.FILE else None
+        return _Found(name, print_, _digest(disk, room, name) if stat.kind is EntryKind.FILE else b"")
     except OSError:
         return None
 
@@ -155,14 +171,14 @@ def _digest(disk: Disk, room: Descriptor, name: str) -> bytes:
         disk.close(descriptor)
 
 
-def _let_go(folder: Folder, waiting: _Waiting, parent: tuple[str, ...], conflict: str) -> bool:
+def _let_go(folder: Folder, waiting: _Waiting, parent: tuple[str, ...], conflict: str, *, damaged: bool) -> bool:
     """Unlink a file that stayed as it was; True when it was brought back instead."""
     disk, room = folder.disk, folder.outgoing
     try:
         stat = disk.stat(room, waiting.name)
     except FileNotFoundError:
         return False
-    if [stat.inode, stat.size, stat.mtime_ns] == waiting.print:
+    if [stat.inode, stat.size, stat.mtime_ns] == waiting.print and not damaged:
         disk.unlink(room, waiting.name)
         return False
     disk.rename(room, waiting.name, folder.directory(parent), conflict)

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 WHY = "it is held: see shoal held"
 _KEPT_APPROVAL = "approval"
 _BOOT = "boot"
+_WENT_DOWN = "went down"
 
 Busy = Callable[[], Set[NodeId]]
 
@@ -221,10 +222,18 @@ class Surprises:
         noted = self._store.database.get_setting(_BOOT)
         return bool(boot_id) and noted is not None and noted != boot_id.encode()
 
+    @property
+    def went_down_ns(self) -> int:
+        """When Shoal last ran for the first time after the machine had gone down: what was written to before that may
+        look as if it hadn't been. 0 for never."""
+        noted = self._store.database.get_setting(_WENT_DOWN)
+        return 0 if noted is None else int.from_bytes(noted, "big")
+
     def suspect(self) -> None:
         """Of what was in sync, all files that turned out to have changed."""
         unread = self._store.synceds(self._store.all_unread_files())
         with self._store.database.transaction():
+            self._store.database.set_setting(_WENT_DOWN, (self._now_ms() * 1_000_000).to_bytes(8, "big"))
             self.breaker.suspect(unread, self._now_ms())
             self._keep()
 

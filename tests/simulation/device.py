@@ -241,6 +241,7 @@ class SimulatedDevice:
         self._life.dead = self.mischief.dead = True
         self.ledger.abandon()
         if power:
+            self.boot_id = f"after {self._lives} lives"
             before = contents(self.disk.user, FOLDER)
             self.disk.cut_power()
             lost = self.ledger.cut_power(self._rng)

@@ -100,6 +100,34 @@ async def test_what_was_written_to_comes_back(folder: SyncFolder, how: str) -> N
     assert folder.context.to_look_at == {("d",)}
 
 
+@pytest.mark.parametrize("changed", [False, True])
+async def test_what_a_power_cut_changed_under_its_old_time_comes_back(folder: SyncFolder, changed: bool) -> None:
+    folder.hand.write("f.txt", OLD[::-1] if changed else OLD)
+    folder.hand.write(".shoal/temp/t", NEW)
+    folder.hand.touch("f.txt", 10**18)
+    folder.context.surprises.suspect()
+    await folder.indexer.scan_everything()
+    with folder.opened() as opened:
+        outgoing = put(opened, Target((), "f.txt", folder.row("f.txt").print, digest(OLD))).outgoing
+    assert outgoing is not None
+    folder.context.remember_outgoing(outgoing, folder.row("f.txt"), None)
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+    assert folder.hand.names() == ([COPY, "f.txt"] if changed else ["f.txt"])
+
+
+async def test_a_folder_that_came_out_in_the_place_of_a_file_comes_back(folder: SyncFolder) -> None:
+    """Somebody had swapped the two just then, and a crash came before anybody saw."""
+    folder.hand.mkdir(".shoal/outgoing/1-2-0-f.txt")
+    folder.hand.write(".shoal/outgoing/1-2-0-f.txt/mine", MINE)
+    await room(folder).sweep()
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+    assert folder.hand.read(f"{COPY}/mine") == MINE
+
+
 async def test_what_comes_back_when_its_folder_is_gone(folder: SyncFolder) -> None:
     name = await replaced(folder)
     folder.hand.write(f".shoal/outgoing/{name}", MINE)
