@@ -142,12 +142,6 @@ class Context:
         version = None if synced is None else synced.version
         return None if version is None or self.versions.is_durable(version) else version
 
-    def published(self, synced: Synced | None) -> bytes | None:
-        """The digest of what SYNCED says, if that is known to be in the cloud."""
-        if synced is None or synced.content is None or self.spare(synced) is not None:
-            return None
-        return synced.content.digest
-
     def look_again(self, directory: Names) -> None:
         """Scan a directory before planning goes on."""
         self.to_look_at.add(directory)

@@ -20,7 +20,7 @@ from peer.synchronizer.gathering import Outcome, Sealed, Source, gather
 from peer.synchronizer.jobs import Job, Wanted, grouped, wanted_by
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.pieces import Piece, pieces_of
-from peer.synchronizer.replacing import Changed, InTheWay, Placed, Target, check_target, dress, put_in_place
+from peer.synchronizer.replacing import Changed, InTheWay, Placed, Target, check_target, digest_of, dress, put_in_place
 from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
@@ -85,10 +85,10 @@ class Downloads:
             held = context.versions.get(synced.version)
             if held is not None and not context.versions.missing_runs(held.runs):
                 base = {piece.ref.id: piece for piece in pieces_of(context.versions.chunks(held))}
-        expected = None if local is None else local.print
-        target = Target(parent, remote.name, expected, context.published(synced))
-        conflict = "" if local is None else self._local_steps.conflict_name(remote.parent, remote.name)
         spare = None if local is None else context.spare(synced)
+        expected = None if local is None else local.print
+        target = Target(parent, remote.name, expected, digest_of(synced, spare))
+        conflict = "" if local is None else self._local_steps.conflict_name(remote.parent, remote.name)
         return Job(remote, version, pieces, target, local, base, conflict, spare, remote.node in context.stumbles)
 
     def _report(self, remote: Remote, reason: str) -> None:

@@ -12,7 +12,17 @@ from peer.problems import Problems, printable
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.conflicts import conflict_name, ends_of_copies
 from peer.synchronizer.context import Context
-from peer.synchronizer.replacing import Changed, Clash, InTheWay, Target, move, namesake, set_attributes, take_away
+from peer.synchronizer.replacing import (
+    Changed,
+    Clash,
+    InTheWay,
+    Target,
+    digest_of,
+    move,
+    namesake,
+    set_attributes,
+    take_away,
+)
 from peer.synchronizer.steps import (
     MakeDirectory,
     MoveLocal,
@@ -277,7 +287,8 @@ class LocalSteps:
         if row.kind == DIRECTORY:
             return await self._remove_directory(row, target)
         synced = self._store.synced(node)
-        spare, target = self._context.spare(synced), replace(target, published=self._context.published(synced))
+        spare = self._context.spare(synced)
+        target = replace(target, published=digest_of(synced, spare))
         outgoing = await self._on_disk(lambda folder: take_away(folder, target))
         self._context.written(target.parent, row.name)
         with self._store.database.transaction():

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from peer.chunker import file_mode, is_executable, is_private
 from peer.ports import Descriptor, Disk, Stat
 from peer.root import Folder, Names
-from peer.trees import Content, Fingerprint, fingerprint
+from peer.trees import Content, Fingerprint, Synced, fingerprint
 from protocol.errors import ShoalError
 from protocol.failpoints import failpoint
+from protocol.identifiers import VersionId
 from protocol.names import RESERVED
 
 NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -54,6 +55,11 @@ class Target:
     name: str
     expected: Fingerprint | None
     published: bytes | None = None
+
+
+def digest_of(synced: Synced | None, spare: VersionId | None) -> bytes | None:
+    """The digest of what was agreed on, unless its version is `spare`: not known to be in the cloud."""
+    return None if synced is None or synced.content is None or spare is not None else synced.content.digest
 
 
 @dataclass(frozen=True, slots=True)

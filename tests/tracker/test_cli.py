@@ -77,6 +77,8 @@ async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
             rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
             assert ["delete-percent", "40", "25"] in rows
             assert ["delete-least", "60", "50"] in rows
+            shown = shoal_tracker("user", "list", SHOAL_DATA=str(data)).stdout
+            assert shown.splitlines()[-1] == "breaker of ann@example.org: delete-percent 40, delete-least 60"
             document("user", "suspend", "ann@example.org", data=data)
             with pytest.raises(Refused) as caught:
                 await client.call(api.ACCOUNT, api.Empty())
@@ -87,7 +89,7 @@ async def test_the_keepers_commands_beside_a_server(tmp_path: Path) -> None:
             assert document("check", data=data)["clean"] is True
             totals = document("stats", data=data)
             assert (totals["users"], totals["chunks"], totals["versions_not_durable"]) == (1, 1, 0)
-            for command in (("user", "list"), ("stats",), ("check", "--quick")):
+            for command in (("stats",), ("check", "--quick")):
                 assert shoal_tracker(*command, SHOAL_DATA=str(data)).returncode == 0
         assert running.stop() == 0
     assert running.log.read_text() == ""

@@ -28,18 +28,13 @@ async def _list(where: Locations, json_: bool) -> None:
         print_json({"users": [asdict(line) for line in found]})
         return
     rows = (
-        (
-            line.email,
-            line.plan,
-            sized(line.used_bytes),
-            sized(line.quota_bytes),
-            line.devices,
-            _state(line.suspended),
-            _unusual(line.breaker),
-        )
+        (line.email, line.plan, sized(line.used_bytes), sized(line.quota_bytes), line.devices, _state(line.suspended))
         for line in found
     )
-    print_table(("address", "plan", "used", "quota", "devices", "state", "breaker"), rows)
+    print_table(("address", "plan", "used", "quota", "devices", "state"), rows)
+    for line in found:
+        if line.breaker != Limits():
+            click.echo(f"breaker of {line.email}: {_unusual(line.breaker)}")
 
 
 def _state(suspended: bool) -> str:
@@ -52,7 +47,7 @@ _USUAL = asdict(Limits())
 def _unusual(limits: Limits) -> str:
     """The limits that are others than those of all users."""
     changed = (f"{_option(name)} {value}" for name, value in asdict(limits).items() if value != _USUAL[name])
-    return ", ".join(changed) or "usual"
+    return ", ".join(changed)
 
 
 def _option(name: str) -> str:
