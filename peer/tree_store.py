@@ -304,11 +304,10 @@ class TreeStore:
         """What has one of these names here and isn't sent, but has to give way (10.3): it is clean, so nothing else
         would have it planned."""
         names = {(row.parent, row.name) for row in rows}
-        blocked = "SELECT node, parent, name FROM local INDEXED BY local_blocked WHERE workspace = ? AND blocked"
-        unwanted = "SELECT node, parent, name FROM local INDEXED BY local_not_wanted WHERE workspace = ? AND NOT wanted"
-        for sql in (blocked, unwanted):
-            rows_here = self.database.rows(sql, self.workspace)
-            yield from (node for node, parent, name in rows_here if (parent, name) in names)
+        sql = """SELECT node, parent, name FROM local INDEXED BY local_blocked WHERE workspace = ?1 AND blocked
+                 UNION ALL
+                 SELECT node, parent, name FROM local INDEXED BY local_not_wanted WHERE workspace = ?1 AND NOT wanted"""
+        return (node for node, *place in self.database.rows(sql, self.workspace) if tuple(place) in names)
 
     def not_durable_count(self) -> int:
         """How many nodes' newest versions are not in the cloud yet."""

@@ -69,7 +69,7 @@ def _closed_over(store: TreeStore, nodes: set[NodeId]) -> Slice:
         local |= store.locals(fresh)
         remote |= store.remotes(fresh)
         synced |= store.synceds(fresh)
-        fresh = sorted(set(_named_by(store, fresh, local, remote)) - known)
+        fresh = sorted(set(_named_by(store, fresh, local, remote, synced)) - known)
     return Slice([], local, remote, synced)
 
 
@@ -89,15 +89,21 @@ def _load_origins(store: TreeStore, view: Slice, outlook: Outlook | None) -> Non
 
 
 def _named_by(
-    store: TreeStore, nodes: list[NodeId], local: dict[NodeId, Local], remote: dict[NodeId, Remote]
+    store: TreeStore,
+    nodes: list[NodeId],
+    local: dict[NodeId, Local],
+    remote: dict[NodeId, Remote],
+    synced: dict[NodeId, Synced],
 ) -> Iterator[NodeId]:
     """Every node that deciding about `nodes` may look at next."""
     yield from _parents(local, nodes)
     yield from _parents(remote, nodes)
     yield from _select(store, _HOLDERS_THERE, nodes)
     yield from _select(store, _HOLDERS_HERE, nodes)
-    doomed_here = [n for n in nodes if n in local and n not in remote and local[n].kind == DIRECTORY]
-    doomed_there = [n for n in nodes if n in remote and n not in local and remote[n].kind == DIRECTORY]
+    # What is in a folder matters only where that was agreed on and is gone on one side; in a new one it may be a lot.
+    agreed = [n for n in nodes if n in synced]
+    doomed_here = [n for n in agreed if n in local and n not in remote and local[n].kind == DIRECTORY]
+    doomed_there = [n for n in agreed if n in remote and n not in local and remote[n].kind == DIRECTORY]
     yield from _select(store, _CHILDREN_HERE, doomed_here)
     yield from _select(store, _CHILDREN_THERE, doomed_there)
 

@@ -286,9 +286,11 @@ class Synchronizer:
 
     async def _plan(self, nodes: list[NodeId], nursery: trio.Nursery) -> tuple[bool, float]:
         store = self._context.store
-        read, later = await self._reading.read(store.unread_files(self._free(nodes)))
+        free = self._free(nodes)
+        unread = store.unread_files(free)
+        read, later = await self._reading.read(unread)
         unsettled = self._recover_placed()
-        free = [node for node in self._free(nodes) if node not in unsettled]
+        free = [node for node in (self._free(nodes) if unread else free) if node not in unsettled]
         with store.database.transaction():
             agreed = store.agreed(free)
             agreed -= self._context.selection.excluded_of(agreed)
