@@ -91,6 +91,8 @@ class SimulatedDevice:
         self.lies = 0.0
         """The share of its answers on the LAN that aren't true."""
         self._liar: Liar | None = None
+        self.reboots = False
+        """Whether `boot_id` tells of a power cut."""
         self.counts_merges = False
         """Whether it says what it is about to merge, before it first does."""
         self._seed = seed
@@ -241,6 +243,8 @@ class SimulatedDevice:
         self._life.dead = self.mischief.dead = True
         self.ledger.abandon()
         if power:
+            if self.reboots:
+                self.boot_id = f"after {self._lives}"
             before = contents(self.disk.user, FOLDER)
             self.disk.cut_power()
             lost = self.ledger.cut_power(self._rng)
