@@ -118,7 +118,7 @@ async def what_is_ignored_while_its_commit_is_on_its_way_is_not_deleted(stage: S
     """The answer said that it was agreed on, and LOCAL had forgotten it: that was taken for a delete."""
     laptop, desktop = await stage.begin("laptop", "desktop")
     stage.weather.delay = 3.0
-    save(laptop, "f", CONTENT)
+    save(laptop, "f", b"f")
     await stage.until(lambda: laptop.ledger.connection.execute("SELECT 1 FROM outbox").fetchone(), every=0.01)
     save(laptop, ".shoalignore", b"f\n")
     await stage.pass_time(60)
