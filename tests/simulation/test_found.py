@@ -11,7 +11,6 @@ from peer.ports import Response
 from peer.root import MARKER
 from peer.status import is_settled
 from peer.synchronizer.steps import aside_name
-from protocol.identifiers import ROOT
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.inodes import failure
@@ -111,22 +110,6 @@ async def what_can_not_be_synced_is_no_problem_any_more_when_it_has_gone_from_a_
     peer.watcher.looked([()], 1.0)
     laptop.disk.user.remove(f"{FOLDER}/pipe")
     await stage.until(lambda: not peer.context.problems.any())
-
-
-@scene
-async def what_is_ignored_while_its_commit_is_on_its_way_is_not_deleted(stage: Stage) -> None:
-    """The answer said that it was agreed on, and LOCAL had forgotten it: that was taken for a delete."""
-    laptop, desktop = await stage.begin("laptop", "desktop")
-    stage.weather.delay = 3.0
-    save(laptop, "f", b"f")
-    await stage.until(lambda: laptop.ledger.connection.execute("SELECT 1 FROM outbox").fetchone(), every=0.01)
-    save(laptop, ".shoalignore", b"f\n")
-    await stage.pass_time(60)
-    stage.weather.delay = 0.01
-    await stage.until(lambda: laptop.settled and desktop.settled)
-    await stage.pass_time(60)
-    assert desktop.peer is not None
-    assert desktop.peer.context.store.remote_at(ROOT, "f") is not None
 
 
 @scene
