@@ -466,12 +466,15 @@ class RemoteTree:
         self._take_operations(fold, entry, signed, operations, set(announced))
         self._versions.put_many(fold.versions.values())
         agreed = self._store.synceds(operation.node for operation in operations)
+        followed = self._store.followed(operation.node for operation in operations)
         for operation in operations:
             if isinstance(operation, Delete):
                 agreed.pop(operation.node, None)
                 self._accept_delete(operation.node)
             elif operation.node in fold.unusable:
                 raise Malformed(f"a commit of this device's own: {fold.unusable[operation.node]}")
+            elif operation.node not in followed:
+                continue  # it is ignored by now: if anything were agreed on it, it would count as deleted here
             elif (now := _agreed(operation, agreed.get(operation.node), fold.nodes[operation.node])) is not None:
                 agreed[operation.node] = now
         self._store.put_synceds([*agreed.values()])

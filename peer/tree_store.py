@@ -181,6 +181,11 @@ class TreeStore:
         self.drop_local(node)
         self.drop_synced(node)
 
+    def followed(self, nodes: Iterable[NodeId]) -> set[NodeId]:
+        """Those of `nodes` that LOCAL knows, be it as gone."""
+        sql = "SELECT node FROM local WHERE workspace = ? AND node IN (??)"
+        return {row[0] for row in self.database.rows_in(sql, self.workspace, nodes)}
+
     def drop_local(self, node: NodeId) -> None:
         """Forget the node's row altogether."""
         self.database.run("DELETE FROM local WHERE workspace = ? AND node = ?", self.workspace, node)

@@ -374,6 +374,7 @@ def test_a_snapshot_never_makes_a_delete(desk: Desk) -> None:
 def test_an_accepted_commit_is_in_both_trees_at_once_even_with_revisions_between(desk: Desk) -> None:
     desk.take(entry(desk.commit(desk.file("theirs")), 1))
     mine = desk.file("mine")
+    desk.store.put_local(Local(mine.node, ROOT, "mine", FILE, None, Fingerprint(1, 1, 1, 1, 1, 0o644)))
     commit = desk.commit(mine, device=OWN)
     cursor = desk.remote.cursor()
     between = Cursor(cursor.tracker_epoch, cursor.revision, cursor.hash)
@@ -383,6 +384,16 @@ def test_an_accepted_commit_is_in_both_trees_at_once_even_with_revisions_between
     assert desk.store.synced(mine.node) is not None
     assert desk.store.remote(mine.node) is not None
     assert desk.remote.cursor().revision == 1, "what lies between is still to be pulled"
+
+
+def test_what_is_ignored_by_the_time_its_commit_is_answered_is_not_agreed_on(desk: Desk) -> None:
+    """LOCAL has forgotten it: as agreed on it would count as deleted here, once it is ignored no longer. Found by the
+    simulation with ignore rules."""
+    mine = desk.file("mine")
+    commit = desk.commit(mine, device=OWN)
+    with desk.database.transaction():
+        desk.remote.accept(commit, own_entry(commit, OWN, 1, 1000), OWN)
+    assert desk.store.synced(mine.node) is None
 
 
 def test_a_deleted_node_leaves_remote_and_stays_agreed_on(desk: Desk) -> None:

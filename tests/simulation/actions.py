@@ -204,6 +204,17 @@ def link_for_directory(person: Person) -> str:
     return f"makes a symlink to {target} of {path}"
 
 
+def write_much(person: Person) -> str:
+    """More than goes into one pack, or into one answer."""
+    path = person.anywhere(NAMES)
+    content = person.content() + person.rng.randbytes(person.rng.choice((1_500_000, 4_700_000)))
+    person.refuse(path, "directory", "symlink")
+    person.overwritten(path, "wrote over")
+    person.user.write(person.full(path), content)
+    person.oracle.save(person.name, path, content)
+    return f"writes {path} ({len(content)} bytes)"
+
+
 ACTIONS: list[tuple[Action, int]] = [
     (write, 14),
     (save, 14),

@@ -18,14 +18,14 @@ _SECONDS = 4.0
 
 async def answer_at_times(around: Surroundings) -> None:
     """People look now and then, and say yes, or no."""
-    while around.plan.breaker:
+    while around.plan.asking:
         await trio.sleep(around.rng.expovariate(1 / _SECONDS))
         answer(around, around.rng.choice(list(around.devices.values())))
 
 
 def answer_all(around: Surroundings) -> None:
     """Everybody who is asked answers."""
-    for device in around.devices.values() if around.plan.breaker else ():
+    for device in around.devices.values() if around.plan.asking else ():
         answer(around, device)
 
 

@@ -56,6 +56,8 @@ class SimulatedDisk:
         """What `Stat.device` says; set another, and the file system looks like a different one mounted."""
         self.kind = "ext4"
         """What `file_system` says."""
+        self.exchanges = True
+        """Whether it can exchange two names."""
         self.root_instead: str | None = None
         """What `open_root` finds at any path."""
         self.before_call: Callable[[str, tuple[Any, ...]], None] | None = None
@@ -209,6 +211,8 @@ class SimulatedDisk:
 
     @_port_call
     def exchange(self, from_parent: Descriptor, from_name: str, to_parent: Descriptor, to_name: str) -> None:
+        if not self.exchanges:
+            raise failure(errno.EINVAL)
         source, target = self._at(from_parent, from_name), self._at(to_parent, to_name)
         self.volume.exchange(source, from_name, target, to_name)
 

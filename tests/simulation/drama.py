@@ -68,6 +68,9 @@ class Drama:
         for number, device in enumerate(self._around.devices.values()):
             device.counts_merges = self._plan.joining
             device.event_faults.unwatched = self._plan.unwatched
+            device.event_faults.closings = self._plan.closings
+            if self._plan.poor_disk and number == len(self._around.devices) - 1:
+                device.disk.exchanges, device.disk.kind = False, "nfs"
             nursery.start_soon(self._later, number * self._plan.late, nursery, device)
         await trio.sleep(self._plan.acquainted)
         self._begin_trouble()

@@ -3,7 +3,7 @@
 Late, in batches, some twice and some never, as inotify does it: an event in a directory that was made a moment ago may
 be lost in any seed, any other only where the plan says so (an overflow that nobody tells of). The watcher's second look
 and its regular scans have to make up for that. `tests/peer/test_folder_events.py` holds the rest against inotify. That
-a writer has closed a file is never told: whoever waits for it has to do without.
+a writer has closed a file is told in some seeds only: whoever waits for it has to do without in all others.
 """
 
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from random import Random
 
 import trio
 
-from peer.ports import Changes
+from peer.ports import Changes, EntryKind
 from protocol.errors import WatchLimit
 from protocol.names import RESERVED
 from tests.simulation.disk import SimulatedDisk
@@ -32,6 +32,7 @@ class EventFaults:
     late: float = 0.0  # told only after some seconds
     overflow: float = 0.0  # all that is pending is dropped, and "look at everything" said instead
     unwatched: float = 0.0  # the kernel has no watches left
+    closings: bool = False  # it is told that a file is no longer open for writing
 
     def end(self) -> None:
         """No more of it."""
@@ -96,8 +97,14 @@ class SimulatedEvents:
                 feed.news.set()
                 continue
             feed.add(path)
+            if self.faults.closings and self._is_closed(full):
+                feed.closed.add(path)
             if self._rng.random() < self.faults.repeated:
                 feed.again.add(path)
+
+    def _is_closed(self, full: str) -> bool:
+        inode = self._disk.user.find(full) if self._disk.user.exists(full) else None
+        return inode is not None and inode.kind is EntryKind.FILE and not inode.opened
 
 
 @dataclass
@@ -107,6 +114,7 @@ class _Feed:
     rng: Random
     pending: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
     news: trio.Event = field(default_factory=trio.Event)
     over: bool = False
 
@@ -139,4 +147,5 @@ class _Feed:
                 self.again = set()
         await trio.sleep(self.rng.uniform(0.002, 0.06))
         taken, self.pending = self.pending, set()
-        return Changes(taken)
+        closed, self.closed = self.closed & taken, set()
+        return Changes(taken, closed)

@@ -6,7 +6,7 @@ None of it stays: in the calm everybody tidies up, so that all can be equal.
 import errno
 from functools import partial
 
-from tests.simulation.actions import ACTIONS
+from tests.simulation.actions import ACTIONS, write_much
 from tests.simulation.machine import START_NS
 from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.user import Entry
@@ -93,9 +93,12 @@ ODD: list[tuple[Action, int]] = [
 RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
 
 
-def actions_of(*, odd: bool, rules: bool) -> list[tuple[Action, int]]:
+MUCH: list[tuple[Action, int]] = [(write_much, 6)]
+
+
+def actions_of(*, odd: bool, rules: bool, large: bool) -> list[tuple[Action, int]]:
     """What people do in a seed, by weight."""
-    return [*ACTIONS, *(ODD if odd else ()), *(RULES if rules else ())]
+    return [*ACTIONS, *(ODD if odd else ()), *(RULES if rules else ()), *(MUCH if large else ())]
 
 
 def tidy(person: Person) -> None:

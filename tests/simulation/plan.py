@@ -13,7 +13,7 @@ _PATIENT = 0.03
 _BREAKER = 0.2
 _ON_ONE_LAN = 0.85
 _LEAST_FAULTS = 8
-_SELDOM = 0.07
+_SELDOM = 0.05
 
 FAULTS: dict[str, float] = {
     # messages
@@ -112,11 +112,19 @@ class Plan:
     odd: bool = False  # people put into the folder what can't be synced
     rules: bool = False  # people say what is to be ignored
     exclusions: int = 0  # how often something is excluded at a device for a while
+    large: bool = False  # people write files of many chunks
+    closings: bool = False  # it is told that a file was closed
+    poor_disk: bool = False  # the last device's can't exchange two names, and is one that others may write to
 
     @property
     def acting(self) -> float:
         """About how long people act."""
         return self.actions * self.pause
+
+    @property
+    def asking(self) -> bool:
+        """Whether people are asked about what is held."""
+        return self.breaker or self.power_cuts > 0
 
     @property
     def remembers(self) -> bool:
@@ -154,6 +162,9 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         rules=rng.random() < _SELDOM,
         # What is excluded is in the cloud only: with a tracker of before that it is lost.
         exclusions=rng.randrange(1, 5) if rng.random() < _SELDOM and not plan.tracker_restores else 0,
+        large=rng.random() < _SELDOM / 2,
+        closings=rng.random() < _SELDOM,
+        poor_disk=rng.random() < _SELDOM,
     )
 
 
