@@ -5,6 +5,7 @@ edit, crash     the same, and the process dies before it has seen that
 crash           it dies when a file is in place and nobody knows of that yet; meanwhile somebody elsewhere, who has the
                 same file, goes on with it
 read            somebody writes to a file when a peer has read it, and before it has made sure that nobody did
+fetch           somebody appends to a file whose next version is just being fetched
 power cut       somebody writes to a file that only this device can bring to the cloud, and the power goes: there may be
                 newer bytes under older times
 unanswered      a commit is given up and arrives later; before that somebody removes a file that it creates, and no
@@ -34,7 +35,7 @@ from tests.simulation.people import Action
 from tests.simulation.surroundings import Surroundings
 
 EDIT, EDIT_AND_CRASH, CRASH, READ, POWER_CUT = "edit", "edit, crash", "crash", "read", "power cut"
-UNANSWERED = "unanswered"
+FETCH, UNANSWERED = "fetch", "unanswered"
 _CHANCE = 0.3
 """Of each at a moment that is right for it."""
 
@@ -47,6 +48,7 @@ class Ambushes:
         self._rng = rng
         self._left: list[str] = []
         self._read: tuple[str, Descriptor] | None = None  # whose last call read this
+        self._made: str | None = None  # whose last call made a file
         self._cut_off: dict[str, float] = {}  # until when no commit of a device arrives
         self._fuse: tuple[str, int, str | None] | None = None  # whose, after how many calls, what is put in place
 
@@ -58,6 +60,7 @@ class Ambushes:
             EDIT_AND_CRASH,
             CRASH,
             READ,
+            FETCH,
             UNANSWERED,
             *([POWER_CUT] if self._around.plan.power_cuts else []),
         ]
@@ -74,11 +77,14 @@ class Ambushes:
             device = self._around.devices[at]
             if call in ("rename", "exchange"):
                 self._moving(device, call, arguments)
+            elif call == "open_file" and self._made == at:
+                self._fetching(device, *arguments)
             elif call == "stat_open" and self._read == (at, arguments[0]):
                 self._reading(device, READ, arguments[0])
             elif call == "read_into":
                 self._reading(device, POWER_CUT, arguments[0])
         self._read = (at, arguments[0]) if call == "read_at" else None
+        self._made = at if call == "create_file" else None
 
     def _moving(self, device: SimulatedDevice, call: str, arguments: tuple[Any, ...]) -> None:
         leaves, comes = way(device, call, *arguments)
@@ -88,6 +94,11 @@ class Ambushes:
         if kind in (EDIT_AND_CRASH, CRASH):
             calls = self._rng.randrange(1, 4 if kind == CRASH else 3)
             self._fuse = device.name, calls, comes if kind == CRASH else None
+
+    def _fetching(self, device: SimulatedDevice, parent: Descriptor, name: str) -> None:
+        path = below(device.disk.path(parent, name))
+        if path is not None and not path.startswith(f"{RESERVED}/") and self._draw((FETCH,)) is not None:
+            self._edit(device, path, append)
 
     def _reading(self, device: SimulatedDevice, kind: str, descriptor: Descriptor) -> None:
         path, content = device.disk.opened(descriptor)

@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 from storage.interface import PAGE, Storage, Stored
 from tracker.database import Database
 
+_CRITICAL = 10
+"""How much likelier it is to fall where chunks are stored."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,7 +39,8 @@ class TrackerFence:
 
     def _perhaps(self, where: str) -> None:
         trouble = self._trouble
-        if not self.down and trouble.left and self._rng.random() < trouble.chance:
+        chance = trouble.chance * (_CRITICAL if where.endswith(" put") else 1)
+        if not self.down and trouble.left and self._rng.random() < chance:
             trouble.left -= 1
             self.down = True
             self._fall(where)
