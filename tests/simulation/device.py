@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import trio
 
@@ -30,7 +30,7 @@ from tests.simulation.mischief import Mischief, Trouble
 from tests.simulation.network import SimulatedTransport, Weather
 from tests.simulation.reports import differences, report
 from tests.simulation.threads import ThreadedDisk, threaded_machine
-from tests.simulation.user import dated
+from tests.simulation.user import contents
 
 FOLDER = "/Shoal"
 EMPTY = "/Empty"
@@ -38,9 +38,8 @@ EMPTY = "/Empty"
 _DOWN = 5.0
 """Seconds from a crash to the next start, at most."""
 
-Dated: TypeAlias = set[tuple[bytes, int]]
-PowerCut = Callable[["SimulatedDevice", Dated, Dated], None]
-"""Told of the contents, with their times, that were on a device's disk before and after a power cut."""
+PowerCut = Callable[["SimulatedDevice", set[bytes], set[bytes]], None]
+"""Told of the contents that were on a device's disk before and after a power cut."""
 
 
 @dataclass
@@ -243,12 +242,12 @@ class SimulatedDevice:
         self.ledger.abandon()
         if power:
             self.boot_id = f"after {self._lives} lives"
-            before = dated(self.disk.user, FOLDER)
+            before = contents(self.disk.user, FOLDER)
             self.disk.cut_power()
             lost = self.ledger.cut_power(self._rng)
             self._log.note(self.name, f"its database lacks {lost} transactions")
             if self._power_cut is not None:
-                self._power_cut(self, before, dated(self.disk.user, FOLDER))
+                self._power_cut(self, before, contents(self.disk.user, FOLDER))
         if self._rng.random() < self.trouble.lost_databases:
             self._log.note(self.name, "loses its database")
             self.ledger.lose()

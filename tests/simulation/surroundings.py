@@ -7,7 +7,7 @@ from typing import Any
 from peer.root import OUTGOING
 from protocol.hashing import digest
 from protocol.names import RESERVED
-from tests.simulation.device import FOLDER, Dated, SimulatedDevice
+from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.host import TrackerHost
 from tests.simulation.lan import Air
 from tests.simulation.log import EventLog
@@ -52,9 +52,8 @@ class Surroundings:
         elsewhere = [device.disk.user for name, device in self.devices.items() if name != at]
         self.oracle.judge_removal(f"{at} removes {path}", self.devices[at].disk.user, elsewhere, f"{FOLDER}/{path}")
 
-    def power_cut(self, device: SimulatedDevice, before: Dated, after: Dated) -> None:
-        """A device's machine stopped, and with it what its user was at. What stands there under an older time than it
-        had is as good as gone: nobody can see that it was written."""
+    def power_cut(self, device: SimulatedDevice, before: set[bytes], after: set[bytes]) -> None:
+        """A device's machine stopped, and with it what its user was at."""
         self.oracle.memory_lost = True
         self.people[device.name].drop_everything()
         others = [contents(other.disk.user, FOLDER) for other in self.devices.values() if other is not device]
@@ -65,8 +64,7 @@ class Surroundings:
 
         tree, kept = device.disk.user.tree(FOLDER), f"{RESERVED}/{OUTGOING}/"
         left = [entry for path, entry in tree.items() if path.split("/")[0] != RESERVED or path.startswith(kept)]
-        gone = {content for content, _ in before - after}
-        self.oracle.power_cut(device.name, gone, left, published)
+        self.oracle.power_cut(device.name, before - after, left, published)
 
     def judge(self) -> None:
         """Raise the first `Violation` of what there is now."""

@@ -173,8 +173,3 @@ def _entry(inode: Inode) -> Entry:
 def contents(user: User, path: str) -> set[bytes]:
     """What is in the files below `path`."""
     return {entry[1] for entry in user.tree(path).values() if entry[0] == "file"}
-
-
-def dated(user: User, path: str) -> set[tuple[bytes, int]]:
-    """The same, each with the time under which it stands there."""
-    return {(entry[1], entry[2]) for entry in user.tree(path).values() if entry[0] == "file"}
