@@ -129,7 +129,7 @@ CREATE TABLE outgoing (
     parent BLOB NOT NULL, original TEXT NOT NULL,
     inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     since_ms INTEGER NOT NULL,
-    version BLOB
+    version BLOB, digest BLOB            -- of what it was taken for
 ) WITHOUT ROWID;
 
 -- Where the bytes of what is on this disk came from, in bytes, for files that were fetched; `devices` are the ids of
@@ -198,6 +198,7 @@ ALTER TABLE fetched ADD COLUMN devices BLOB NOT NULL DEFAULT x'';
 CREATE TABLE devices (device BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
 ALTER TABLE placing ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE placing ADD COLUMN inode INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outgoing ADD COLUMN digest BLOB;
 """
 STEPS_UP = {1: _TO_2, 2: _TO_3}
 """What brings a schema up to the next one, by its number."""

@@ -233,7 +233,7 @@ class Context:
         `spare`, which it holds, is in the cloud."""
         print_ = outgoing.print
         self.store.database.run(
-            "INSERT OR REPLACE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?,?)",
             outgoing.name,
             self.store.workspace,
             row.parent,
@@ -243,6 +243,7 @@ class Context:
             print_.mtime_ns,
             self.machine.now() // 1_000_000,
             spare,
+            None if row.content is None else row.content.digest,
         )
 
     def log_conflict(self, directory: Names, name: str, kept: str) -> None:

@@ -33,7 +33,8 @@ class _Waiting:
     name: str
     parent: NodeId
     original: str
-    print: list[int]  # inode, size, mtime_ns
+    print: tuple[int, int, int]  # inode, size, mtime_ns
+    digest: bytes | None  # of what it was taken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,15 @@ class OutgoingRoom:
         # When the clock jumped back, the minute begins anew: it must neither end early nor last for years.
         database.run("UPDATE outgoing SET since_ms = ?1 WHERE since_ms > ?1", now)
         rows = database.rows(
-            """SELECT name, parent, original, inode, size, mtime_ns FROM outgoing
+            """SELECT name, parent, original, inode, size, mtime_ns, digest FROM outgoing
                WHERE workspace = ? AND since_ms <= ? AND version IS NULL""",
             context.store.workspace,
             now - KEPT_MS,
         )
-        return [_Waiting(name, parent, original, print_) for name, parent, original, *print_ in rows]
+        return [
+            _Waiting(name, parent, original, (inode, size, mtime_ns), digest)
+            for name, parent, original, inode, size, mtime_ns, digest in rows
+        ]
 
     def _jumped(self, now_ms: int) -> int:
         """By how many milliseconds the wall clock has run ahead since the last sweep: it was set, or the machine slept,
@@ -109,7 +113,7 @@ class OutgoingRoom:
     async def _is_damaged(self, waiting: _Waiting) -> bool:
         """Whether what looks as it did holds something else: a power cut may leave new bytes under an old time."""
         context = self._context
-        if waiting.print[2] > context.surprises.went_down_ns:
+        if waiting.digest is None or waiting.print[2] > context.surprises.went_down_ns:
             return False
 
         def work() -> _Found | None:
@@ -117,7 +121,7 @@ class OutgoingRoom:
                 return _find(folder, waiting.name)
 
         found = await context.machine.offload(work, context.limiter)
-        return found is not None and not self._is_published(found)
+        return found is not None and found.digest != waiting.digest
 
     async def _adopt(self, *, unknown: bool) -> bool:
         """A crash or an error between the swap and its record leaves a file without one; the loss of the database, all
@@ -140,8 +144,17 @@ class OutgoingRoom:
             print_ = found.print if published else (0, 0, 0)
             spare = context.versions.not_durable(found.digest)
             context.store.database.run(
-                "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?)",
-                *(found.name, context.store.workspace, ROOT, original_of(found.name), *print_, now, spare),
+                "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?,?)",
+                *(
+                    found.name,
+                    context.store.workspace,
+                    ROOT,
+                    original_of(found.name),
+                    *print_,
+                    now,
+                    spare,
+                    found.digest,
+                ),
             )
         return everything
 
@@ -178,7 +191,7 @@ def _let_go(folder: Folder, waiting: _Waiting, parent: tuple[str, ...], conflict
         stat = disk.stat(room, waiting.name)
     except FileNotFoundError:
         return False
-    if [stat.inode, stat.size, stat.mtime_ns] == waiting.print and not damaged:
+    if (stat.inode, stat.size, stat.mtime_ns) == waiting.print and not damaged:
         disk.unlink(room, waiting.name)
         return False
     disk.rename(room, waiting.name, folder.directory(parent), conflict)

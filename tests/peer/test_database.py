@@ -86,6 +86,7 @@ def test_a_schema_of_before_is_brought_up(tmp_path: Path) -> None:
         "DROP TABLE devices",
         "ALTER TABLE placing DROP COLUMN device",
         "ALTER TABLE placing DROP COLUMN inode",
+        "ALTER TABLE outgoing DROP COLUMN digest",
         "ALTER TABLE fetched DROP COLUMN devices",
         "INSERT INTO fetched VALUES (x'77', x'6e', 1, 2, 3)",
         "PRAGMA user_version = 2",
