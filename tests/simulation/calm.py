@@ -30,6 +30,8 @@ OWN_DOING = (
 """What programs may complain of, as the simulation has asked for it."""
 UNSEALABLE = "do not authenticate"
 """What a program says of a file whose author has sealed it wrongly."""
+EXPIRED = "no valid session"
+"""What is said when the tracker's clock jumps by days, and once more before that was made good."""
 POLL = 5.0
 """Seconds between looks at whether all has come to rest."""
 QUIET = 35.0
@@ -133,13 +135,18 @@ class Calm:
         problems = await around.host.check()
         if problems:
             raise Violation("the tracker is consistent", "; ".join(problems))
-        errors = [error for error in around.log.errors if not _is_own_doing(error)]
+        errors = [error for error in around.log.errors if not self._is_own_doing(error)]
         if errors:
             raise Violation("no program errs", "; ".join(errors))
         for device in around.devices.values():
             await self._let_go(device)
             self._judge_device(device)
             self._judge_blame(device)
+
+    def _is_own_doing(self, error: str) -> bool:
+        """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
+        expired = bool(self._plan.clock_jumps) and EXPIRED in error
+        return expired or any(sign in error.lower() for sign in OWN_DOING)
 
     async def _let_go(self, device: SimulatedDevice) -> None:
         """With real threads one may just be looking around."""
@@ -182,8 +189,3 @@ class Calm:
             raise Violation("quiet stays quiet", "a folder changed")
         if not self._resting():
             raise Violation("quiet stays quiet", f"{self._left()}\n{around.report()}")
-
-
-def _is_own_doing(error: str) -> bool:
-    """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
-    return any(sign in error.lower() for sign in OWN_DOING)
