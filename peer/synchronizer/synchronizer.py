@@ -16,7 +16,7 @@ from peer.indexer import Indexer
 from peer.merging import MergeCount, count_merge
 from peer.problems import printable
 from peer.quiet import LONG
-from peer.root import Names
+from peer.root import Names, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.jobs import Job
@@ -235,6 +235,19 @@ class Synchronizer:
             self._watcher.looked(directories, self._indexer.took)
         self._context.stirred(self._indexer.stirred)
         self._watcher.found_shut(self._indexer.unlisted | self._indexer.unseen)
+        await self._keep_what_was_placed()
+
+    async def _keep_what_was_placed(self) -> None:
+        """What was put in place before a crash, or before the disk failed, may not be on the disk for good. It must be
+        before it counts as agreed on: gone with a power cut, it would count as deleted here."""
+        context = self._context
+
+        def work() -> None:
+            with open_folder(context.disk, context.root) as folder:
+                context.disk.sync_file_system(folder.directory(()))
+
+        if any(note.agreed.node not in self.progress.fetching for note in context.store.placing()):
+            await context.machine.offload(work, context.limiter)
 
     def _note_boot(self) -> None:
         """After the first look at everything: what has changed while the machine went down is suspect."""
@@ -249,10 +262,9 @@ class Synchronizer:
     async def _synchronise(self, nursery: trio.Nursery) -> float:
         if self.progress.online and self._unsettled:
             async with self._send_turn:
-                resent = await self._sending.resend()
-            if resent:
-                self.behind.set()
-                self.uploads_wanted.set()  # an answer may have come only now, and named missing chunks
+                await self._sending.resend()
+            self.behind.set()
+            self.uploads_wanted.set()  # an answer may have come only now, and named missing chunks
             self._unsettled = False
         if self.announce_merge is not None:
             await self._count_merge(self.announce_merge)

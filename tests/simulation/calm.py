@@ -1,5 +1,7 @@
 """The calm after the drama: nothing fails any more and nobody acts, and everything is judged."""
 
+import os
+
 import trio
 
 from protocol.names import RESERVED
@@ -8,7 +10,7 @@ from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import BOUND
 from tests.simulation.events import NO_WATCHES
 from tests.simulation.lan import LanWeather
-from tests.simulation.mischief import Trouble
+from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oddities import is_tidy, tidy
 from tests.simulation.oracle import Violation
 from tests.simulation.surroundings import Surroundings
@@ -16,12 +18,20 @@ from tests.simulation.unusual import include_all, pause
 
 MISSED = 640.0
 """Seconds after which a change that no event told of has been found: the watcher's regular scan is due within 600."""
-OWN_DOING = ("input/output error", "no space left", "permission denied", NO_WATCHES, "the folder /shoal is not ")
+_POOR = tuple(os.strerror(code).lower() for code in POOR)
+OWN_DOING = (
+    "input/output error",
+    "no space left",
+    "permission denied",
+    NO_WATCHES,
+    "the folder /shoal is not ",
+    *_POOR,
+)
 """What programs may complain of, as the simulation has asked for it."""
-AGED = "no valid session"
-"""What they may complain of besides where clocks jump: a session may have aged by days the moment after it began."""
 UNSEALABLE = "do not authenticate"
 """What a program says of a file whose author has sealed it wrongly."""
+EXPIRED = "no valid session"
+"""What is said when the tracker's clock jumps by days, and once more before that was made good."""
 POLL = 5.0
 """Seconds between looks at whether all has come to rest."""
 QUIET = 35.0
@@ -114,7 +124,7 @@ class Calm:
     def _left_at(self, device: SimulatedDevice) -> list[str]:
         left = [path for path in device.disk.user.tree(f"{FOLDER}/{RESERVED}") if path.count("/") == 1]
         if (
-            self._plan.io_error_chance or self._plan.full_disks
+            self._plan.io_error_chance or self._plan.full_disks or self._plan.poor_disk
         ):  # what the disk wouldn't remove goes with the next start
             left = [path for path in left if not path.startswith("temp/")]
         return left
@@ -125,14 +135,18 @@ class Calm:
         problems = await around.host.check()
         if problems:
             raise Violation("the tracker is consistent", "; ".join(problems))
-        own_doing = (*OWN_DOING, AGED) if self._plan.clock_jumps else OWN_DOING
-        errors = [error for error in around.log.errors if not _is_own_doing(error, own_doing)]
+        errors = [error for error in around.log.errors if not self._is_own_doing(error)]
         if errors:
             raise Violation("no program errs", "; ".join(errors))
         for device in around.devices.values():
             await self._let_go(device)
             self._judge_device(device)
             self._judge_blame(device)
+
+    def _is_own_doing(self, error: str) -> bool:
+        """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
+        expired = bool(self._plan.clock_jumps) and EXPIRED in error
+        return expired or any(sign in error.lower() for sign in OWN_DOING)
 
     async def _let_go(self, device: SimulatedDevice) -> None:
         """With real threads one may just be looking around."""
@@ -175,8 +189,3 @@ class Calm:
             raise Violation("quiet stays quiet", "a folder changed")
         if not self._resting():
             raise Violation("quiet stays quiet", f"{self._left()}\n{around.report()}")
-
-
-def _is_own_doing(error: str, own_doing: tuple[str, ...]) -> bool:
-    """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
-    return any(sign in error.lower() for sign in own_doing)
