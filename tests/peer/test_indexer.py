@@ -153,14 +153,17 @@ async def test_gone(folder: SyncFolder) -> None:
     assert folder.indexer.vanished_at > float("-inf")
 
 
-async def test_what_comes_back_under_its_name_is_the_same_node(folder: SyncFolder) -> None:
+@pytest.mark.parametrize("others", [(), ("i", "j")], ids=["as a rule its inode", "another inode"])
+async def test_what_comes_back_under_its_name_is_the_same_node(folder: SyncFolder, others: tuple[str, ...]) -> None:
     await filled(folder)
-    node = folder.node("h")
+    node, inode = folder.node("h"), folder.row("h").print.inode
     folder.hand.remove("h")
     await folder.indexer.scan_everything()
-    folder.hand.write("h", b"something quite different")
+    for name in (*others, "h"):  # the first of them may get the inode that is free
+        folder.hand.write(name, b"something quite different")
     await folder.indexer.scan_everything()
     assert folder.node("h") == node
+    assert not others or folder.row("h").print.inode != inode
 
 
 async def test_a_new_file_with_an_old_inode_number_is_a_new_node(simulated: SyncFolder) -> None:

@@ -80,3 +80,22 @@ def test_a_slice_leaves_out_what_has_nothing_to_do_with_it(database: Database) -
     _, file, *_ = case.both("d/", "d/f", "d/g", "h", "e/", "e/i")
     view = load_slice(store_of(database, case), [file], case)
     assert len(view.local) == len(view.remote) == len(view.synced) == 2
+
+
+def test_a_slice_leaves_out_what_is_in_new_folders(database: Database) -> None:
+    case = Case()
+    for who in (case.here, case.there):
+        for path in ("d/", "d/f", "d/g"):
+            case.new(who, f"{type(who).__name__} {path}")
+    folders = [case.node(case.here, "Here d"), case.node(case.there, "There d")]
+    view = load_slice(store_of(database, case), folders)
+    assert [*view.local, *view.remote] == folders
+
+
+def test_a_slice_has_what_is_in_folders_that_went(database: Database) -> None:
+    case = Case()
+    folder, *inside = case.both("d/", "d/f", "d/g")
+    for node in (*inside, folder):
+        case.there.delete(node)
+    view = load_slice(store_of(database, case), [folder])
+    assert view.local.keys() == {folder, *inside}
