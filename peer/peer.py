@@ -135,6 +135,7 @@ class Peer:
         self.remote.tell_approved = context.surprises.approved_elsewhere
         self._machine, self._signing_key = ports.machine, SigningKey(credentials.signing_seed)
         local_steps = LocalSteps(context)
+        self._downloads = Downloads(context, client, local_steps)
         pulling = Pulling(context, client, self.remote, lambda: members, members.refresh)
         self.watcher = Watcher(context, ports.events)
         self.uploads = Uploads(context, client)
@@ -144,7 +145,7 @@ class Peer:
             watcher=self.watcher,
             reading=Reading(context),
             local_steps=local_steps,
-            downloads=Downloads(context, client, local_steps),
+            downloads=self._downloads,
             sending=Sending(context, client, self.remote, self._signing_key, pulling.pull),
         )
         self.synchronizer.boot_id = ports.boot_id
@@ -275,6 +276,7 @@ class Peer:
         while True:
             try:
                 await self._outgoing.sweep(unknown=self.synchronizer.progress.ready)
+                await self._downloads.tidy()
             except (Problem, OSError) as error:
                 log.info("not swept: %s", error)
             await trio.sleep(SWEEP)

@@ -53,6 +53,7 @@ class Downloads:
         self._context = context
         self._client = client
         self._local_steps = local_steps
+        self._litter: set[str] = set()
 
     async def groups(self, steps: Iterable[Fetch]) -> list[list[Job]]:
         """What to fetch, in groups that are carried out one by one or side by side. Asks the tracker for runs that are
@@ -100,6 +101,7 @@ class Downloads:
 
     async def carry_out(self, jobs: list[Job]) -> None:
         """Fetch, assemble and place one group. Raises `Unreachable`; whatever else fails is a problem of one path."""
+        self._litter -= {job.temp for job in jobs}
         try:
             await self._assemble(jobs)
             await self._in_thread(lambda folder: _finish(folder, jobs))
@@ -107,7 +109,8 @@ class Downloads:
             async with self._context.turn:
                 await self._place([job for job in jobs if job.failure is None])
         finally:
-            await self._tidy([job for job in jobs if not job.placed])
+            self._litter |= {job.temp for job in jobs if not job.placed}
+            await self.tidy()
         troubled = self._context.problems.any()
         for job in jobs:
             if job.failure is not None:
@@ -115,16 +118,19 @@ class Downloads:
             elif troubled:
                 self._context.problems.settled((*job.target.parent, job.remote.name))
 
-    async def _tidy(self, jobs: list[Job]) -> None:
-        """Leave nothing of these in `.shoal/temp`: the next attempt may be at another version."""
+    async def tidy(self) -> None:
+        """Leave nothing in `.shoal/temp` of attempts that failed: the next one may be at another version. What can't be
+        removed now is the next time."""
+        litter = frozenset(self._litter)
 
         def work(folder: Folder) -> None:
-            for job in jobs:
-                _discard(folder, job.temp)
+            for temp in sorted(litter):
+                _discard(folder, temp)
 
-        if jobs:
-            with suppress(OSError, WrongRoot):  # what can't be removed now is at the next start
+        if litter:
+            with suppress(OSError, WrongRoot):
                 await self._in_thread(work)
+                self._litter -= litter
 
     async def _assemble(self, jobs: list[Job]) -> None:
         await self._in_thread(lambda folder: _begin(folder, jobs))

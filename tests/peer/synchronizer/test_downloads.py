@@ -104,6 +104,22 @@ async def test_what_is_in_place_when_the_disk_fails_is_agreed_on_once_it_is_seen
     assert synced.version == VERSION
 
 
+async def test_what_could_not_be_tidied_away_is_later(folder: SyncFolder) -> None:
+    fetching = downloads(folder)
+    (group,) = await fetching.groups([file_there(folder, "f")])
+
+    def before(method: str, _: tuple[Any, ...]) -> None:
+        if method in ("rename", "unlink"):
+            raise failure(5)
+
+    folder.simulated.before_call = before
+    await fetching.carry_out(group)
+    folder.simulated.before_call = None
+    assert folder.hand.names(".shoal/temp") == [VERSION.hex()]
+    await fetching.tidy()
+    assert folder.hand.names(".shoal/temp") == []
+
+
 async def test_what_never_came_into_place_is_forgotten(folder: SyncFolder) -> None:
     fetching = downloads(folder)
     (group,) = await fetching.groups([file_there(folder, "f")])

@@ -88,7 +88,7 @@ def test_a_slice_leaves_out_what_is_in_new_folders(database: Database) -> None:
         for path in ("d/", "d/f", "d/g"):
             case.new(who, f"{type(who).__name__} {path}")
     folders = [case.node(case.here, "Here d"), case.node(case.there, "There d")]
-    view = load_slice(store_of(database, case), folders)
+    view = load_slice(store_of(database, case), folders, case)
     assert [*view.local, *view.remote] == folders
 
 
@@ -97,5 +97,5 @@ def test_a_slice_has_what_is_in_folders_that_went(database: Database) -> None:
     folder, *inside = case.both("d/", "d/f", "d/g")
     for node in (*inside, folder):
         case.there.delete(node)
-    view = load_slice(store_of(database, case), [folder])
+    view = load_slice(store_of(database, case), [folder], case)
     assert view.local.keys() == {folder, *inside}
