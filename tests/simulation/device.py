@@ -187,7 +187,8 @@ class SimulatedDevice:
         if self.counts_merges:
             self.peer.synchronizer.announce_merge = lambda count: self._log.note(self.name, str(count))
         if self.lies:
-            self._liar = make_liar(self.peer, self.name, Random(f"{name}/lies"), self.lies, self._log)
+            rng, sizes = Random(f"{name}/lies"), Random(f"{name}/lies/sizes")
+            self._liar = make_liar(self.peer, self.name, rng, sizes, self.lies, self._log)
         await self.peer.run()
 
     def _machine_and_disk(self, name: str, life: Life) -> tuple[Machine, Disk]:

@@ -17,9 +17,12 @@ import trio
 from peer.ports import Advertisement, LanAddress
 from protocol.errors import Unreachable
 from tests.simulation.log import EventLog
+from tests.simulation.oracle import Violation
 
 ANNOUNCED_AGAIN = 20.0
 """Seconds until who listens hears of everybody again."""
+MOST = 2 << 20
+"""Bytes that anybody may wait for in one piece, whatever the other side says is to come."""
 REGISTERING = 0.1
 """Seconds that announcing takes. zeroconf needs some 1.7, in which a short drama would be over."""
 
@@ -86,6 +89,8 @@ class _Stream:
 
     async def receive_into(self, buffer: memoryview) -> int:
         self._lan.alive()
+        if len(buffer) > MOST:
+            raise Violation("what comes over the LAN is bounded", f"room for {len(buffer)} bytes")
         if not self._rest:
             try:
                 due, data = await self._incoming.receive()

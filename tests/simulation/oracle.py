@@ -42,8 +42,12 @@ class Oracle:
     links: set[str] = field(default_factory=set)
     moved: set[bytes] = field(default_factory=set)
     """Contents that a user gave another place, perhaps the old one again."""
+    moved_over: set[bytes] = field(default_factory=set)
+    """Those of them that took the place of something: that is a save of what was there, and the old place goes."""
     memory_lost: bool = False
     """Whether a device or the tracker has forgotten something: then it may come back, or be there twice."""
+    in_turns: bool = False
+    """Whether nobody acts before everybody has seen what the last one did: then every move is known for one."""
     taken_back: bool = False
     """Whether somebody has rejected what was done: then it comes back."""
     half_seen: bool = False
@@ -66,9 +70,11 @@ class Oracle:
             if entry[0] == "file":
                 self.superseded.setdefault(_hash(entry[1]), f"{_when()} by {who}: {why}")
 
-    def move(self, entries: Iterable[Entry]) -> None:
-        """A user moved these."""
-        self.moved.update(_hash(entry[1]) for entry in entries if entry[0] == "file")
+    def move(self, entries: Iterable[Entry], *, over: bool = False) -> None:
+        """A user moved these, perhaps over something."""
+        contents = [_hash(entry[1]) for entry in entries if entry[0] == "file"]
+        self.moved.update(contents)
+        self.moved_over.update(contents if over else ())
 
     def power_cut(self, who: str, gone: set[bytes], left: Iterable[Entry], published: Callable[[bytes], bool]) -> None:
         """A disk lost what was not fsynced. What nobody but its user knew of may be gone, and what is there instead
@@ -87,7 +93,11 @@ class Oracle:
         """A peer is about to take a file off its folder. Nobody removed what still stands, as it is, under the same
         path elsewhere (law 2). What was moved may stand there anew, as another node."""
         content = _content(user, path)
-        if content is None or _hash(content) in self.superseded or _hash(content) in self.moved:
+        if content is None or _hash(content) in self.superseded:
+            return
+        if self.in_turns and _hash(content) not in self.moved_over:
+            self.verdict = self.verdict or Violation("a move is no delete", f"{_when()} {what}, which nobody removed")
+        if _hash(content) in self.moved:
             return
         if any(_content(other, path) == content for other in others):
             self.verdict = self.verdict or Violation("absent is not deleted", f"{_when()} {what}, nobody else did")

@@ -203,7 +203,8 @@ class Person:
             inode = self.user.find(source)
             name = source.rpartition("/")[2]
             below = self.user.tree(source) if inode.is_directory else {}
-            self.oracle.move([*below.values(), self.user.tree(source[: -len(name) - 1])[name]])
+            entries = [*below.values(), self.user.tree(source[: -len(name) - 1])[name]]
+            self.oracle.move(entries, over=self.user.exists(target))
         self.user.move(source, target)
 
     def refuse(self, path: str, *kinds: str) -> None:

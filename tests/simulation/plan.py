@@ -12,6 +12,7 @@ _TAKING_TURNS = 0.07
 _PATIENT = 0.03
 _BREAKER = 0.2
 _ON_ONE_LAN = 0.85
+_FILLING, _MOST_FILLS = 0.15, 3
 _LEAST_FAULTS = 8
 _SELDOM = 0.05
 _REJECTING = 0.3
@@ -64,6 +65,7 @@ class Plan:
     inline_actions: int  # at most so many more, each between two system calls of a peer
     inline_chance: float
     inline_calls: tuple[str, ...]  # between which calls; all of the executor's if empty
+    fills: int  # of directories that somebody else is just removing
     crossed_moves: float  # chance, after each action, that two directories are moved into each other
     late: float  # when the other devices start
     prefilled: int  # actions on each side before any peer runs
@@ -168,6 +170,7 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         closings=rng.random() < _SELDOM,
         poor_disk=rng.random() < _SELDOM,
         rejecting=rng.random() < _REJECTING and plan.breaker,
+        fills=_MOST_FILLS if rng.random() < _FILLING else 0,
     )
 
 
@@ -190,6 +193,7 @@ def _draw(rng: Random) -> Plan:
         inline_actions=rng.randrange(20, 25),
         inline_chance=rng.choice((0.02, 0.05)),
         inline_calls=rng.choice(((), (), CRITICAL)),
+        fills=0,
         crossed_moves=rng.choice((0.0, 0.4)),
         late=given("late devices", rng.uniform(0.0, 10.0)),
         prefilled=rng.choice((0, 0, 0, 5)),

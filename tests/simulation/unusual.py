@@ -10,6 +10,7 @@ import trio
 from peer.excluding import exclude, excluded, include
 from peer.peer import Peer
 from tests.simulation.device import EMPTY, FOLDER, SimulatedDevice
+from tests.simulation.filling import fill_what_goes
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.user import Entry, User
 
@@ -24,6 +25,8 @@ def begin_unusual(around: Surroundings, nursery: trio.Nursery) -> None:
     for times, what in ((plan.pauses, _pause), (plan.absences, _be_absent), (plan.exclusions, _do_without)):
         if times:
             nursery.start_soon(_now_and_then, around, times, what)
+    if plan.fills:
+        nursery.start_soon(fill_what_goes, around)
 
 
 async def _now_and_then(
