@@ -1,6 +1,7 @@
-"""One person removes a directory, and another, who hasn't heard of it, puts something into it as the delete goes up.
+"""One person removes a directory and another puts something into it, neither having heard of what the other did.
 
-Deletes wait for quiet, so by chance the two hardly ever meet at the tracker.
+Devices hear of each other within moments, so by chance such two hardly ever meet at the tracker. Here the connection of
+one of them has died, and it hasn't noticed: what it sends is made on what the tracker had before.
 """
 
 from random import Random
@@ -8,11 +9,11 @@ from random import Random
 import trio
 
 from peer.synchronizer.synchronizer import DELETE_QUIET
-from tests.simulation.people import NAMES, Person
+from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.surroundings import Surroundings
 
-_EARLY, _LATE = 0.1, 0.2
-"""Seconds around the time when the delete goes up."""
+_SENT = 3.0
+"""Seconds in which what somebody did has gone up, as a rule."""
 
 
 async def fill_what_goes(around: Surroundings, rng: Random) -> None:
@@ -20,33 +21,50 @@ async def fill_what_goes(around: Surroundings, rng: Random) -> None:
     plan = around.plan
     for _ in range(plan.fills):
         await trio.sleep(rng.uniform(0, plan.actions * plan.pause))
-        one, other = rng.sample(list(around.people.values()), 2)
-        common = sorted(one.directories & other.directories)
+        deaf, other = rng.sample(list(around.people.values()), 2)
+        common = sorted(deaf.directories & other.directories)
         if common:
-            directory, name = rng.choice(common), rng.choice(NAMES)
-            one.do(lambda person, directory=directory: _remove(person, directory))  # type: ignore[misc]
-            await trio.sleep(rng.uniform(DELETE_QUIET - _EARLY, DELETE_QUIET + _LATE))
-            fill = rng.choice((_save_into, _move_into))
-            other.do(lambda person, fill=fill, path=f"{directory}/{name}": fill(person, path))  # type: ignore[misc]
+            transport = around.devices[deaf.name].transport
+            if transport is not None:
+                transport.cut(silently=True)
+            await _cross(deaf, other, rng.choice(common), rng)
 
 
-def _remove(person: Person, directory: str) -> str:
-    person.replaced(directory, "removed")
-    person.user.remove(person.full(directory))
-    return f"removes {directory} and all in it"
+async def _cross(deaf: Person, other: Person, directory: str, rng: Random) -> None:
+    fill = rng.choice((_save_into, _move_into))(f"{directory}/{rng.choice(NAMES)}")
+    first, then = rng.choice(((_remove(directory), fill), (fill, _remove(directory))))
+    other.do(first)
+    await trio.sleep(rng.uniform(0.5, _SENT) + (DELETE_QUIET if then is fill else 0.0))
+    deaf.do(then)
 
 
-def _save_into(person: Person, path: str) -> str:
-    content = person.content()
-    person.refuse(path, "directory")
-    person.replaced(path, "saved over")
-    person.user.save(person.full(path), content)
-    person.oracle.save(person.name, path, content)
-    return f"saves {path} ({len(content)} bytes)"
+def _remove(directory: str) -> Action:
+    def remove(person: Person) -> str:
+        person.replaced(directory, "removed")
+        person.user.remove(person.full(directory))
+        return f"removes {directory} and all in it"
+
+    return remove
 
 
-def _move_into(person: Person, path: str) -> str:
-    source = person.present("file", "symlink")
-    person.refuse(path, "file", "symlink", "directory")
-    person.move(person.full(source), person.full(path))
-    return f"moves {source} to {path}"
+def _save_into(path: str) -> Action:
+    def save_into(person: Person) -> str:
+        content = person.content()
+        person.refuse(path, "directory")
+        person.replaced(path, "saved over")
+        person.user.save(person.full(path), content)
+        person.oracle.save(person.name, path, content)
+        return f"saves {path} ({len(content)} bytes)"
+
+    return save_into
+
+
+def _move_into(path: str) -> Action:
+    def move_into(person: Person) -> str:
+        source = person.present("file", "symlink")
+        person.refuse(path, "file", "symlink", "directory")
+        person.move(person.full(source), person.full(path))
+        person.oracle.name(path)
+        return f"moves {source} to {path}"
+
+    return move_into

@@ -21,6 +21,7 @@ from tests.simulation.accounts import content_of, engine_of
 from tests.simulation.counts import COMMIT_RETRIED
 from tests.simulation.exchange import Exchange, Message
 from tests.simulation.fence import Crashed, FencedDatabase, FencedStorage, FenceTrouble, TrackerFence
+from tests.simulation.invariants import WatchedDatabase
 from tests.simulation.log import ACTOR, EventLog
 from tracker.administration import set_breaker, set_suspended
 from tracker.assembly import build
@@ -47,6 +48,8 @@ class TrackerHost:
         self.restores = 0
         """How often it was put back to a backup."""
         self._carried_out: set[bytes] = set()  # commits, by digest
+        self.broken: list[str] = []
+        """What a transaction has left as it must not be."""
         self.died = trio.Event()
         """Set when the process has ended; each has its own."""
         self._rng = Random("tracker/trouble") if rng is None else rng
@@ -62,7 +65,7 @@ class TrackerHost:
         self._log.note(TRACKER, "starts")
         fence = self._fence = self._new_fence()
         died = self.died = trio.Event()
-        inner = SqliteDatabase(self._machine, self._engine)
+        inner = WatchedDatabase(SqliteDatabase(self._machine, self._engine), self.broken)
         try:
             tracker = await build(self._machine, FencedDatabase(inner, fence), FencedStorage(self._storage, fence))
             async with trio.open_nursery() as nursery:
@@ -163,9 +166,9 @@ class TrackerHost:
             set_suspended(connection, email, suspended)
 
     async def check(self) -> list[str]:
-        """What `shoal-tracker check` finds."""
+        """What `shoal-tracker check` finds, and what was wrong on the way."""
         database = SqliteDatabase(self._machine, self._engine)
-        return (await check_tracker(self._machine, database, self._storage, quick=False)).problems
+        return self.broken + (await check_tracker(self._machine, database, self._storage, quick=False)).problems
 
     def revision(self) -> int:
         """How far the order has come: the revisions of all workspaces together, of which there is one."""

@@ -65,7 +65,7 @@ class Plan:
     inline_actions: int  # at most so many more, each between two system calls of a peer
     inline_chance: float
     inline_calls: tuple[str, ...]  # between which calls; all of the executor's if empty
-    fills: int  # of directories that somebody else is just removing
+    fills: int  # of directories that somebody else removes at the same time
     crossed_moves: float  # chance, after each action, that two directories are moved into each other
     late: float  # when the other devices start
     prefilled: int  # actions on each side before any peer runs
