@@ -20,7 +20,7 @@ async def fill_what_goes(around: Surroundings, rng: Random) -> None:
     """As often as the plan says."""
     plan = around.plan
     for _ in range(plan.fills):
-        await trio.sleep(rng.uniform(0, plan.actions * plan.pause))
+        await trio.sleep(rng.uniform(0, plan.actions * plan.pause / plan.fills))
         deaf, other = rng.sample(list(around.people.values()), 2)
         common = sorted(deaf.directories & other.directories)
         if common:
