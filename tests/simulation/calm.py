@@ -6,6 +6,7 @@ import trio
 
 from protocol.names import RESERVED
 from tests.simulation.asking import answer_all
+from tests.simulation.counts import CHUNK_REFUSED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import BOUND
 from tests.simulation.events import NO_WATCHES
@@ -138,6 +139,8 @@ class Calm:
         errors = [error for error in around.log.errors if not self._is_own_doing(error)]
         if errors:
             raise Violation("no program errs", "; ".join(errors))
+        if not self._plan.lies and around.log.happened[CHUNK_REFUSED]:
+            raise Violation("who doesn't lie isn't taken for a liar", "a chunk was refused on the LAN")
         for device in around.devices.values():
             await self._let_go(device)
             self._judge_device(device)

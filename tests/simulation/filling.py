@@ -16,11 +16,11 @@ _SENT = 3.0
 """Seconds in which what somebody did has gone up, as a rule."""
 
 
-async def fill_what_goes(around: Surroundings, rng: Random) -> None:
+async def fill_what_goes(around: Surroundings) -> None:
     """As often as the plan says."""
-    plan = around.plan
+    plan, rng = around.plan, around.rng
     for _ in range(plan.fills):
-        await trio.sleep(rng.uniform(0, plan.actions * plan.pause / plan.fills))
+        await trio.sleep(rng.uniform(0, plan.acting / plan.fills))
         deaf, other = rng.sample(list(around.people.values()), 2)
         common = sorted(deaf.directories & other.directories)
         if common:

@@ -12,16 +12,19 @@ from random import Random
 import trio
 
 from peer.ports import Response
-from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE
-from protocol.errors import TooLarge, Unreachable
+from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE, Refusal
+from protocol.codec import decode
+from protocol.errors import Code, TooLarge, Unreachable
 from tests.simulation.counts import UPLOAD_RESUMED
 from tests.simulation.exchange import Exchange, Message
-from tests.simulation.host import TRACKER, TrackerHost
+from tests.simulation.host import HTTP_OK, TRACKER, TrackerHost
 from tests.simulation.log import EventLog, brief
 from tests.simulation.nonsense import Nonsense
 
 _STRAY = 0.5
 """Chance that a request which the device takes for lost reaches the tracker after all, later."""
+NONSENSE = frozenset((Code.MALFORMED, Code.TOO_LARGE, Code.WRONG_ID, Code.BAD_SIGNATURE))
+"""What only a faulty program is told."""
 HEARTBEAT = 30.0
 """Seconds after which a dead connection that looks alive is noticed, as `peer/system/websocket.py` does."""
 
@@ -240,12 +243,19 @@ class SimulatedTransport:
         if len(exchange.answer) > response_limit:
             raise TooLarge("a longer answer than was asked for")
         self.note(f"is answered {exchange.status} {brief(exchange.answer)}")
+        self._judge_request(path, exchange.status, bytes(exchange.answer))
         return self._nonsense.of(path, Response(exchange.status, bytes(exchange.answer)), self._weather.nonsense)
 
     def heard(self, frame: bytes) -> bytes:
         """What arrives of a notice."""
         self.note(f"gets a frame {brief(frame)}")
         return self._nonsense.frame(frame, self._weather.nonsense)
+
+    def _judge_request(self, path: str, status: int, answer: bytes) -> None:
+        """What an honest program sends makes sense, and is what it says."""
+        code = decode(Refusal, answer, len(answer)).code if status != HTTP_OK else ""
+        if code in NONSENSE:
+            self._log.errors.append(f"{self._name}: {path} was refused as {code}")
 
     def _require_way(self) -> None:
         if self._name in self._weather.parted:
