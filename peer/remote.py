@@ -387,9 +387,12 @@ class RemoteTree:
 
     def forget_overtaken(self) -> None:
         """Forget versions that nothing names any more. Only once no file without a record may hold one: by its version
-        it is known not to be somebody's edit."""
-        self._versions.drop_unused(self.overtaken)
-        self.overtaken = set()
+        it is known not to be somebody's edit. Nor before all is known that came before the newest commit of this
+        device: a version that it overtook may have become the durable head, and be the head again."""
+        own, cursor = self.own, self.cursor()
+        if own is None or (cursor.tracker_epoch == own.tracker_epoch and cursor.revision >= own.revision):
+            self._versions.drop_unused(self.overtaken)
+            self.overtaken = set()
 
     def _show_unusable(self, node: NodeId, row: Remote, fold: Fold) -> None:
         """A node of which something new can't be used keeps what it had: without a row it would count as deleted.

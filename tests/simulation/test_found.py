@@ -388,6 +388,32 @@ async def a_newer_version_that_is_moved_before_it_was_recorded_as_in_place_is_no
     assert visible(desktop) == {"g": NEWER}
 
 
+@scene
+async def a_version_is_not_forgotten_before_it_is_known_whether_it_is_the_durable_head(stage: Stage) -> None:
+    """It had turned durable, which the desktop hadn't heard when it wrote the next one. As that was withdrawn, the head
+    was one again of which the desktop knew nothing any more: that ended the program."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.part_lan()
+    stage.cut_off(desktop, UPLOADS)
+    save(desktop, "f", CONTENT)
+    await stage.until(lambda: stage.host.announced() and desktop.revision == stage.host.revision())
+    assert desktop.transport is not None
+    desktop.transport.cut(silently=True)  # it will take a while to notice
+    stage.cut_off(desktop, frozenset({"/v1/delta"}))
+    await stage.until(lambda: not stage.host.announced())
+    stage.cut_off(desktop, UPLOADS | {"/v1/delta"})
+    save(desktop, "f", NEWER)
+    await stage.until(lambda: stage.host.announced())
+    await stage.pass_time(200)
+    stage.clock.jump(8 * 24 * HOUR)
+    stage.host.stop()
+    await stage.restart_tracker()
+    await stage.until(lambda: not stage.host.announced())
+    stage.cut_off(desktop)
+    await stage.all_well(laptop, desktop)
+    assert visible(laptop) == {"f": NEWER}
+
+
 def hold_answer(device: SimulatedDevice, path: str) -> trio.Event:
     """Let the next answer to a request of `path` arrive once the event is set."""
     transport, arrive, held = device.transport, trio.Event(), list[str]()
