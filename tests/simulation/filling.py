@@ -9,6 +9,7 @@ from random import Random
 import trio
 
 from peer.synchronizer.synchronizer import DELETE_QUIET
+from tests.simulation.actions import make_directory
 from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.surroundings import Surroundings
 
@@ -22,6 +23,9 @@ async def fill_what_goes(around: Surroundings) -> None:
     for _ in range(plan.fills):
         await trio.sleep(rng.uniform(0, plan.acting / plan.fills))
         deaf, other = rng.sample(list(around.people.values()), 2)
+        if not deaf.directories & other.directories:
+            other.do(make_directory)
+            await trio.sleep(_SENT)
         common = sorted(deaf.directories & other.directories)
         if common:
             transport = around.devices[deaf.name].transport
