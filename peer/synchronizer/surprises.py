@@ -242,20 +242,20 @@ class Surprises:
         self._store.database.set_setting(_BOOT, boot_id.encode())
 
     def _is_damage(self, view: Slice, node: NodeId, change: tuple[Direction, Kind]) -> bool:
-        """Whether a suspected file is damaged, so that it is held by itself; if it isn't, it is suspected no longer."""
+        """Whether a suspected file is damaged, so that it is held by itself; if it isn't, or somebody has written to it
+        since, it is like any other, whatever was said of it."""
         mark = self.breaker.mark(Direction.OUT, node)
         if mark is None or mark.kind is not Kind.DAMAGE or change != (Direction.OUT, Kind.OVERWRITE):
             return False
-        if mark.state is not State.SUSPECT:
-            return True
-        if is_hollow(view.local[node], view.synced.get(node)):
+        if not is_hollow(view.local[node], view.synced.get(node)):
+            self.breaker.drop(Direction.OUT, node)
+            return False
+        if mark.state is State.SUSPECT:
             before = self.breaker.holds(Direction.OUT, Kind.DAMAGE)
             self.breaker.hold(Direction.OUT, Kind.DAMAGE, [node], self._now_ms())
             if not before:
                 self._tell(Direction.OUT, Kind.DAMAGE)
-            return True
-        self.breaker.drop(Direction.OUT, node)
-        return False
+        return True
 
     # Telling
 

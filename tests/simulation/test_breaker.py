@@ -506,6 +506,38 @@ async def files_that_a_power_cut_emptied_are_held_and_restored(stage: Stage) -> 
 
 
 @scene
+async def what_is_written_to_a_damaged_file_once_it_was_rejected_is_an_edit(stage: Stage) -> None:
+    """It was as it was taken away, and so it stayed there; the next attempt took the edit."""
+    laptop, desktop = await two(stage)
+    await down(stage, laptop, lambda: laptop.disk.user.write(f"{FOLDER}/a/1", b""))
+    await stage.until(lambda: is_held(laptop))
+    written, before_call = list[bool](), laptop.disk.before_call
+    assert before_call is not None
+
+    def before(name: str, arguments: tuple[object, ...]) -> None:
+        before_call(name, arguments)
+        if name == "rename" and not written:
+            written.append(True)
+            laptop.disk.user.write(f"{FOLDER}/a/1", b"an edit")
+
+    laptop.disk.before_call = before
+    decide(laptop, approved=False)
+    await stage.until(lambda: written)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {**FILES, "a/1": b"an edit"}
+
+
+@scene
+async def a_damaged_file_that_is_written_to_is_held_no_longer(stage: Stage) -> None:
+    laptop, desktop = await two(stage)
+    await down(stage, laptop, lambda: laptop.disk.user.write(f"{FOLDER}/a/1", b""))
+    await stage.until(lambda: is_held(laptop))
+    save(laptop, "a/1", b"an edit")
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {**FILES, "a/1": b"an edit"}
+
+
+@scene
 async def files_that_somebody_meant_to_empty_go_when_approved(stage: Stage) -> None:
     laptop, desktop = await two(stage)
     await down(stage, laptop, lambda: laptop.disk.user.write(f"{FOLDER}/a/1", b""))
