@@ -123,24 +123,25 @@ class LocalSteps:
                 self._context.look_again(path)
 
     def _target(self, row: Local) -> Target:
-        parent = self._store.path(row.parent)
-        if parent is None:
-            raise Changed("its folder is no longer there")
-        return Target(parent, row.name, row.print)
+        return Target(self._path(row.parent), row.name, row.print)
 
-    def _rows(self, node: NodeId) -> tuple[Local, Remote]:
-        local, remote = self._store.local(node), self._store.remote(node)
-        if local is None or remote is None:
-            raise Changed("the trees have moved on")
-        return local, remote
+    def _path(self, folder: NodeId) -> Names:
+        path = self._store.path(folder)
+        if path is None:
+            raise Changed("its folder is no longer there")
+        return path
+
+    def _local(self, node: NodeId) -> Local:
+        return _still_there(self._store.local(node))
+
+    def _remote(self, node: NodeId) -> Remote:
+        return _still_there(self._store.remote(node))
 
     # Making and moving
 
     async def _make_directory(self, node: NodeId) -> bool:
-        remote = self._store.remote(node)
-        parent = None if remote is None else self._store.path(remote.parent)
-        if remote is None or parent is None:
-            return False
+        remote = self._remote(node)
+        parent = self._path(remote.parent)
 
         def work(folder: Folder) -> Fingerprint:
             directory = folder.directory(parent)
@@ -159,11 +160,8 @@ class LocalSteps:
         return True
 
     async def _move(self, node: NodeId) -> bool:
-        local, remote = self._rows(node)
-        parent = self._store.path(remote.parent)
-        if parent is None:
-            return False
-        await self._rename(local, parent, remote.parent, remote.name)
+        local, remote = self._local(node), self._remote(node)
+        await self._rename(local, self._path(remote.parent), remote.parent, remote.name)
         return True
 
     async def _rename(self, row: Local, path: Names, parent: NodeId, name: str) -> None:
@@ -187,18 +185,13 @@ class LocalSteps:
     # Stepping aside
 
     async def _step_aside(self, node: NodeId) -> bool:
-        row = self._store.local(node)
-        path = None if row is None else self._store.path(row.parent)
-        if row is None or path is None:
-            return False
-        await self._rename(row, path, row.parent, aside_name(node))
+        row = self._local(node)
+        await self._rename(row, self._path(row.parent), row.parent, aside_name(node))
         return True
 
     async def _set_aside(self, node: NodeId, *, renew: bool) -> bool:
-        row = self._store.local(node)
-        path = None if row is None else self._store.path(row.parent)
-        if row is None or path is None:
-            return False
+        row = self._local(node)
+        path = self._path(row.parent)
         past = self._store.synced(node)
         known = row.name if aside_node(row.name) is None else NAMELESS if past is None else past.name
         name = (self._twin(row, known) if renew else None) or self.conflict_name(row.parent, known)
@@ -267,7 +260,7 @@ class LocalSteps:
     # Attributes and removal
 
     async def _set_attributes(self, node: NodeId) -> bool:
-        local, remote = self._rows(node)
+        local, remote = self._local(node), self._remote(node)
         if remote.content is None or local.content is None or not local.content.same_bytes(remote.content):
             return False  # REMOTE has moved on since the plan was made
         target, content, symlink = self._target(local), remote.content, local.kind == SYMLINK
@@ -280,9 +273,7 @@ class LocalSteps:
         return True
 
     async def _remove(self, node: NodeId) -> bool:
-        row = self._store.local(node)
-        if row is None:
-            return False
+        row = self._local(node)
         target = self._target(row)
         if row.kind == DIRECTORY:
             return await self._remove_directory(row, target)
@@ -353,6 +344,12 @@ def _is_twin(row: Local, remote: Remote) -> bool:
     if row.content is None or remote.content is None:
         return False
     return row.kind == remote.kind and row.content.same_bytes(remote.content)
+
+
+def _still_there(row: T | None) -> T:
+    if row is None:
+        raise Changed("the trees have moved on")
+    return row
 
 
 def trouble(error: OSError) -> tuple[str, str]:

@@ -34,8 +34,18 @@ def answer(around: Surroundings, device: SimulatedDevice) -> None:
     peer = device.peer if device.alive else None
     groups = [] if peer is None else peer.context.surprises.summary()
     if peer is not None and groups:
-        approved = around.rng.random() < 0.5 or any(group["direction"] != "outgoing" for group in groups)
+        theirs = any(group["direction"] != "outgoing" for group in groups)
+        approved = around.rng.random() < 0.5 or (theirs and not around.plan.rejecting)
+        if theirs and not approved:
+            _say_no_to_others(around, device)
         _decide(around, device.name, peer, approved=approved)
+
+
+def _say_no_to_others(around: Surroundings, device: SimulatedDevice) -> None:
+    """What others have written is replaced, whatever it is by now: this one knows better."""
+    for name, tree in around.trees().items():
+        if name != device.name:
+            around.oracle.supersede(device.name, tree.values(), "rejected what others did")
 
 
 def _decide(around: Surroundings, name: str, peer: Peer, *, approved: bool) -> None:

@@ -1,5 +1,7 @@
 """The calm after the drama: nothing fails any more and nobody acts, and everything is judged."""
 
+import os
+
 import trio
 
 from protocol.names import RESERVED
@@ -8,7 +10,7 @@ from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import BOUND
 from tests.simulation.events import NO_WATCHES
 from tests.simulation.lan import LanWeather
-from tests.simulation.mischief import Trouble
+from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oddities import is_tidy, tidy
 from tests.simulation.oracle import Violation
 from tests.simulation.surroundings import Surroundings
@@ -16,7 +18,15 @@ from tests.simulation.unusual import include_all, pause
 
 MISSED = 640.0
 """Seconds after which a change that no event told of has been found: the watcher's regular scan is due within 600."""
-OWN_DOING = ("input/output error", "no space left", "permission denied", NO_WATCHES, "the folder /shoal is not ")
+_POOR = tuple(os.strerror(code).lower() for code in POOR)
+OWN_DOING = (
+    "input/output error",
+    "no space left",
+    "permission denied",
+    NO_WATCHES,
+    "the folder /shoal is not ",
+    *_POOR,
+)
 """What programs may complain of, as the simulation has asked for it."""
 AGED = "no valid session"
 """What they may complain of besides where clocks jump: a session may have aged by days the moment after it began."""
@@ -114,7 +124,7 @@ class Calm:
     def _left_at(self, device: SimulatedDevice) -> list[str]:
         left = [path for path in device.disk.user.tree(f"{FOLDER}/{RESERVED}") if path.count("/") == 1]
         if (
-            self._plan.io_error_chance or self._plan.full_disks
+            self._plan.io_error_chance or self._plan.full_disks or self._plan.poor_disk
         ):  # what the disk wouldn't remove goes with the next start
             left = [path for path in left if not path.startswith("temp/")]
         return left

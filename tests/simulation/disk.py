@@ -282,7 +282,7 @@ class SimulatedDisk:
     def _stat(self, inode: Inode) -> Stat:
         return Stat(
             kind=inode.kind,
-            device=self.device,
+            device=self.device + inode.foreign,
             inode=inode.number,
             size=inode.size,
             mtime_ns=inode.mtime_ns,

@@ -11,7 +11,7 @@ from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
 from tests.simulation.device import SimulatedDevice
 from tests.simulation.keeping import Keeping
 from tests.simulation.lan import LanWeather
-from tests.simulation.mischief import Trouble
+from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
 from tests.simulation.surroundings import Surroundings
@@ -28,6 +28,7 @@ LOOKING = frozenset(("open_root", "open_directory", "open_file", "scan", "stat",
 """Calls that a look around consists of. All others come between two of one piece of work of the executor."""
 
 
+POOR_CHANCE = 0.02
 _EAGER = 0.1
 _PATIENCE = 30
 """Seconds."""
@@ -71,6 +72,7 @@ class Drama:
             device.event_faults.closings = self._plan.closings
             if self._plan.poor_disk and number == len(self._around.devices) - 1:
                 device.disk.exchanges, device.disk.kind = False, "nfs"
+                device.mischief.faults = POOR
             nursery.start_soon(self._later, number * self._plan.late, nursery, device)
         await trio.sleep(self._plan.acquainted)
         self._begin_trouble()
@@ -110,7 +112,7 @@ class Drama:
         for device in around.devices.values():
             device.lies = 0.0 if device is honest else plan.lies
             device.trouble = Trouble(
-                io_errors=plan.io_error_chance,
+                io_errors=max(plan.io_error_chance, POOR_CHANCE) if device.mischief.faults else plan.io_error_chance,
                 io_error_calls=plan.io_error_calls,
                 crashes=plan.crashes,
                 crash_chance=plan.crash_chance,

@@ -41,6 +41,7 @@ class Inode:
     entries: dict[str, "Inode"] = field(default_factory=dict)
     places: list[tuple["Inode", str]] = field(default_factory=list)
     opened: int = 0
+    foreign: bool = False  # of another file system, mounted there
 
     @property
     def is_directory(self) -> bool:

@@ -18,6 +18,8 @@ from tests.simulation.log import EventLog, brief
 from tests.simulation.phases import Phases
 
 _SAFE_CALLS = ("close", "space")
+_MAKING = ("make_directory", "make_symlink", "create_file", "rename", "set_mode", "set_times")
+POOR = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENAMETOOLONG, errno.EROFS)
 _CRITICAL = 15
 """How much likelier a crash is where it hurts most."""
 
@@ -54,6 +56,8 @@ class Mischief:
         die: Callable[[bool], None],
     ) -> None:
         self.trouble = Trouble()
+        self.faults: tuple[int, ...] = ()
+        """What else than an I/O error befalls calls that make something."""
         self.phases = Phases(disk, folder)
         self.dead = True
         self._full_until: float | None = None
@@ -101,7 +105,7 @@ class Mischief:
         self._perhaps_die()
         if self.trouble.io_errors and self._may_fail(name) and self._rng.random() < self.trouble.io_errors:
             self._log.note(self._name, "meets an I/O error")
-            raise failure(errno.EIO)
+            raise failure(self._rng.choice(self.faults) if self.faults and name in _MAKING else errno.EIO)
         if self.trouble.bad_name and self.trouble.bad_name in arguments:
             raise failure(errno.EACCES)
         if name == "rename":

@@ -47,7 +47,7 @@ class Nonsense:
 
     def _kinds_of(self, path: str) -> list[Callable[[bytes], bytes]]:
         if path == DELTA.path:
-            return [self._unknown_signer, _altered_signatures, _another_workspace]
+            return [self._unknown_signer, _altered_signatures, _another_workspace, _more_to_come]
         if path == WORKSPACES.path:
             return [self._without_a_device, _without_a_home]
         if path == CHUNKS_PATH:
@@ -100,6 +100,11 @@ def _altered_chunk(body: bytes) -> bytes:
 
 def _another_workspace(body: bytes) -> bytes:
     return encode(replace(decode_delta(body), workspace=WorkspaceId(bytes(ID_LENGTH))))
+
+
+def _more_to_come(body: bytes) -> bytes:
+    delta = decode_delta(body)
+    return encode(replace(delta, head=delta.head + 1))
 
 
 def _without_a_home(body: bytes) -> bytes:

@@ -6,6 +6,8 @@ None of it stays: in the calm everybody tidies up, so that all can be equal.
 import errno
 from functools import partial
 
+from peer.synchronizer.steps import aside_name
+from protocol.identifiers import ID_LENGTH, NodeId
 from tests.simulation.actions import ACTIONS, write_much
 from tests.simulation.machine import START_NS
 from tests.simulation.people import NAMES, Action, Person
@@ -53,6 +55,21 @@ def touch_long_ago(person: Person) -> str:
     return f"touches {path}, long ago"
 
 
+def mount_something(person: Person) -> str:
+    path = _beside(person, "mounted")
+    person.user.mkdir(person.full(path))
+    person.user.find(person.full(path)).foreign = True
+    return f"mounts something at {path}"
+
+
+def bring_back_what_stepped_aside(person: Person) -> str:
+    """From a copy that was made of the folder while Shoal was at work in it."""
+    path, content = _beside(person, aside_name(NodeId(person.rng.randbytes(ID_LENGTH)))), person.content()
+    person.user.write(person.full(path), content)
+    person.oracle.save(person.name, path, content)
+    return f"writes {path} ({len(content)} bytes)"
+
+
 def give_second_name(person: Person) -> str:
     source, target = person.present("file"), person.anywhere(NAMES)
     person.user.hard_link(person.full(source), person.full(target))
@@ -89,6 +106,8 @@ ODD: list[tuple[Action, int]] = [
     (lead_nowhere, 5),
     (touch_long_ago, 5),
     (give_second_name, 5),
+    (mount_something, 3),
+    (bring_back_what_stepped_aside, 5),
 ]
 RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
 
@@ -106,13 +125,13 @@ def tidy(person: Person) -> None:
     for path, entry in person.tree().items():
         if entry[0] == "file" and entry[2] == _LONG_AGO_NS:
             person.do(partial(_touch_now, path=path))
-        elif person.user.exists(person.full(path)) and (_is_unfit(path, entry) or _is_rules(path)):
+        elif person.user.exists(person.full(path)) and (_is_unfit(person, path, entry) or _is_rules(path)):
             person.do(partial(_remove, path=path))
 
 
 def is_tidy(person: Person) -> bool:
     """Whether nothing of it is left."""
-    return not any(_is_unfit(path, entry) or _is_rules(path) for path, entry in person.tree().items())
+    return not any(_is_unfit(person, path, entry) or _is_rules(path) for path, entry in person.tree().items())
 
 
 def _touch_now(person: Person, *, path: str) -> str:
@@ -126,11 +145,12 @@ def _remove(person: Person, *, path: str) -> str:
     return f"removes {path}"
 
 
-def _is_unfit(path: str, entry: Entry) -> bool:
-    name = path.rpartition("/")[2]
+def _is_unfit(person: Person, path: str, entry: Entry) -> bool:
+    name, full = path.rpartition("/")[2], person.full(path)
+    mounted = person.user.exists(full) and person.user.find(full).foreign
     leads_nowhere = entry[0] == "symlink" and entry[1] == UNSPEAKABLE
     long_ago = entry[0] == "file" and entry[2] == _LONG_AGO_NS
-    return entry[0] == "other" or name == UNSPEAKABLE or leads_nowhere or long_ago
+    return entry[0] == "other" or name == UNSPEAKABLE or mounted or leads_nowhere or long_ago
 
 
 def _is_rules(path: str) -> bool:

@@ -14,6 +14,7 @@ _BREAKER = 0.2
 _ON_ONE_LAN = 0.85
 _LEAST_FAULTS = 8
 _SELDOM = 0.05
+_REJECTING = 0.3
 
 FAULTS: dict[str, float] = {
     # messages
@@ -114,7 +115,8 @@ class Plan:
     exclusions: int = 0  # how often something is excluded at a device for a while
     large: bool = False  # people write files of many chunks
     closings: bool = False  # it is told that a file was closed
-    poor_disk: bool = False  # the last device's can't exchange two names, and is one that others may write to
+    poor_disk: bool = False  # the last device's can't exchange two names, has many a fault, and others may write to it
+    rejecting: bool = False  # people say no also to what others did
 
     @property
     def acting(self) -> float:
@@ -165,6 +167,7 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         large=rng.random() < _SELDOM / 2,
         closings=rng.random() < _SELDOM,
         poor_disk=rng.random() < _SELDOM,
+        rejecting=rng.random() < _REJECTING and plan.breaker,
     )
 
 
