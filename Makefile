@@ -35,7 +35,7 @@ SEEDS ?= 2000
 soak: environment ## long searches (SEEDS=n simulations), and the rivals of the benchmark that are installed
 	SEEDS=$(SEEDS) $(PYTEST) -m soak
 
-coverage: environment ## what of the executor and the disk layer SEEDS=n simulations reach
+coverage: environment ## branches of the executor and the disk layer that SEEDS=n simulations take; at least 95 %
 	$(RUN) scripts.simulation_coverage $(SEEDS)
 
 check: environment ## format, lint, types and import rules

@@ -191,8 +191,8 @@ class Sending:
         (body,) = self._context.store.database.row(sql, self._context.store.workspace, commit)
         return {decode_operation(data).node for data in decode_commit(body).operations}
 
-    async def resend(self) -> bool:
-        """Ask again about commits whose answer never came. Returns whether REMOTE has to be brought up to date."""
+    async def resend(self) -> None:
+        """Ask again about commits whose answer never came. Then REMOTE has to be brought up to date."""
         sql = "SELECT body FROM outbox WHERE workspace = ? ORDER BY rowid"
         for (body,) in self._context.store.database.rows(sql, self._context.store.workspace):
             commit = decode_commit(body)
@@ -201,7 +201,6 @@ class Sending:
             except Refused as refusal:
                 log.info("a commit from before was refused and is made anew: %s", refusal)
                 self._discard(commit)
-        return True
 
     # Making
 

@@ -16,7 +16,7 @@ from peer.indexer import Indexer
 from peer.merging import MergeCount, count_merge
 from peer.problems import printable
 from peer.quiet import LONG
-from peer.root import Names
+from peer.root import Names, open_folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.jobs import Job
@@ -116,6 +116,7 @@ class Synchronizer:
         self._failure: Exception | None = None  # of sending; it ends the next round of work
         self._rounds = 0  # of work
         self._unsettled = True  # commits may be waiting for their answer
+        self._kept = False  # what was in place before, for good
         self.progress = Progress()
         self.boot_id = ""
         """Of the machine, until the folder has been looked at for the first time; empty when it isn't known."""
@@ -226,6 +227,7 @@ class Synchronizer:
             self.progress.scanning = True
             began = trio.current_time()
             await self._indexer.scan_everything()
+            await self._keep_what_was_placed()
             self._note_boot()
             self.progress.scanning, self.progress.scan_seconds = False, trio.current_time() - began
             self._watcher.looked_at_everything(self.progress.scan_seconds)
@@ -235,6 +237,19 @@ class Synchronizer:
             self._watcher.looked(directories, self._indexer.took)
         self._context.stirred(self._indexer.stirred)
         self._watcher.found_shut(self._indexer.unlisted | self._indexer.unseen)
+
+    async def _keep_what_was_placed(self) -> None:
+        """After the first look at everything: what an earlier life put in place, and no more, may not be on the disk
+        for good. It must be before it counts as agreed on: gone with a power cut, it would count as deleted here."""
+        context = self._context
+
+        def work() -> None:
+            with open_folder(context.disk, context.root) as folder:
+                context.disk.sync_file_system(folder.directory(()))
+
+        if not self._kept and context.store.placing():
+            await context.machine.offload(work, context.limiter)
+        self._kept = True
 
     def _note_boot(self) -> None:
         """After the first look at everything: what has changed while the machine went down is suspect."""
@@ -249,10 +264,9 @@ class Synchronizer:
     async def _synchronise(self, nursery: trio.Nursery) -> float:
         if self.progress.online and self._unsettled:
             async with self._send_turn:
-                resent = await self._sending.resend()
-            if resent:
-                self.behind.set()
-                self.uploads_wanted.set()  # an answer may have come only now, and named missing chunks
+                await self._sending.resend()
+            self.behind.set()
+            self.uploads_wanted.set()  # an answer may have come only now, and named missing chunks
             self._unsettled = False
         if self.announce_merge is not None:
             await self._count_merge(self.announce_merge)

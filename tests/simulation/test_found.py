@@ -113,6 +113,31 @@ async def what_can_not_be_synced_is_no_problem_any_more_when_it_has_gone_from_a_
 
 
 @scene
+async def what_was_in_place_before_a_crash_is_not_lost_to_a_power_cut_after_it(stage: Stage) -> None:
+    """The next life found it in place and took it for agreed on; but nobody had brought it to the disk for good. When
+    the power was cut it was gone again, which counted as a delete."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    after_call, crashed = desktop.disk.after_call, list[bool]()
+    assert after_call is not None
+
+    def crash_after_rename(name: str, arguments: tuple[object, ...]) -> None:
+        after_call(name, arguments)
+        if name == "rename" and "f" in arguments and not crashed:
+            crashed.append(True)
+            desktop.crash()
+
+    desktop.disk.after_call = crash_after_rename
+    save(laptop, "f", CONTENT)
+    await stage.until(lambda: crashed and desktop.settled and visible(desktop))
+    desktop.switch_off()
+    await stage.pass_time(1)
+    desktop.disk.volume.restart(Random(1), kept=0.0)
+    stage.start(desktop)
+    await stage.all_well(laptop, desktop)
+    assert visible(laptop) == {"f": CONTENT}
+
+
+@scene
 async def a_version_that_its_author_has_lost_and_forgotten_keeps_nobody_waiting(stage: Stage) -> None:
     """A power cut took the author's memory of having written it, and a later edit its bytes: what was there then waited
     for a version which nobody could bring."""
