@@ -222,7 +222,7 @@ class SimulatedTransport:
             if self._rng.random() < _STRAY:
                 self._host.serve_later(self._rng.uniform(0.0, 5.0), scope, exchange)
             raise
-        refusal = self._nonsense.instead(self._weather.nonsense)
+        refusal = self._nonsense.instead(path, self._weather.nonsense)
         if refusal is not None:
             return refusal
         self._host.serve(scope, exchange)

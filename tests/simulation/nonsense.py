@@ -5,7 +5,19 @@ from dataclasses import replace
 from random import Random
 
 from peer.ports import Response
-from protocol.api import CHUNKS_PATH, DELTA, LARGE, WORKSPACES, Member, Refusal, WorkspaceInfo, WorkspacesReply
+from protocol.api import (
+    CHUNKS_PATH,
+    COMMIT,
+    DELTA,
+    LARGE,
+    WORKSPACES,
+    CommitRefusal,
+    FailedOperation,
+    Member,
+    Refusal,
+    WorkspaceInfo,
+    WorkspacesReply,
+)
 from protocol.codec import decode, encode
 from protocol.deltas import SignedCommit, decode_delta
 from protocol.errors import Code
@@ -14,7 +26,9 @@ from tests.simulation.log import EventLog
 
 _PAGE = b"<html><body>Welcome to your router</body></html>"
 _OK = 200
-_FULL = 503
+_FAILED = 503
+_BLAMED = 0.8
+_REASONS = ("quota", "too-large", "name-taken", "no-parent")
 
 
 class Nonsense:
@@ -25,12 +39,21 @@ class Nonsense:
         self._log = log
         self._name = name
 
-    def instead(self, chance: float) -> Response | None:
+    def instead(self, path: str, chance: float) -> Response | None:
         """With this chance an answer to a request that the tracker is not given."""
         if not chance or self._rng.random() >= chance / 2:
             return None
         self._log.note(self._name, "is refused for no reason")
-        return Response(_FULL, encode(Refusal(code=Code.UNAVAILABLE, message="try again later")))
+        if path == COMMIT.path and self._rng.random() < _BLAMED:
+            return _refusal(Code.COMMIT, "look at the detail", encode(self._blame()))
+        return _refusal(Code.UNAVAILABLE, "try again later")
+
+    def _blame(self) -> CommitRefusal:
+        """Of a commit that is as it should be."""
+        if self._rng.random() < _BLAMED / 4:
+            return CommitRefusal(epoch=7)
+        index = self._rng.choice((0, 0, 0, 1, 500))
+        return CommitRefusal(operations=(FailedOperation(index=index, reason=self._rng.choice(_REASONS)),))
 
     def of(self, path: str, answer: Response, chance: float) -> Response:
         """With this chance something else than the tracker has answered."""
@@ -76,6 +99,10 @@ class Nonsense:
 
         reply = decode(WorkspacesReply, body, LARGE)
         return encode(replace(reply, workspaces=tuple(map(strip, reply.workspaces))))
+
+
+def _refusal(code: Code, message: str, detail: bytes = b"") -> Response:
+    return Response(_FAILED, encode(Refusal(code=code, message=message, detail=detail)))
 
 
 def _page(_: bytes) -> bytes:

@@ -6,9 +6,10 @@ None of it stays: in the calm everybody tidies up, so that all can be equal.
 import errno
 from functools import partial
 
+from peer.ignoring import MAX_BYTES
 from peer.synchronizer.steps import aside_name
 from protocol.identifiers import ID_LENGTH, NodeId
-from tests.simulation.actions import ACTIONS, write_much
+from tests.simulation.actions import ACTIONS, fill_much, write_much
 from tests.simulation.machine import START_NS
 from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.user import Entry
@@ -17,6 +18,7 @@ IGNORE_FILE = ".shoalignore"
 UNSPEAKABLE = "b\udcff"
 """A name, and the text of a symlink, that isn't UTF-8."""
 _LONG_AGO_NS = START_NS - 250 * 365 * 86_400 * 10**9
+_TOO_MUCH = 0.1
 _RULES = ("a", "b", "*.txt", "D/", "E", "/F/**", "!c.txt", "!a", "d.*", "a/", "**", "[", "# nothing", "", "é")
 """Lines; "[" is no pattern."""
 
@@ -83,6 +85,8 @@ def write_rules(person: Person) -> str:
     path = f"{parent}/{IGNORE_FILE}" if parent else IGNORE_FILE
     lines = [f"# {person.content().decode('latin-1')[:12]}", *person.rng.sample(_RULES, 3)]
     content = "\n".join(lines).encode()
+    if person.rng.random() < _TOO_MUCH:
+        content += b"\n" + b"# \n" * MAX_BYTES
     person.refuse(path, "directory", "symlink")
     person.overwritten(path, "wrote over")
     person.user.write(person.full(path), content)
@@ -112,7 +116,7 @@ ODD: list[tuple[Action, int]] = [
 RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
 
 
-MUCH: list[tuple[Action, int]] = [(write_much, 6)]
+MUCH: list[tuple[Action, int]] = [(write_much, 5), (fill_much, 5)]
 
 
 def actions_of(*, odd: bool, rules: bool, large: bool) -> list[tuple[Action, int]]:
