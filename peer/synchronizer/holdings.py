@@ -99,25 +99,23 @@ class Reader:
     def seal(self, chunk: Stored, sealed: memoryview) -> bool:
         """Make the sealed bytes of a chunk in `sealed`, which is as long as they are. False when it isn't held."""
         room = body_room(sealed)
+        if chunk.place is None:
+            return False
         try:
-            descriptor = self._open(chunk.place)
-            if descriptor is None or self._folder.disk.read_into(descriptor, room, chunk.offset) != len(room):
+            if self._folder.disk.read_into(self._open(chunk.place), room, chunk.offset) != len(room):
                 return False
         except OSError:
             return False
         if reseal_in_place(chunk.ref, sealed):
             return True
-        if chunk.place is not None:
-            self.wrong.add(chunk.place)
+        self.wrong.add(chunk.place)
         return False
 
-    def _open(self, place: Place | None) -> Descriptor | None:
-        if place != self._place:
+    def _open(self, place: Place) -> Descriptor:
+        if self._descriptor is None or place != self._place:
             self.close()
             self._folder.trim()
-            if place is not None:
-                parent = self._folder.directory(place.parent)
-                self._descriptor = self._folder.disk.open_file(parent, place.name)
+            self._descriptor = self._folder.disk.open_file(self._folder.directory(place.parent), place.name)
             self._place = place
         return self._descriptor
 

@@ -37,11 +37,8 @@ class Outlook(Protocol):
         ...
 
 
-def load_slice(
-    store: TreeStore, dirty: list[NodeId], outlook: Outlook | None = None, stuck: Container[NodeId] = ()
-) -> Slice:
-    """The slice on which the steps of `dirty` can be decided. Without an `outlook` only the cloud has contents. Nobody
-    waits for ignore rules that are `stuck`."""
+def load_slice(store: TreeStore, dirty: list[NodeId], outlook: Outlook, stuck: Container[NodeId] = ()) -> Slice:
+    """The slice on which the steps of `dirty` can be decided. Nobody waits for ignore rules that are `stuck`."""
     selection, asked = Selection(store), set(dirty)
     while True:
         view = _closed_over(store, asked)
@@ -73,7 +70,7 @@ def _closed_over(store: TreeStore, nodes: set[NodeId]) -> Slice:
     return Slice([], local, remote, synced)
 
 
-def _load_origins(store: TreeStore, view: Slice, outlook: Outlook | None) -> None:
+def _load_origins(store: TreeStore, view: Slice, outlook: Outlook) -> None:
     """Of nodes whose head is not in the cloud: what the planner has to know of their versions."""
     apart = [row for row in view.remote.values() if not row.in_the_cloud]
     if not apart:
@@ -83,9 +80,8 @@ def _load_origins(store: TreeStore, view: Slice, outlook: Outlook | None) -> Non
     origins = VersionStore(store.database, store.workspace).origins(version for version in named if version)
     view.revisions = {version: origin.revision for version, origin in origins.items()}
     heads = {row.version: origins[row.version] for row in apart if row.version in origins}
-    if outlook is not None:
-        view.offered = {version for version, origin in heads.items() if version and outlook.offered(version, origin)}
-        view.stalled = {version for version, origin in heads.items() if version and outlook.stalled(version, origin)}
+    view.offered = {version for version, origin in heads.items() if version and outlook.offered(version, origin)}
+    view.stalled = {version for version, origin in heads.items() if version and outlook.stalled(version, origin)}
 
 
 def _named_by(

@@ -284,7 +284,7 @@ class LocalSteps:
         self._context.written(target.parent, row.name)
         with self._store.database.transaction():
             self._context.remember_outgoing(outgoing, row, spare)
-            self._gone(node)
+            self._gone(row)
         return True
 
     async def _remove_directory(self, row: Local, target: Target) -> bool:
@@ -308,7 +308,7 @@ class LocalSteps:
             self._context.renew(row.node, wanted=not ignored)  # or something is in it that LOCAL doesn't know
             return True
         with self._store.database.transaction():
-            self._gone(row.node)
+            self._gone(row)
         return True
 
     async def _holds_only_ignored(self, row: Local, path: Names) -> bool:
@@ -327,13 +327,11 @@ class LocalSteps:
         except FileNotFoundError:
             return False
 
-    def _gone(self, node: NodeId) -> None:
-        row = self._store.local(node)
-        if row is not None:
-            self._context.stirred({row.parent})
-        self._store.set_gone(node)  # with whatever LOCAL still had in it
-        self._store.drop_local(node)
-        self._store.drop_synced(node)
+    def _gone(self, row: Local) -> None:
+        self._context.stirred({row.parent})
+        self._store.set_gone(row.node)  # with whatever LOCAL still had in it
+        self._store.drop_local(row.node)
+        self._store.drop_synced(row.node)
 
     def _put_synced(self, row: Remote) -> None:
         self._store.put_synced(Synced(row.node, row.parent, row.name, row.kind, row.place, row.version, None))

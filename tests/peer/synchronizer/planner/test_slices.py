@@ -78,5 +78,5 @@ def test_what_the_database_finds_agreed_is_what_the_planner_calls_clean(
 def test_a_slice_leaves_out_what_has_nothing_to_do_with_it(database: Database) -> None:
     case = Case()
     _, file, *_ = case.both("d/", "d/f", "d/g", "h", "e/", "e/i")
-    view = load_slice(store_of(database, case), [file])
+    view = load_slice(store_of(database, case), [file], case)
     assert len(view.local) == len(view.remote) == len(view.synced) == 2
