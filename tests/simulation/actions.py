@@ -215,18 +215,6 @@ def write_much(person: Person) -> str:
     return f"writes {path} ({len(content)} bytes)"
 
 
-def fill_much(person: Person) -> str:
-    """A directory with more files than are fetched at once."""
-    path = person.anywhere(DIRECTORIES)
-    person.user.mkdir(person.full(path))
-    large = person.rng.random() < 0.5
-    for number in range(4 if large else 12):
-        content = person.content() + person.rng.randbytes(1_200_000 if large else 0)
-        person.user.write(person.full(f"{path}/{number}"), content)
-        person.oracle.save(person.name, f"{path}/{number}", content)
-    return f"makes {path} with many files"
-
-
 ACTIONS: list[tuple[Action, int]] = [
     (write, 14),
     (save, 14),

@@ -9,7 +9,7 @@ from functools import partial
 from peer.ignoring import MAX_BYTES
 from peer.synchronizer.steps import aside_name
 from protocol.identifiers import ID_LENGTH, NodeId
-from tests.simulation.actions import ACTIONS, fill_much, write_much
+from tests.simulation.actions import ACTIONS, write_much
 from tests.simulation.machine import START_NS
 from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.user import Entry
@@ -116,7 +116,7 @@ ODD: list[tuple[Action, int]] = [
 RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
 
 
-MUCH: list[tuple[Action, int]] = [(write_much, 5), (fill_much, 5)]
+MUCH: list[tuple[Action, int]] = [(write_much, 6)]
 
 
 def actions_of(*, odd: bool, rules: bool, large: bool) -> list[tuple[Action, int]]:

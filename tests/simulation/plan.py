@@ -164,7 +164,7 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         rules=rng.random() < _SELDOM,
         # What is excluded is in the cloud only: with a tracker of before that it is lost.
         exclusions=rng.randrange(1, 5) if rng.random() < _SELDOM and not plan.tracker_restores else 0,
-        large=rng.random() < _SELDOM,
+        large=rng.random() < _SELDOM / 2,
         closings=rng.random() < _SELDOM,
         poor_disk=rng.random() < _SELDOM,
         rejecting=rng.random() < _REJECTING and plan.breaker,
