@@ -40,7 +40,7 @@ class Surroundings:
         plan = self.plan
         self.oracle.memory_lost = plan.is_lenient
         self.oracle.half_seen = bool(plan.bad_name or plan.lost_events) and not plan.taking_turns
-        self.oracle.in_turns = plan.taking_turns
+        self.oracle.in_turns = plan.taking_turns and not (plan.lost_events or plan.late_events)
 
     def trees(self) -> dict[str, dict[str, Any]]:
         """What the people see in their folders."""
