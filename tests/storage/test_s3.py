@@ -162,7 +162,10 @@ async def test_a_cancelled_delete_is_over(relay: Relay, bucket: S3Storage) -> No
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     with pytest.raises(Missing):
-        await bucket.size(KEY)
+        try:
+            await bucket.size(KEY)
+        except TryAgain:  # the server may close a connection just as it is used again
+            await bucket.size(KEY)
 
 
 async def test_a_body_that_takes_too_long(relay: Relay, bucket: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from tracker.identity import Identity, settle_identity
 from tracker.metadata.commit import commit, prepare
 from tracker.migrating import migrate
 from tracker.schema import meta
+from tracker.system import loop as system_loop
 from tracker.system import postgresql
 from tracker.system.loop import Job, LoopThread, open_loop
 from tracker.system.postgresql import ATTEMPTS, WRITERS, PostgresqlDatabase
@@ -560,6 +561,21 @@ async def test_a_cancellation_is_passed_on(loop: LoopThread) -> None:
     assert await cancelled(loop, must_finish=True) == "finished"
     with pytest.raises(KeyError):
         await cancelled(loop, instead=KeyError())
+
+
+async def test_what_must_finish_and_does_not_is_cancelled_in_the_end(
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that a database which stands still doesn't answer."""
+    monkeypatch.setattr(system_loop, "LAST_S", 0.01)
+
+    async def work(job: Job[None]) -> None:
+        job.must_finish = True
+        await asyncio.Event().wait()
+
+    with trio.move_on_after(0.01) as scope:
+        await loop.run(work)
+    assert scope.cancelled_caught
 
 
 async def test_a_cancellation_of_its_own_is_an_error(loop: LoopThread) -> None:

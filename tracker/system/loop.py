@@ -15,6 +15,10 @@ import trio
 
 T = TypeVar("T")
 
+LAST_S = 3.0
+"""How long a job that must finish may still take once it is cancelled: a database that stands still must not keep the
+tracker from stopping within 10 s."""
+
 
 class Job(Generic[T]):
     """A coroutine in the loop. Everything here is called in the loop's thread."""
@@ -26,7 +30,7 @@ class Job(Generic[T]):
         self._report = report
         self._task: asyncio.Task[T] | None = None
         self.must_finish = False
-        """From now on a cancellation changes nothing; the job sets it before what must not be cut off."""
+        """From now on a cancellation waits for LAST_S; the job sets it before what must not be cut off."""
 
     def begin(self) -> None:
         """Start it; its outcome is reported when it ends."""
@@ -37,8 +41,12 @@ class Job(Generic[T]):
         return await self._function(self)
 
     def cancel(self) -> None:
-        """Cancel it, if it may still be."""
-        if self._task is not None and not self.must_finish:
+        """Cancel it, in a while if it must finish."""
+        if self._task is None:
+            return
+        if self.must_finish:
+            self._task.get_loop().call_later(LAST_S, self._task.cancel)
+        else:
             self._task.cancel()
 
     def _ended(self, task: "asyncio.Task[T]") -> None:
@@ -52,7 +60,7 @@ class LoopThread:
         self._loop = loop
 
     async def run(self, function: Callable[[Job[T]], Awaitable[T]]) -> T:
-        """Run `function(job)` in the loop, to its end. A cancellation is passed on, unless the job must finish."""
+        """Run `function(job)` in the loop, to its end. A cancellation is passed on, later if the job must finish."""
         token, waiting = trio.lowlevel.current_trio_token(), trio.lowlevel.current_task()
         cancelled: list[Callable[[], Any]] = []
 
