@@ -6,13 +6,13 @@ peer ─ SimulatedTransport ─→ delays, cuts, lost answers ─→ TrackerHost
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import trio
 
 from peer.ports import Response
-from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE, Refusal
+from protocol.api import COMMIT, PROTOCOL_HEADER, PROTOCOL_RANGE, Refusal
 from protocol.codec import decode
 from protocol.errors import Code, TooLarge, Unreachable
 from tests.simulation.counts import UPLOAD_RESUMED
@@ -38,6 +38,8 @@ class Weather:
     silent: float = 0.0  # as either, and noticed only after the caller's patience
     delay: float = 0.01  # seconds one way, on average
     straggling: float = 0.0  # takes seconds, and others overtake it
+    slow: dict[str, float] = field(default_factory=dict)
+    """When the answer to the next commit of a device arrives."""
     parted: frozenset[str] = frozenset()  # devices that don't reach the tracker at all
     nonsense: float = 0.0  # answered, but not as any tracker would
     strays: Callable[[str, str, bytes], float] = lambda *_: 0.0
@@ -237,6 +239,8 @@ class SimulatedTransport:
         self.alive()
         if not exchange.whole or exchange.status is None:
             raise Unreachable("the tracker hung up")
+        if path == COMMIT.path and self._name in self._weather.slow:
+            await trio.sleep_until(max(trio.current_time(), self._weather.slow.pop(self._name)))
         await trio.sleep(self.delay())
         self._require_way()
         await self._perhaps_fail(self._weather.lost, patience)

@@ -13,6 +13,7 @@ _PATIENT = 0.03
 _BREAKER = 0.2
 _ON_ONE_LAN = 0.85
 _FILLING, _MOST_FILLS = 0.15, 3
+_OVERTAKING, _MOST_OVERTAKES = 0.1, 4
 _LEAST_FAULTS = 8
 _SELDOM = 0.05
 _REJECTING = 0.3
@@ -117,6 +118,7 @@ class Plan:
     exclusions: int = 0  # how often something is excluded at a device for a while
     large: bool = False  # people write files of many chunks
     closings: bool = False  # it is told that a file was closed
+    overtakes: int = 0  # how often somebody writes to a file while a commit of the device is under way
     poor_disk: bool = False  # the last device's can't exchange two names, has many a fault, and others may write to it
     rejecting: bool = False  # people say no also to what others did
 
@@ -171,6 +173,7 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         poor_disk=rng.random() < _SELDOM,
         rejecting=rng.random() < _REJECTING and plan.breaker,
         fills=_MOST_FILLS if rng.random() < _FILLING else 0,
+        overtakes=_MOST_OVERTAKES if rng.random() < _OVERTAKING else 0,
     )
 
 

@@ -11,6 +11,7 @@ from peer.excluding import exclude, excluded, include
 from peer.peer import Peer
 from tests.simulation.device import EMPTY, FOLDER, SimulatedDevice
 from tests.simulation.filling import fill_what_goes
+from tests.simulation.overtaking import overtake
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.user import Entry, User
 
@@ -27,6 +28,8 @@ def begin_unusual(around: Surroundings, nursery: trio.Nursery) -> None:
             nursery.start_soon(_now_and_then, around, times, what)
     if plan.fills:
         nursery.start_soon(fill_what_goes, around)
+    if around.plan.overtakes:
+        nursery.start_soon(overtake, around)
 
 
 async def _now_and_then(
