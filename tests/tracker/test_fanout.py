@@ -16,7 +16,7 @@ from protocol.system import real_machine
 from tests.support.databases import PostgresDatabases
 from tests.support.relay import Relay
 from tests.tracker.served import Served, open_served
-from tests.tracker.websockets import connect, receive, subscribe
+from tests.tracker.websockets import connect, receive_change, subscribe
 from tracker.fanout import MAX_MESSAGE
 from tracker.notifications import Hub, Mailbox
 from tracker.system.channel import MAX_WAITING, PostgresqlChannel
@@ -149,11 +149,10 @@ async def test_a_commit_through_one_reaches_the_devices_of_the_other_with_its_de
             await subscribe(websocket, (one.author.workspace, 0))
             await two.settled(websocket)
             await one.client.call(api.COMMIT, one.author.commit(one.author.create("small")))
-            told = await receive(websocket)
-            assert isinstance(told, Changed)
+            told = await receive_change(websocket)
             assert told.delta is not None
             assert decode_delta(told.delta).through == 1
             await one.client.call(
                 api.COMMIT, one.author.commit(*(one.author.create(f"{at}") for at in range(MAX_MESSAGE // 100)))
             )
-            assert await receive(websocket) == Changed(workspace=one.author.workspace, since=1, through=2)
+            assert await receive_change(websocket) == Changed(workspace=one.author.workspace, since=1, through=2)

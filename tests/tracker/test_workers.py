@@ -17,7 +17,7 @@ from protocol.errors import Problem
 from protocol.notices import CatchUp, Changed
 from tests.support.databases import PostgresDatabases
 from tests.support.tracker import Account, Author, Client, Running, author_of, client_of, new_account, running_tracker
-from tests.tracker.websockets import connect, receive, subscribe
+from tests.tracker.websockets import connect, receive, receive_change, subscribe
 from tracker.system.workers import bind, launch
 
 PATIENCE_S = 30
@@ -55,7 +55,7 @@ async def a_subscription_at_each(
                 break
             websocket = await stack.enter_async_context(connect(running.url, client))
             await subscribe(websocket, (author.workspace, 0))
-            assert isinstance(await receive(websocket), Changed)  # it is behind, and now subscribed
+            await receive_change(websocket)  # it is behind, and now subscribed
             found.setdefault(worker_with(running, websocket.local.port), websocket)  # type: ignore[union-attr]
         yield found
 
@@ -86,8 +86,7 @@ async def test_a_commit_through_any_worker_reaches_the_devices_at_all_of_them(ru
             assert len(subscribed) == 2
             await client.call(api.COMMIT, author.commit(author.create("second")))
             for websocket in subscribed.values():
-                told = await receive(websocket)
-                assert isinstance(told, Changed)
+                told = await receive_change(websocket)
                 assert (told.since, told.through) == (1, 2)
                 assert told.delta is not None
 

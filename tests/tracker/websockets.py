@@ -8,7 +8,7 @@ from trio_websocket import WebSocketConnection, open_websocket_url
 
 from protocol import api
 from protocol.identifiers import WorkspaceId
-from protocol.notices import Notice, Subscribe, decode_notice, encode_notice
+from protocol.notices import Changed, Members, Notice, Subscribe, decode_notice, encode_notice
 from tests.support.tracker import Client
 
 
@@ -34,3 +34,12 @@ async def receive(websocket: WebSocketConnection) -> Notice:
         frame = await websocket.get_message()
     assert isinstance(frame, bytes)
     return decode_notice(frame)
+
+
+async def receive_change(websocket: WebSocketConnection) -> Changed:
+    """The next notice that isn't about devices: that there is another may only be on its way."""
+    notice = await receive(websocket)
+    while isinstance(notice, Members):
+        notice = await receive(websocket)
+    assert isinstance(notice, Changed)
+    return notice
