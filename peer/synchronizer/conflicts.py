@@ -8,8 +8,8 @@ from protocol.identifiers import MAX_NAME_BYTES
 MAX_SUFFIX = 40
 """An extension longer than this, in characters, is taken for part of the name."""
 
-
 COPY = "conflicted copy, "
+"""How what stands in brackets in the name of a conflict copy begins."""
 
 
 def conflict_name(name: str, device: str, now_ns: int, taken: Callable[[str], bool]) -> str:

@@ -143,6 +143,21 @@ def not_durable(device: SimulatedDevice) -> int:
     return device.peer.context.store.not_durable_count()
 
 
+def once_at(device: SimulatedDevice, call: str, act: Callable[[], None]) -> list[bool]:
+    """Somebody acts just before the first such system call of the device; the list tells whether that has come."""
+    acted, before_call = list[bool](), device.disk.before_call
+    assert before_call is not None
+
+    def before(name: str, arguments: tuple[object, ...]) -> None:
+        before_call(name, arguments)
+        if name == call and not acted:
+            acted.append(True)
+            act()
+
+    device.disk.before_call = before
+    return acted
+
+
 def perform(scene: Callable[[Stage], Awaitable[None]], *, echo: bool = False, seed: int = 1) -> None:
     """Run a scene to its end. Delays, ids and the order of tasks follow from `seed`."""
     log = EventLog(keep=True, echo=echo)

@@ -18,7 +18,7 @@ from peer.synchronizer import synchronizer
 from protocol.breaker import Limits
 from protocol.errors import Problem, Usage
 from tests.simulation.device import FOLDER, SimulatedDevice
-from tests.simulation.stage import HOUR, NOTICED, Stage, perform, save, visible
+from tests.simulation.stage import HOUR, NOTICED, Stage, once_at, perform, save, visible
 
 SMALL = Limits(delete_percent=25, delete_least=4, overwrite_percent=50, overwrite_least=4)
 FILES = {f"{folder}/{number}": Random(f"{folder}{number}").randbytes(2000) for folder in "ab" for number in range(6)}
@@ -511,16 +511,7 @@ async def what_is_written_to_a_damaged_file_once_it_was_rejected_is_an_edit(stag
     laptop, desktop = await two(stage)
     await down(stage, laptop, lambda: laptop.disk.user.write(f"{FOLDER}/a/1", b""))
     await stage.until(lambda: is_held(laptop))
-    written, before_call = list[bool](), laptop.disk.before_call
-    assert before_call is not None
-
-    def before(name: str, arguments: tuple[object, ...]) -> None:
-        before_call(name, arguments)
-        if name == "rename" and not written:
-            written.append(True)
-            laptop.disk.user.write(f"{FOLDER}/a/1", b"an edit")
-
-    laptop.disk.before_call = before
+    written = once_at(laptop, "rename", lambda: laptop.disk.user.write(f"{FOLDER}/a/1", b"an edit"))
     decide(laptop, approved=False)
     await stage.until(lambda: written)
     await stage.all_well(laptop, desktop)

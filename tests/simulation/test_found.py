@@ -14,7 +14,7 @@ from peer.synchronizer.steps import aside_name
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.inodes import failure
-from tests.simulation.stage import HOUR, UPLOADS, Stage, not_durable, perform, save, visible
+from tests.simulation.stage import HOUR, UPLOADS, Stage, not_durable, once_at, perform, save, visible
 
 CONTENT, NEWER = Random(1).randbytes(60_000), Random(2).randbytes(60_000)
 SCENES: list[Callable[[Stage], Awaitable[None]]] = []
@@ -303,16 +303,7 @@ async def what_is_written_just_before_its_time_is_set_is_noticed(stage: Stage) -
     laptop, desktop = await stage.begin("laptop", "desktop")
     save(laptop, "f", CONTENT)
     await stage.all_well(laptop, desktop)
-    written, before_call = list[bool](), desktop.disk.before_call
-    assert before_call is not None
-
-    def before(name: str, arguments: tuple[object, ...]) -> None:
-        before_call(name, arguments)
-        if name == "set_times" and not written:
-            written.append(True)
-            desktop.disk.user.overwrite(f"{FOLDER}/f", NEWER, 0)
-
-    desktop.disk.before_call = before
+    written = once_at(desktop, "set_times", lambda: desktop.disk.user.overwrite(f"{FOLDER}/f", NEWER, 0))
     laptop.disk.user.touch(f"{FOLDER}/f", 10**18)
     await stage.until(lambda: written)
     await stage.all_well(laptop, desktop)
@@ -328,16 +319,7 @@ async def what_was_moved_to_where_nobody_has_looked_yet_is_not_gone(stage: Stage
         laptop.disk.user.mkdir(f"{FOLDER}/{folder}")
     save(laptop, "from/f", CONTENT)
     await stage.all_well(laptop, desktop)
-    moved, before_call = list[bool](), desktop.disk.before_call
-    assert before_call is not None
-
-    def before(name: str, arguments: tuple[object, ...]) -> None:
-        before_call(name, arguments)
-        if name == "exchange" and not moved:
-            moved.append(True)
-            desktop.disk.user.move(f"{FOLDER}/from/f", f"{FOLDER}/to/f")
-
-    desktop.disk.before_call = before
+    moved = once_at(desktop, "exchange", lambda: desktop.disk.user.move(f"{FOLDER}/from/f", f"{FOLDER}/to/f"))
     save(laptop, "from/f", NEWER)
     await stage.until(lambda: moved)
     await stage.all_well(laptop, desktop)
