@@ -11,8 +11,9 @@ from typing import Any
 import trio
 from sqlalchemy import Engine, select, update
 
+from protocol.api import COMMIT, HTTP_STATUS
 from protocol.breaker import Limits
-from protocol.errors import Unreachable
+from protocol.errors import Code, Unreachable
 from protocol.hashing import digest
 from protocol.identifiers import ID_LENGTH, DeviceId, VersionId
 from protocol.ports import Machine
@@ -114,15 +115,17 @@ class TrackerHost:
         if after:
             await trio.sleep(after)
             self._log.note(TRACKER, f"gets a late request {scope['path']}")
-        if scope["path"] == "/v1/commit" and digest(exchange.body) in self._carried_out:
-            self._log.happened[COMMIT_RETRIED] += 1
+        retried = scope["path"] == COMMIT.path and digest(exchange.body) in self._carried_out
+        self._log.happened[COMMIT_RETRIED] += retried
         try:
             await app(scope, exchange.receive_up, exchange.take)
         except* Crashed:
             pass
         finally:
-            if scope["path"] == "/v1/commit" and exchange.status == HTTP_OK:
+            if scope["path"] == COMMIT.path and exchange.status == HTTP_OK:
                 self._carried_out.add(digest(exchange.body))
+            if retried and exchange.status == HTTP_STATUS[Code.COMMIT]:
+                self.broken.append("a commit that stands in the order is refused")
             exchange.end()
 
     def announced(self, version: VersionId | None = None) -> bool:
@@ -143,6 +146,7 @@ class TrackerHost:
         a new epoch; somebody who copies the files back doesn't."""
         self.stop()
         self.restores += 1
+        self._carried_out.clear()
         self._log.note(TRACKER, f"is restored {'as it should be' if announced else 'without a word'}")
         self._engine = engine_of(database)
         if announced:
