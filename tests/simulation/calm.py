@@ -148,7 +148,7 @@ class Calm:
 
     def _is_own_doing(self, error: str) -> bool:
         """Whether the simulation has asked for this error, by failing a system call or by setting a clock."""
-        expired = bool(self._plan.clock_jumps) and EXPIRED in error
+        expired = bool(self._plan.clock_jumps or self._plan.withdrawals) and EXPIRED in error
         return expired or any(sign in error.lower() for sign in OWN_DOING)
 
     async def _let_go(self, device: SimulatedDevice) -> None:

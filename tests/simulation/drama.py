@@ -15,6 +15,7 @@ from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
 from tests.simulation.surroundings import Surroundings
+from tests.simulation.unnoticed import lose_connections, save_unawares
 from tests.simulation.unusual import begin_unusual, join
 
 HOUR = 3600.0
@@ -214,7 +215,11 @@ class Drama:
             await trio.sleep(rng.uniform(0, self._whole()))
             backup = host.backup()
             await trio.sleep(rng.uniform(0, self._whole()))
+            if self._plan.unnoticed:
+                lose_connections(self._around)
             host.restore(backup, announced=rng.random() < 0.5)
+            if self._plan.unnoticed:
+                await save_unawares(self._around)
 
     async def _jump_clocks(self) -> None:
         """Forth and back, by seconds or by days."""

@@ -27,7 +27,7 @@ from tests.simulation.log import ACTOR, EventLog
 from tracker.administration import set_breaker, set_suspended
 from tracker.assembly import build
 from tracker.checking import check_tracker
-from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, meta, versions, workspaces
+from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, meta, nodes, versions, workspaces
 from tracker.sessions import retire_device
 from tracker.sqlite import SqliteDatabase
 
@@ -134,6 +134,12 @@ class TrackerHost:
         with self._engine.connect() as connection:
             found = connection.execute(sql if version is None else sql.where(versions.c.version == version))
             return found.first() is not None
+
+    def is_head(self, version: VersionId) -> bool:
+        """Whether a file in the order, as it is now, has this version."""
+        sql = select(nodes.c.node).where(nodes.c.version == version, nodes.c.deleted.is_(False))
+        with self._engine.connect() as connection:
+            return connection.execute(sql).first() is not None
 
     # Backups
 

@@ -66,6 +66,11 @@ class Ledger:
         """Whether it has a version of this content, by this device or another."""
         return self.connection.execute("SELECT 1 FROM versions WHERE digest = ?", (digest,)).fetchone() is not None
 
+    def agreed_on(self, digest: bytes) -> list[VersionId]:
+        """Versions of this content that SYNCED names."""
+        sql = "SELECT v.version FROM versions v JOIN synced s ON s.version = v.version WHERE v.digest = ?"
+        return [version for (version,) in self.connection.execute(sql, (digest,))]
+
     def agreed_on_only(self, digest: bytes, author: DeviceId | None = None) -> list[VersionId]:
         """Versions of this content, by this author or anybody, that SYNCED names, and that the cloud isn't known to
         have."""

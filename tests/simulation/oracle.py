@@ -89,9 +89,12 @@ class Oracle:
 
     # Judging
 
-    def judge_removal(self, what: str, user: User, others: Iterable[User], path: str) -> None:
+    def judge_removal(
+        self, what: str, user: User, others: Iterable[User], path: str, ordered: Callable[[bytes], bool]
+    ) -> None:
         """A peer is about to take a file off its folder. Nobody removed what still stands, as it is, under the same
-        path elsewhere (law 2). What was moved may stand there anew, as another node."""
+        path elsewhere, or what the tracker's order still has: `ordered` tells that of a content (law 2). What was moved
+        may stand there anew, as another node."""
         content = _content(user, path)
         if content is None or _hash(content) in self.superseded:
             return
@@ -99,7 +102,7 @@ class Oracle:
             self.verdict = self.verdict or Violation("a move is no delete", f"{_when()} {what}, which nobody removed")
         if _hash(content) in self.moved:
             return
-        if any(_content(other, path) == content for other in others):
+        if any(_content(other, path) == content for other in others) or ordered(content):
             self.verdict = self.verdict or Violation("absent is not deleted", f"{_when()} {what}, nobody else did")
 
     def judge(self, trees: Mapping[str, Tree]) -> None:

@@ -14,6 +14,8 @@ _BREAKER = 0.2
 _ON_ONE_LAN = 0.85
 _FILLING, _MOST_FILLS = 0.15, 3
 _OVERTAKING, _MOST_OVERTAKES = 0.1, 4
+_UNNOTICED = 0.2
+_WITHDRAWING, _MOST_WITHDRAWALS = 0.05, 3
 _LEAST_FAULTS = 8
 _SELDOM = 0.05
 _REJECTING = 0.3
@@ -121,6 +123,8 @@ class Plan:
     overtakes: int = 0  # how often somebody writes to a file while a commit of the device is under way
     poor_disk: bool = False  # the last device's can't exchange two names, has many a fault, and others may write to it
     rejecting: bool = False  # people say no also to what others did
+    unnoticed: bool = False  # when the tracker is restored, every connection is dead, and no device knows
+    withdrawals: int = 0  # how often a device can't bring a version to the cloud for days
 
     @property
     def acting(self) -> float:
@@ -174,6 +178,8 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         rejecting=rng.random() < _REJECTING and plan.breaker,
         fills=_MOST_FILLS if rng.random() < _FILLING else 0,
         overtakes=_MOST_OVERTAKES if rng.random() < _OVERTAKING else 0,
+        unnoticed=rng.random() < _UNNOTICED and plan.tracker_restores > 0,
+        withdrawals=_MOST_WITHDRAWALS if rng.random() < _WITHDRAWING else 0,
     )
 
 

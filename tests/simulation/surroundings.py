@@ -50,8 +50,13 @@ class Surroundings:
         """A peer takes a file off its folder: somebody must have removed or moved it, or not want it there."""
         if at in self.excluding:
             return
-        elsewhere = [device.disk.user for name, device in self.devices.items() if name != at]
-        self.oracle.judge_removal(f"{at} removes {path}", self.devices[at].disk.user, elsewhere, f"{FOLDER}/{path}")
+        device, host = self.devices[at], self.host
+
+        def ordered(content: bytes) -> bool:
+            return any(host.is_head(version) for version in device.ledger.agreed_on(digest(content)))
+
+        elsewhere = [other.disk.user for other in self.devices.values() if other is not device]
+        self.oracle.judge_removal(f"{at} removes {path}", device.disk.user, elsewhere, f"{FOLDER}/{path}", ordered)
 
     def power_cut(self, device: SimulatedDevice, before: set[bytes], after: set[bytes]) -> None:
         """A device's machine stopped, and with it what its user was at."""

@@ -13,6 +13,7 @@ from tests.simulation.device import EMPTY, FOLDER, SimulatedDevice
 from tests.simulation.filling import fill_what_goes
 from tests.simulation.overtaking import overtake
 from tests.simulation.surroundings import Surroundings
+from tests.simulation.unnoticed import forsake
 from tests.simulation.user import Entry, User
 
 _INCLUDED = 0.7
@@ -28,8 +29,10 @@ def begin_unusual(around: Surroundings, nursery: trio.Nursery) -> None:
             nursery.start_soon(_now_and_then, around, times, what)
     if plan.fills:
         nursery.start_soon(fill_what_goes, around)
-    if around.plan.overtakes:
+    if plan.overtakes:
         nursery.start_soon(overtake, around)
+    if plan.withdrawals:
+        nursery.start_soon(forsake, around)
 
 
 async def _now_and_then(

@@ -1,0 +1,81 @@
+"""What becomes of the tracker while a device doesn't notice.
+
+a restoration   connections are dead, and nobody has noticed that when the tracker is put back to an older state: the
+                next commit comes before any news of it
+a withdrawal    a device can't bring what it has written to the cloud, for days: the tracker withdraws it, and the
+                device still has it
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from protocol.api import PACK_PATH
+from protocol.hashing import digest
+from protocol.identifiers import MAX_INLINE
+from tests.simulation.actions import save
+from tests.simulation.device import SimulatedDevice
+from tests.simulation.people import NAMES
+from tests.simulation.surroundings import Surroundings
+
+_POLL, _TRIES = 0.2, 100
+_DAYS = 8 * 24 * 3600.0
+"""More than the tracker waits for a version."""
+
+
+def lose_connections(around: Surroundings) -> None:
+    """Before a restoration: every connection dies, and it takes each device a while to notice."""
+    for device in around.devices.values():
+        if device.transport is not None:
+            device.transport.cut(silently=True)
+
+
+async def save_unawares(around: Surroundings) -> None:
+    """After it: everybody saves something as soon as the tracker is there again."""
+    await _until(lambda: around.host.up)
+    for person in around.people.values():
+        person.do_to(around.rng.choice(NAMES), save)
+
+
+async def forsake(around: Surroundings) -> None:
+    """As often as the plan says, somebody's version of a file is withdrawn."""
+    plan, rng = around.plan, around.rng
+    for _ in range(plan.withdrawals):
+        await trio.sleep(rng.uniform(0, plan.acting / plan.withdrawals))
+        device = rng.choice(list(around.devices.values()))
+        person, files = around.people[device.name], _in_the_cloud(around, device)
+        if not files or around.host.announced():
+            continue
+        _cut_off(device, frozenset((PACK_PATH,)))
+        path = rng.choice(files)
+        for _ in range(_TRIES):
+            person.do_to(path, save)
+            if len(person.user.read(person.full(path))) > MAX_INLINE:
+                break
+        await _until(around.host.announced)
+        around.log.note("world", "days pass at the tracker")
+        around.clock.jump(_DAYS)
+        around.host.stop()
+        await _until(lambda: around.host.up and not around.host.announced())
+        _cut_off(device, frozenset())
+
+
+def _in_the_cloud(around: Surroundings, device: SimulatedDevice) -> list[str]:
+    """The files of which the device knows that the cloud has them."""
+    files = [(path, digest(entry[1])) for path, entry in around.trees()[device.name].items() if entry[0] == "file"]
+    known = ((path, each) for path, each in files if device.ledger.agreed_on(each))
+    return [path for path, each in known if not device.ledger.agreed_on_only(each)]
+
+
+def _cut_off(device: SimulatedDevice, paths: frozenset[str]) -> None:
+    device.cut_off = paths
+    if device.transport is not None:
+        device.transport.cut_off = paths
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    """Not for ever: much else is going on."""
+    for _ in range(_TRIES):
+        if done():
+            return
+        await trio.sleep(_POLL)
