@@ -7,7 +7,7 @@ message for chunks: they come in records (protocol/lan_frames.py), one for each 
 from typing import TypeAlias
 
 from protocol import chunks
-from protocol.codec import U32, decode_union, many, message, octets, row, text, unsigned, wire
+from protocol.codec import U32, blob, decode_union, many, message, octets, row, text, unsigned, wire
 from protocol.errors import TooLarge
 from protocol.identifiers import ID_LENGTH, VersionId, WorkspaceId
 
@@ -22,14 +22,21 @@ MAX_GET_BYTES = 1 << 20
 """Sealed bytes that one `Get` may ask for, by the lengths in the versions' lists, unless it is for a single chunk."""
 MAX_GET_CHUNKS = MAX_GET_BYTES // (chunks.OVERHEAD + 1)
 """No more can be in MAX_GET_BYTES."""
+MAX_BITMAP = 4096
+"""Bytes that tell which chunks of a version are here; one with more chunks is given when it is here whole."""
 MAX_REASON = 200
 MAX_NAME = 64
 
 Part: TypeAlias = tuple[VersionId, int, int]
 """(version, first, count): `count` chunks of the version's list from index `first`, counted from 0."""
 
+Share: TypeAlias = tuple[VersionId, bytes]
+"""(version, bitmap): which chunks of its list somebody has; bit `n % 8` of byte `n // 8`, the lowest first, stands for
+chunk n, and what is past the end is not here."""
+
 _VERSIONS = many(octets(ID_LENGTH), MAX_ASK)
 _PARTS = many(row(octets(ID_LENGTH), unsigned(MAX_PART_FIRST), unsigned(MAX_PART_COUNT)), MAX_PARTS)
+_SHARES = many(row(octets(ID_LENGTH), blob(MAX_BITMAP)), MAX_ASK)
 
 
 @message(tag=1)
@@ -52,12 +59,13 @@ class Ask:
 
 @message(tag=3)
 class Holding:
-    """The answer to an `Ask`, and unasked once more when a version that was absent has come. Single chunks of a held
-    one may still turn out not to be there."""
+    """The answer to an `Ask`, and unasked once more when a version that was absent has come, or more of it has. Single
+    chunks may still turn out not to be there."""
 
     workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
     held: tuple[VersionId, ...] = wire(2, _VERSIONS, default=())
     absent: tuple[VersionId, ...] = wire(3, _VERSIONS, default=())
+    shares: tuple[Share, ...] = wire(4, _SHARES, default=())  # what is here already of versions that are not whole
 
 
 @message(tag=4)

@@ -23,7 +23,7 @@ import trio
 from peer.lan.channel import Channel, Record, one_line
 from protocol.errors import CannotOpen, Malformed, ShoalError, Unreachable, first_of
 from protocol.identifiers import VersionId, WorkspaceId
-from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Part, Ping, Pong
+from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Part, Ping, Pong, Share
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ OLDEST = 3600.0
 """Seconds that a link lives; the next one has fresh keys."""
 MESSAGES, MESSAGES_BURST = 200.0, 2000.0
 """Control messages that are taken from a device: so many a second, and so many at once."""
-REMEMBERED = 20_000
-"""Versions in each list that is kept of a device; the oldest are forgotten."""
+REMEMBERED, SHARES = 20_000, 2000
+"""Versions in each list that is kept of a device, and those of which it has only a part; the oldest are forgotten."""
 
 
 class Blame(Enum):
@@ -81,6 +81,10 @@ class Host(Protocol):
 
     def news(self, link: "Link") -> None:
         """The device has said what it holds, or what it waits for no longer."""
+        ...
+
+    def shared(self, link: "Link") -> None:
+        """The device has said how much it has of something."""
         ...
 
 
@@ -124,6 +128,8 @@ class Link:
         self.opened_at = trio.current_time()
         self.asked, self.held, self.absent = Remembered(), Remembered(), Remembered()
         """What the device was asked about, what of that it holds, and what it doesn't."""
+        self.shares: OrderedDict[VersionId, bytes] = OrderedDict()
+        """Bitmaps of the chunks that it has of versions which it doesn't hold whole; the oldest are forgotten."""
         self.again: dict[VersionId, float] = {}
         """What of that it couldn't give after all, and when to ask once more."""
         self.owed, self.waits_for = Remembered(), Remembered()
@@ -250,7 +256,8 @@ class Link:
             if isinstance(frame, Record):
                 self._take_answer(frame)
             else:
-                self._spend()
+                if not isinstance(frame, Get):  # of which no more than MOST_REQUESTS are taken at once
+                    self._spend()
                 self._take(frame)
 
     def _spend(self) -> None:
@@ -287,6 +294,7 @@ class Link:
         self.owed.add(answer.absent)
         self.waits_for.add(ask.versions)
         self.post(answer)
+        self._host.shared(self)  # it is about to get them as well
 
     def _take_holding(self, holding: Holding) -> None:
         if holding.workspace != self._workspace:
@@ -297,7 +305,20 @@ class Link:
         self.held.add(held)
         self.absent.drop(held)
         self.absent.add(absent)
-        self._host.news(self)
+        for version in held:
+            self.shares.pop(version, None)
+        self._take_shares(holding.shares)
+        if held or absent:
+            self._host.news(self)
+
+    def _take_shares(self, shares: Sequence[Share]) -> None:
+        for version, bitmap in shares:
+            if version in self.asked and version not in self.held:
+                self.shares[version] = bitmap
+        while len(self.shares) > SHARES:
+            self.shares.popitem(last=False)
+        if shares:
+            self._host.shared(self)
 
     # Serving
 

@@ -6,13 +6,13 @@ answer at once.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 
 import trio
 
 from peer.lan.link import Link
-from protocol.identifiers import DeviceId, VersionId, WorkspaceId
-from protocol.lan_messages import MAX_ASK, Ask, Done, Holding
+from protocol.identifiers import ID_LENGTH, DeviceId, VersionId, WorkspaceId
+from protocol.lan_messages import MAX_ASK, Ask, Done, Holding, Share
 
 log = logging.getLogger(__name__)
 ANSWER_SECONDS = 0.5
@@ -22,6 +22,8 @@ AGAIN_SECONDS = 2.0
 be read until the rename is known."""
 WAITING_SECONDS = 2.0
 """A device that asks for nothing for so long is not waiting any more, whatever it has said."""
+MOST_SHARED = 24_000
+"""Bytes of bitmaps in one message, with two lists of versions beside it at most."""
 BUSY_SECONDS = 0.5
 """How long after its last request a device may still be about to ask for more."""
 
@@ -35,6 +37,8 @@ class Neighbours:
         self._wake = wake
         self._links: dict[DeviceId, Link] = {}
         self._changed = trio.Event()
+        self.shared_more = trio.Event()
+        """Set, and replaced by another, when somebody has come, has gone, or has more of something than before."""
 
     @property
     def links(self) -> Sequence[Link]:
@@ -61,7 +65,13 @@ class Neighbours:
         """Somebody came, went, or said what is held."""
         self._changed.set()
         self._changed = trio.Event()
+        self.shared()
         self._wake()
+
+    def shared(self) -> None:
+        """Somebody said how much is there of what it doesn't hold whole."""
+        self.shared_more.set()
+        self.shared_more = trio.Event()
 
     # What others hold
 
@@ -104,6 +114,8 @@ class Neighbours:
         gone = list(versions)
         link.held.drop(gone)
         link.absent.add(gone)
+        for version in gone:
+            link.shares.pop(version, None)
         link.again.update(dict.fromkeys(gone, trio.current_time() + AGAIN_SECONDS))
         self._wake()
 
@@ -146,6 +158,20 @@ class Neighbours:
         for part in _parts(versions):
             link.post(Done(workspace=self._workspace, versions=part))
 
+    def tell_shares(self, shares: Iterable[Share]) -> None:
+        """Tell who wants them too how much of these versions is here."""
+        told = list(shares)
+        for link in self.links:
+            rest = [share for share in told if share[0] in link.waits_for and share[0] not in link.held]
+            while rest:
+                part = fitting(rest)
+                link.post(Holding(workspace=self._workspace, shares=part))
+                rest = rest[len(part) :]
+
+    def seekers(self, version: VersionId) -> list[DeviceId]:
+        """The devices that are fetching a version, as far as they have said."""
+        return [link.device for link in self.links if version in link.waits_for and version not in link.held]
+
     def is_waited_for(self, version: VersionId) -> bool:
         """Whether a device on the LAN is about to fetch a version from here: then its chunks go there first."""
         now = trio.current_time()
@@ -156,6 +182,12 @@ class Neighbours:
     def are_busy(self) -> bool:
         """Whether a device on the LAN has asked for anything here a moment ago, and may be about to ask for more."""
         return any(trio.current_time() - link.wanted_at < BUSY_SECONDS for link in self._links.values())
+
+
+def fitting(shares: Sequence[Share]) -> tuple[Share, ...]:
+    """The first of these, as many as one message may have."""
+    lengths = accumulate(len(bitmap) + ID_LENGTH for _, bitmap in shares)
+    return tuple(share for share, length in zip(shares[:MAX_ASK], lengths, strict=False) if length <= MOST_SHARED)
 
 
 def _parts(versions: Sequence[VersionId]) -> Iterable[tuple[VersionId, ...]]:

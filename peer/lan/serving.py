@@ -7,11 +7,13 @@ it says of what it doesn't have.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import TypeAlias
 
 import trio
 
+from peer.lan.bitmaps import has
 from peer.lan.link import Blame, Link, LinkEnded, Numbered
-from peer.lan.neighbours import Neighbours
+from peer.lan.neighbours import Neighbours, fitting
 from peer.members import Members
 from peer.synchronizer.context import Context
 from peer.synchronizer.holdings import Holdings, Place, Reader, Stored
@@ -23,6 +25,8 @@ from protocol.lan_frames import Put
 from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding
 from protocol.names import RESERVED
 
+Held: TypeAlias = tuple[Place, bytes | None]
+"""Where a version is, and the bitmap of its chunks that are there, None for all."""
 Fill = Callable[[list[int], Put], memoryview]
 """`RecordSender.fill` for one request."""
 THREADS = 2
@@ -43,22 +47,28 @@ class Serving:
         """See `Host`."""
         self._neighbours.news()
 
+    def shared(self, link: Link) -> None:
+        """See `Host`."""
+        self._neighbours.shared()
+
     def holding(self, link: Link, ask: Ask) -> Holding:
         """See `Host`."""
         may = self._members.may_read(link.device, ask.workspace)
         held = self._context.holdings.places(ask.versions).keys() if may else ()
         absent = tuple(version for version in ask.versions if version not in held)
-        return Holding(workspace=ask.workspace, held=tuple(held), absent=absent)
+        shares = self._context.partials.shares(absent) if may else ()
+        return Holding(workspace=ask.workspace, held=tuple(held), absent=absent, shares=fitting(shares))
 
     async def answer(self, link: Link, gets: Sequence[Numbered]) -> list[memoryview]:
         """See `Host`."""
         context, fill = self._context, link.channel.records_out.fill
         may = {get.workspace: self._members.may_read(link.device, get.workspace) for get, _ in gets}
-        places = context.holdings.places(
-            version for get, _ in gets if may[get.workspace] for version, _, _ in get.parts
-        )
-        lists = context.lists.get_many(places)
-        wanted = [_chunks(get, lists, places if may[get.workspace] else {}) for get, _ in gets]
+        versions = [version for get, _ in gets if may[get.workspace] for version, _, _ in get.parts]
+        places = context.holdings.places(versions)
+        under_way = context.partials.places(version for version in versions if version not in places)
+        lists = context.lists.get_many([*places, *under_way])
+        held = {version: (place, None) for version, place in places.items()} | under_way
+        wanted = [_chunks(get, lists, held if may[get.workspace] else {}) for get, _ in gets]
         fills = [partial(fill, counter, get.request) for get, counter in gets]
         sealed = await context.machine.offload(lambda: _seal(context.holdings, wanted, fills), self._limiter)
         frames, given, wrong = sealed
@@ -71,21 +81,24 @@ class Serving:
         return frames
 
 
-def _chunks(get: Get, lists: Mapping[VersionId, ChunkList], places: Mapping[VersionId, Place]) -> list[Stored | None]:
+def _chunks(get: Get, lists: Mapping[VersionId, ChunkList], held: Mapping[VersionId, Held]) -> list[Stored | None]:
     """What a request is for; None for those that can't be had here."""
     chunks: list[Stored | None] = []
     for version, first, count in get.parts:
-        chunks += _stored(first, count, lists.get(version), places.get(version))
+        chunks += _stored(first, count, lists.get(version), held.get(version))
     _check_size(chunks)
     return chunks
 
 
-def _stored(first: int, count: int, listed: ChunkList | None, place: Place | None) -> list[Stored | None]:
+def _stored(first: int, count: int, listed: ChunkList | None, held: Held | None) -> list[Stored | None]:
     """`count` chunks of a version's list; None for those that can't be had here."""
-    if listed is None or place is None:
+    if listed is None or held is None:
         return [None] * count
-    end = min(first + count, len(listed.refs))
-    known = [Stored(listed.refs[index], place, listed.offsets[index]) for index in range(first, end)]
+    place, bitmap = held
+    known = [
+        Stored(listed.refs[index], place, listed.offsets[index]) if bitmap is None or has(bitmap, index) else None
+        for index in range(first, min(first + count, len(listed.refs)))
+    ]
     return [*known, *[None] * (count - len(known))]
 
 

@@ -24,6 +24,7 @@ class Assembly:
         """The file consists of these, in order."""
         self._pieces = pieces
         self._written: set[int] = set()
+        self._bitmap = bytearray((len(self._pieces) + 7) // 8)  # the same, for others
         self._hasher = blake3()
         self._hashed = 0  # pieces,
         self._offset = 0  # and bytes
@@ -38,6 +39,7 @@ class Assembly:
                 return False
             disk.write_at(descriptor, body, piece.offset)
             self._written.add(piece.number)
+            self._bitmap[piece.number // 8] |= 1 << piece.number % 8
             last = self.complete
             self._unsynced = unsynced = self._unsynced + len(body)
             if unsynced >= SYNC_BYTES:
@@ -52,6 +54,11 @@ class Assembly:
         if unsynced >= SYNC_BYTES:
             disk.fsync(descriptor)
         return last
+
+    @property
+    def bitmap(self) -> bytes:
+        """Which pieces are written: bit `n % 8` of byte `n // 8` stands for piece n."""
+        return bytes(self._bitmap)
 
     @property
     def complete(self) -> bool:

@@ -18,6 +18,7 @@ from peer.root import Names, SyncRoot
 from peer.selection import Selection
 from peer.synchronizer.holdings import Holdings, Place
 from peer.synchronizer.lists import ChunkLists
+from peer.synchronizer.partials import Partials
 from peer.synchronizer.replacing import Outgoing
 from peer.synchronizer.surprises import Surprises
 from peer.tree_store import TreeStore
@@ -104,6 +105,7 @@ class Context:
     """Set when there may be something to do."""
     moving: dict[VersionId, float] = field(default_factory=dict)
     """Heads that the tracker doesn't take for stalled, and until when that is believed."""
+    partials: Partials = field(default_factory=Partials)
     neighbours: Neighbours = field(init=False)
     holdings: Holdings = field(init=False)
     lists: ChunkLists = field(init=False)

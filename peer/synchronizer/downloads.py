@@ -10,20 +10,25 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
+
+import trio
 
 from peer.ports import Descriptor
 from peer.problems import printable
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.context import Context
-from peer.synchronizer.gathering import Outcome, Sealed, Source, gather
+from peer.synchronizer.gathering import Sealed, Source, gather
 from peer.synchronizer.jobs import Job, Wanted, grouped, wanted_by
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.pieces import Piece, pieces_of
+from peer.synchronizer.pool import Outcome
 from peer.synchronizer.replacing import Changed, InTheWay, Placed, Target, check_target, digest_of, dress, put_in_place
 from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
+from peer.synchronizer.swarm import LanSwarm
 from peer.tracker_client import DeviceClient
 from peer.trees import Fetched, Local, Placing, Remote, Synced, fingerprint
 from peer.version_store import Version, chunks_of, content_of
@@ -103,11 +108,12 @@ class Downloads:
         """Fetch, assemble and place one group. Raises `Unreachable`; whatever else fails is a problem of one path."""
         self._litter -= {job.temp for job in jobs}
         try:
-            await self._assemble(jobs)
-            await self._in_thread(lambda folder: _finish(folder, jobs))
-            failpoint("peer.temp.synced")
-            async with self._context.turn:
-                await self._place([job for job in jobs if job.failure is None])
+            with self._context.partials.gathering(jobs):
+                await self._assemble(jobs)
+                await self._in_thread(lambda folder: _finish(folder, jobs))
+                failpoint("peer.temp.synced")
+                async with self._context.turn:
+                    await self._place([job for job in jobs if job.failure is None])
         finally:
             self._litter |= {job.temp for job in jobs if not job.placed}
             await self.tidy()
@@ -145,15 +151,19 @@ class Downloads:
 
     async def _gather(self, wanted: Sequence[Wanted]) -> None:
         context, neighbours = self._context, self._context.neighbours
-        sources: list[Source] = [CloudSource(self._client, context.keys.workspace)]
         if neighbours.links:
             await neighbours.hear([*dict.fromkeys(each.version for each in wanted)])
-            sources += (LanSource(link, neighbours) for link in neighbours.links)
-        for lost in await gather(wanted, sources, self._use):
+        swarm = LanSwarm(context, CloudSource(self._client, context.keys.workspace), wanted)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(swarm.keep_telling)
+            lacking = await gather(wanted, swarm, partial(self._use, swarm))
+            nursery.cancel_scope.cancel()
+        swarm.tell()
+        for lost in lacking:
             for job, _ in lost.users:
                 job.failure = job.failure or Lacking("parts of it can't be had")
 
-    async def _use(self, source: Source, wanted: Sequence[Wanted], sealed: Sealed) -> Outcome:
+    async def _use(self, swarm: LanSwarm, source: Source, wanted: Sequence[Wanted], sealed: Sealed) -> Outcome:
         context = self._context
 
         def work(folder: Folder) -> Outcome:
@@ -167,9 +177,10 @@ class Downloads:
         except (CannotOpen, Malformed) as error:
             outcome = Outcome(wrong=error)
         missing = set(outcome.missing if outcome.wrong is None else wanted)
-        for each in wanted:
-            if each not in missing:
-                self._count(each, source)
+        came = [each for each in wanted if each not in missing]
+        for each in came:
+            self._count(each, source)
+        swarm.came(came)
         return outcome
 
     def _count(self, wanted: Wanted, source: Source) -> None:

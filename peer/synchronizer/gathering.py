@@ -1,45 +1,28 @@
 """Gathering chunks from several sources: devices on the LAN first, the cloud for what they can't give.
 
-    Pool      which chunks are still to be had, who has been asked for them, who can't give them; pure
-    gather    some tasks for each source take from the pool, ask, and hand on what comes
+    Pool (peer/synchronizer/pool.py)   which chunks are still to be had, and who is asked for which; pure
+    gather                             asks, hands on what comes, and tells the pool what has become known
 
 A chunk goes to the next source when one is gone, turns out not to hold it, or is silent while another has nothing to
 do. What comes is verified before it is used, so nothing is lost by asking two.
 """
 
-from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import trio
 
 from peer.synchronizer.jobs import Wanted
-from protocol.chunks import OVERHEAD
+from peer.synchronizer.pool import HEDGE, Candidate, Company, Outcome, Pool
 from protocol.errors import CannotOpen, Malformed, Unreachable
-
-HEDGE = 2.0
-"""Seconds without an answer after which what was asked of a source may be asked of another as well."""
-MOST_CHUNKS = 512
-"""In one request."""
 
 Sealed = Callable[[], Sequence[memoryview]]
 """Opens an answer, once, in a thread: sealed chunks in the order in which they were asked for, empty where not held.
 They may be opened in their place."""
 
 
-class Source(Protocol):
+class Source(Candidate, Protocol):
     """Somebody to ask for chunks."""
-
-    is_cloud: bool
-    parallel: int
-    """Requests under way at once."""
-    most: int
-    """Sealed bytes in one request; a single chunk may have more."""
-
-    def gives(self, wanted: Wanted) -> bool:
-        """Whether it says that it holds a chunk."""
-        ...
 
     async def ask(self, wanted: Sequence[Wanted]) -> Sealed:
         """Ask for chunks. `Unreachable` when no answer comes."""
@@ -54,189 +37,105 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an answer: the chunks that weren't in it, and what was wrong with it."""
+class Swarm(Company, Protocol):
+    """All that can be asked, and all who fetch the same."""
 
-    missing: Sequence[Wanted] = ()
-    wrong: CannotOpen | Malformed | None = None
+    def sources(self) -> Sequence[Source]:
+        """Who can be asked now; the same object for the same source each time."""
+        ...
+
+    def offers(self, source: Source) -> Iterable[Wanted]:
+        """What a source has got since this was last asked."""
+        ...
+
+    def shifts(self) -> bool:
+        """Whether others have begun to fetch the same, or ceased to, since this was last asked."""
+        ...
+
+    async def news(self) -> None:
+        """Wait until there may be anything new of these three."""
+        ...
 
 
 Use = Callable[[Source, Sequence[Wanted], Sealed], Awaitable[Outcome]]
 """Verifies and uses what came."""
 
 
-class Pool:
-    """The chunks still to be had. Times are seconds by any clock that doesn't jump."""
-
-    def __init__(self, wanted: Iterable[Wanted], sources: Sequence[Source]) -> None:
-        self._sources = list(sources)
-        self._near: deque[Wanted] = deque()  # a device on the LAN says that it holds these
-        self._far: deque[Wanted] = deque()  # only the cloud may
-        self._asked: dict[Wanted, dict[Source, float]] = {}
-        self._refused: defaultdict[Wanted, set[Source]] = defaultdict(set)
-        self._done: set[Wanted] = set()
-        self._heard: dict[Source, float] = {}  # when each last answered, or was asked after a rest
-        self.lost: list[Wanted] = []
-        """What nobody can give."""
-        for each in wanted:
-            self._route(each)
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to ask for or to wait for."""
-        return not (self._near or self._far or self._asked)
-
-    def take(self, source: Source, now: float) -> list[Wanted]:
-        """What `source` is to be asked for next; nothing when there is nothing for it now."""
-        batch = self._next(source) or self._hedge(source, now)
-        if batch and not any(source in asked for asked in self._asked.values()):
-            self._heard[source] = now
-        for each in batch:
-            self._asked.setdefault(each, {})[source] = now
-        return batch
-
-    def _next(self, source: Source) -> list[Wanted]:
-        queue = self._far if source.is_cloud else self._near
-        batch, passed = list[Wanted](), list[Wanted]()
-        room = source.most
-        while queue and len(batch) < MOST_CHUNKS:
-            each = queue[0]
-            if not self._can(source, each):
-                passed.append(queue.popleft())
-                continue
-            room -= each.ref.length + OVERHEAD
-            if batch and room < 0:
-                break
-            batch.append(queue.popleft())
-        queue.extendleft(reversed(passed))
-        return batch
-
-    def _hedge(self, source: Source, now: float) -> list[Wanted]:
-        """What is asked of, or waits for, others that have all been silent for too long."""
-        batch, room = list[Wanted](), source.most
-        silent = {each for each, heard in self._heard.items() if now - heard >= HEDGE}
-        late = [each for each, asked in self._asked.items() if source not in asked and asked.keys() <= silent]
-        if source.is_cloud and silent >= {each for each in self._sources if not each.is_cloud}:
-            late += self._near
-        for each in late[:MOST_CHUNKS]:
-            if self._can(source, each):
-                room -= each.ref.length + OVERHEAD
-                if batch and room < 0:
-                    break
-                batch.append(each)
-        for each in batch:
-            if each in self._near:
-                self._near.remove(each)
-        return batch
-
-    def _can(self, source: Source, wanted: Wanted) -> bool:
-        return source not in self._refused[wanted] and source.gives(wanted)
-
-    def answered(self, source: Source, batch: Iterable[Wanted], outcome: Outcome, now: float) -> None:
-        """`source` has answered; all but the missing are done with, unless something was wrong."""
-        self._heard[source] = now
-        missing = set(batch if outcome.wrong is not None else outcome.missing)
-        for each in batch:
-            if each in missing:
-                self._refused[each].add(source)
-                self._asked.get(each, {}).pop(source, None)
-                if each in self._asked and not self._asked[each]:
-                    del self._asked[each]
-                    self._route(each)
-            else:
-                self._done.add(each)
-                self._asked.pop(each, None)
-
-    def gone(self, source: Source) -> None:
-        """`source` gives nothing any more."""
-        if source in self._sources:
-            self._sources.remove(source)
-        asked = [each for each, asked in self._asked.items() if source in asked]
-        self.answered(source, asked, Outcome(wrong=_GONE), 0.0)
-        self._heard.pop(source)
-        self.reroute()
-
-    def reroute(self) -> None:
-        """Sources may no longer hold what they said they did."""
-        waiting = [*self._near, *self._far]
-        self._near.clear()
-        self._far.clear()
-        for each in waiting:
-            self._route(each)
-
-    def _route(self, wanted: Wanted) -> None:
-        if wanted in self._done:
-            return
-        able = [source for source in self._sources if self._can(source, wanted)]
-        if any(not source.is_cloud for source in able):
-            self._near.append(wanted)
-        elif able:
-            self._far.append(wanted)
-        else:
-            self.lost.append(wanted)
-
-
-_GONE = Malformed("it is gone")
-
-
-async def gather(wanted: Sequence[Wanted], sources: Sequence[Source], use: Use) -> list[Wanted]:
+async def gather(wanted: Sequence[Wanted], swarm: Swarm, use: Use) -> list[Wanted]:
     """Get all that can be had, and have it used; what can't be is returned. `Unreachable` when it is the cloud that
     could have given it and didn't answer."""
-    gathering = _Gathering(Pool(wanted, sources), use)
-    async with trio.open_nursery() as nursery:
-        for source in sources:
-            for _ in range(source.parallel):
-                nursery.start_soon(gathering.work, source, nursery.cancel_scope)
-    if gathering.pool.lost and gathering.cloud_failure is not None:
-        raise gathering.cloud_failure
-    return gathering.pool.lost
+    return await _Gathering(wanted, swarm, use).run()
 
 
 class _Gathering:
-    def __init__(self, pool: Pool, use: Use) -> None:
-        self.pool = pool
-        self.cloud_failure: Unreachable | None = None
+    def __init__(self, wanted: Sequence[Wanted], swarm: Swarm, use: Use) -> None:
+        self._swarm = swarm
         self._use = use
+        self._sources = list(swarm.sources())
+        self._pool = Pool(wanted, self._sources, swarm)
+        self._cloud_failure: Unreachable | None = None
         self._changed = trio.Event()
+        self._heard = False  # of anything new around
 
-    async def work(self, source: Source, whole: trio.CancelScope) -> None:
-        """Ask one source until it is gone, or nothing is left: then others don't wait for their answers either."""
-        while not self.pool.finished:
-            batch = self.pool.take(source, trio.current_time())
-            if not batch:
+    async def run(self) -> list[Wanted]:
+        """Until nothing is left; then nobody's answer is waited for."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            while not self._pool.finished:
+                self._ask_all(nursery)
                 await self._wait()
-            elif not await self._ask(source, batch):
-                self._tell()
-                return
-        whole.cancel()
+            nursery.cancel_scope.cancel()
+        if self._pool.lost and self._cloud_failure is not None:
+            raise self._cloud_failure
+        return self._pool.lost
 
-    async def _ask(self, source: Source, batch: list[Wanted]) -> bool:
+    def _ask_all(self, nursery: trio.Nursery) -> None:
+        now = trio.current_time()
+        for source in self._sources:
+            while self._pool.has_room(source) and (batch := self._pool.take(source, now)):
+                nursery.start_soon(self._ask, source, batch)
+
+    async def _ask(self, source: Source, batch: Sequence[Wanted]) -> None:
         try:
             sealed = await source.ask(batch)
             outcome = await self._use(source, batch, sealed)
         except Unreachable as error:
             if source.is_cloud:
-                self.cloud_failure = error
-            self.pool.gone(source)
-            return False
-        self.pool.answered(source, batch, outcome, trio.current_time())
-        if outcome.wrong is not None:
-            source.spoilt(outcome.wrong)
-            self.pool.gone(source)
-            return False
-        if outcome.missing:
-            source.lacks(outcome.missing)
-            self.pool.reroute()
-            self._tell()
-        return True
-
-    def _tell(self) -> None:
+                self._cloud_failure = error
+            self._pool.failed(source, batch)
+        else:
+            self._pool.answered(source, batch, outcome, trio.current_time())
+            if outcome.wrong is not None:
+                source.spoilt(outcome.wrong)
+                self._pool.gone(source)
+            elif outcome.missing:
+                source.lacks(outcome.missing)
+                self._pool.look_again(trio.current_time())
         self._changed.set()
-        self._changed = trio.Event()
+
+    async def _listen(self) -> None:
+        while True:
+            await self._swarm.news()
+            self._heard = True
+            self._changed.set()
 
     async def _wait(self) -> None:
+        """Until there may be something to do. Now and then there is though nobody said so."""
         with trio.move_on_after(HEDGE / 4) as waiting:
             await self._changed.wait()
-        if waiting.cancelled_caught:
-            self.pool.reroute()
+        self._changed = trio.Event()
+        if self._heard:
+            self._heard = False
+            self._look_around()
+        elif waiting.cancelled_caught:
+            self._pool.look_again(trio.current_time())
+
+    def _look_around(self) -> None:
+        known, there = self._sources, list(self._swarm.sources())
+        self._sources = there
+        for source in there:
+            if source not in known:
+                self._pool.joined(source)
+            self._pool.offered(source, self._swarm.offers(source), trio.current_time())
+        if self._swarm.shifts():
+            self._pool.look_again(trio.current_time())

@@ -6,6 +6,7 @@ from itertools import chain
 
 import trio
 
+from peer.lan.bitmaps import has
 from peer.lan.channel import Record
 from peer.lan.link import REQUESTS, Blame, Link
 from peer.lan.neighbours import Neighbours
@@ -24,14 +25,19 @@ AT_ONCE = 4
 seconds: one by one they take as much work again as what is in them. Of a slow one each answer is to be heard of when it
 comes, and of several devices it would be too much to hold."""
 FAST = 0.25
+FIRST_OF_CLOUD, LEAST_OF_CLOUD = 1 << 20, 64 << 10
+"""Bytes that the cloud is asked for in the first request, and in one over the slowest line."""
+CLOUD_SECONDS = 1.0
+"""How long an answer of the cloud should take at most."""
 
 
 class CloudSource:
     """The tracker's block service."""
 
-    is_cloud, parallel, most = True, 3, PACK_TARGET
+    is_cloud, parallel = True, 3
 
     def __init__(self, client: DeviceClient, workspace: WorkspaceId) -> None:
+        self.most = FIRST_OF_CLOUD
         self._client = client
         self._workspace = workspace
 
@@ -42,8 +48,21 @@ class CloudSource:
     async def ask(self, wanted: Sequence[Wanted]) -> Sealed:
         """See `Source`."""
         request = ChunksRequest(workspace=self._workspace, chunks=tuple(each.ref.id for each in wanted))
+        began = trio.current_time()
         body = await self._client.fetch_chunks(request)
+        self._fit(len(body), trio.current_time() - began)
         return partial(self._open, wanted, body)
+
+    def _fit(self, count: int, seconds: float) -> None:
+        """Over a slow line ask for less at once: others may wait for each chunk, and none is here before all are."""
+        if seconds > CLOUD_SECONDS:
+            self.most = max(LEAST_OF_CLOUD, int(count * CLOUD_SECONDS / seconds))
+        elif count > self.most // 2:
+            self.most = min(2 * self.most, PACK_TARGET)
+
+    def fetches(self, wanted: Wanted) -> bool:
+        """See `Candidate`."""
+        return False
 
     def _open(self, wanted: Sequence[Wanted], body: bytes) -> list[memoryview]:
         view = memoryview(bytearray(body))
@@ -68,22 +87,27 @@ class LanSource:
     def __init__(self, link: Link, neighbours: Neighbours) -> None:
         self.most = MAX_GET_BYTES
         self._highest = MAX_GET_BYTES * max(1, AT_ONCE // len(neighbours.links))
-        self._link = link
+        self.link = link
         self._neighbours = neighbours
 
     @property
     def device(self) -> DeviceId:
         """Who it is."""
-        return self._link.device
+        return self.link.device
 
     def gives(self, wanted: Wanted) -> bool:
         """See `Source`."""
-        return self._link.ended is None and wanted.version in self._link.held
+        link, version = self.link, wanted.version
+        return link.ended is None and (version in link.held or has(link.shares.get(version, b""), wanted.number))
+
+    def fetches(self, wanted: Wanted) -> bool:
+        """See `Candidate`."""
+        return wanted.version in self.link.waits_for and wanted.version not in self.link.held
 
     async def ask(self, wanted: Sequence[Wanted]) -> Sealed:
         """See `Source`."""
         requests, began = list(_requests(wanted)), trio.current_time()
-        answers = await self._link.get([_parts(request) for request in requests])
+        answers = await self.link.get([_parts(request) for request in requests])
         fast = trio.current_time() - began < FAST
         self.most = min(2 * self.most, self._highest) if fast else MAX_GET_BYTES
         return partial(self._open_all, [len(request) for request in requests], answers)
@@ -93,19 +117,19 @@ class LanSource:
         return list(chain.from_iterable(opened))
 
     def _open(self, count: int, request: int, record: Record) -> list[memoryview]:
-        number, chunks = self._link.channel.records_in.open(record.counter, record.body)
+        number, chunks = self.link.channel.records_in.open(record.counter, record.body)
         if number != request or len(chunks) != count:
             raise Malformed("an answer to another request")
         return chunks
 
     def lacks(self, wanted: Sequence[Wanted]) -> None:
         """See `Source`."""
-        self._neighbours.lacks(self._link, {each.version for each in wanted})
+        self._neighbours.lacks(self.link, {each.version for each in wanted})
 
     def spoilt(self, error: CannotOpen | Malformed) -> None:
         """See `Source`. A record that doesn't open was altered on the way; what is wrong in one that does, the device
         has sent."""
-        self._link.end(str(error), Blame.PATH if isinstance(error, CannotOpen) else Blame.DEVICE)
+        self.link.end(str(error), Blame.PATH if isinstance(error, CannotOpen) else Blame.DEVICE)
 
 
 def _requests(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:

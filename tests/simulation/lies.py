@@ -41,6 +41,10 @@ class Liar:
         """See `peer.lan.link.Host`."""
         self._serving.news(link)
 
+    def shared(self, link: Link) -> None:
+        """See `Host`."""
+        self._serving.shared(link)
+
     def holding(self, link: Link, ask: Ask) -> Holding:
         """See `Host`. Now and then it claims to hold everything."""
         answer = self._serving.holding(link, ask)

@@ -9,8 +9,9 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.synchronizer.gathering import HEDGE, Outcome, Pool, Sealed, Source, gather
+from peer.synchronizer.gathering import Sealed, Source, gather
 from peer.synchronizer.jobs import Wanted
+from peer.synchronizer.pool import HEDGE, Alone, Outcome, Pool
 from protocol.chunks import OVERHEAD, ChunkRef
 from protocol.errors import CannotOpen, Malformed, Unreachable
 from protocol.identifiers import ChunkId, VersionId
@@ -31,6 +32,7 @@ class Giver:
     is_cloud: bool = False
     holds: set[int] | None = None
     lacking: set[int] = field(default_factory=set)
+    seeking: bool = False  # it is fetching the same itself
     parallel: int = 1
     most: int = 4 * (LENGTH + OVERHEAD)
     dies_after: int | None = None
@@ -41,6 +43,9 @@ class Giver:
 
     def gives(self, each: Wanted) -> bool:
         return each.in_the_cloud if self.is_cloud else self.holds is None or each.number in self.holds
+
+    def fetches(self, each: Wanted) -> bool:
+        return self.seeking
 
     async def ask(self, batch: Sequence[Wanted]) -> Sealed:
         self.asked.append([each.number for each in batch])
@@ -64,6 +69,25 @@ class Giver:
 
 
 @dataclass
+class Around(Alone):
+    """All sources there are, and never any news."""
+
+    givers: Sequence[Giver]
+
+    def sources(self) -> Sequence[Source]:
+        return self.givers
+
+    def offers(self, source: Source) -> Sequence[Wanted]:
+        return ()
+
+    def shifts(self) -> bool:
+        return False
+
+    async def news(self) -> None:
+        await trio.sleep_forever()
+
+
+@dataclass
 class User:
     """What is done with what comes."""
 
@@ -83,7 +107,7 @@ class User:
 async def gathered(chunks: Sequence[Wanted], *sources: Giver, user: User | None = None) -> tuple[list[int], list[int]]:
     """What came, and what didn't."""
     user = user or User()
-    lost = await gather(chunks, sources, user.use)
+    lost = await gather(chunks, Around(sources), user.use)
     return sorted(set(user.got)), sorted(each.number for each in lost)
 
 
@@ -138,7 +162,7 @@ async def test_one_that_stalls_holds_up_nobody(autojump_clock: trio.testing.Mock
     stalled, good = Giver(pause=1000.0), Giver(pause=0.1)
     user, began = User(), trio.current_time()
     with trio.move_on_after(500):
-        await gather([wanted(number) for number in range(8)], (stalled, good), user.use)
+        await gather([wanted(number) for number in range(8)], Around((stalled, good)), user.use)
     assert sorted(user.got) == list(range(8))
     assert trio.current_time() - began < 2 * HEDGE
 
@@ -147,7 +171,7 @@ async def test_the_cloud_helps_out_when_the_lan_stalls(autojump_clock: trio.test
     stalled, cloud = Giver(pause=1000.0), Giver(is_cloud=True)
     user, began = User(), trio.current_time()
     with trio.move_on_after(500):
-        await gather([wanted(number) for number in range(8)], (stalled, cloud), user.use)
+        await gather([wanted(number) for number in range(8)], Around((stalled, cloud)), user.use)
     assert sorted(user.got) == list(range(8))
     assert trio.current_time() - began < 3 * HEDGE
 
@@ -191,7 +215,7 @@ def test_every_chunk_is_used_or_lost(data: st.DataObject) -> None:
     numbers = st.sets(st.integers(0, 12))
     sources = [Giver(holds=data.draw(numbers), lacking=data.draw(numbers)) for _ in range(data.draw(st.integers(0, 3)))]
     sources.append(Giver(is_cloud=True, lacking=data.draw(numbers)))
-    pool, now, done = Pool(chunks, sources), 0.0, set[int]()
+    pool, now, done = Pool(chunks, sources, Alone()), 0.0, set[int]()
     asked: list[tuple[Giver, list[Wanted]]] = []
     while not pool.finished:
         now += data.draw(st.sampled_from((0.0, HEDGE)))
@@ -207,7 +231,7 @@ def test_every_chunk_is_used_or_lost(data: st.DataObject) -> None:
             done.update(each.number for each in batch if each not in missing)
             if missing and not source.is_cloud:
                 source.lacks(missing)
-                pool.reroute()
+                pool.look_again(now)
     lost = {each.number for each in pool.lost}
     assert done | lost == {each.number for each in chunks}
     assert not done & lost
