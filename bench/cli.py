@@ -15,6 +15,7 @@ from bench.idle.command import idle, scan
 from bench.lan.command import lan
 from bench.metadata import Row
 from bench.options import JSON_OPTION
+from bench.swarm.command import swarm
 from bench.tracker.command import tracker
 
 
@@ -25,6 +26,7 @@ def main() -> None:
 
 
 main.add_command(lan)
+main.add_command(swarm)
 main.add_command(tracker)
 main.add_command(scan)
 main.add_command(idle)

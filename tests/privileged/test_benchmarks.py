@@ -1,0 +1,74 @@
+"""The measurements that make a network of their own, on a tiny scale; nothing is left of any."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.network.machine import ETC, NAMESPACES
+from tests.support.leftovers import assert_nothing_is_left
+
+TINY = ("--scale", "0.001", "--runs", "1")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where they put their things; its path is short enough for sockets. What stood in the system before, stays."""
+    before = _namespaces()
+    with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
+        yield Path(folder)
+        assert_nothing_is_left(Path(folder))
+    assert _namespaces() == before
+
+
+def _namespaces() -> dict[Path, set[Path]]:
+    return {where: set(where.glob("shoal-*")) for where in (NAMESPACES, ETC)}
+
+
+def started(place: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "from bench.cli import main; main()", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"TMPDIR": str(place)},
+    )
+
+
+def measured(place: Path, out: Path, *words: str) -> dict[str, Any]:
+    """What a command has written; all went well."""
+    with started(place, *words, "--json", str(out)) as bench:
+        said, _ = bench.communicate()
+    assert bench.returncode == 0, said
+    figures: dict[str, Any] = json.loads(out.read_text())
+    assert {verdict["word"] for verdict in figures["verdicts"]} == {"not judged"}
+    return figures
+
+
+def test_swarm(place: Path, tmp_path: Path) -> None:
+    figures = measured(place, tmp_path / "out.json", "swarm", "2", *TINY)
+    alone, both = figures["rounds"]
+    size = figures["settings"]["size"]
+    assert (len(alone["seconds"]), len(both["seconds"])) == (1, 2)
+    assert all(seconds > 0 for seconds in both["seconds"])
+    for row in (alone, both):
+        assert row["origin_lan_out"] + sum(each["cloud"] for each in row["received"]) >= size
+        assert row["origin_sent"] - row["uplink_sent"] >= row["origin_lan_out"]
+        assert all(each["lan"] + each["cloud"] >= size for each in row["received"])
+        assert row["moments"][-1]["from_origin"] == row["origin_lan_out"]
+
+
+def test_an_interrupt_ends_everything(place: Path) -> None:
+    with started(place, "swarm", "1", "--scale", "0.05", "--uplink", "5") as bench:
+        assert bench.stdout is not None
+        for line in bench.stdout:
+            if line.startswith("run 1  1 receiver: last"):  # once it has begun anew, all kinds of things are there
+                bench.send_signal(signal.SIGINT)
+        assert bench.wait() == 128 + signal.SIGINT
