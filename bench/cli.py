@@ -17,6 +17,7 @@ from bench.metadata import Row
 from bench.options import JSON_OPTION
 from bench.swarm.command import swarm
 from bench.tracker.command import tracker
+from bench.uplink.command import uplink
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,6 +28,7 @@ def main() -> None:
 
 main.add_command(lan)
 main.add_command(swarm)
+main.add_command(uplink)
 main.add_command(tracker)
 main.add_command(scan)
 main.add_command(idle)

@@ -11,7 +11,7 @@ from bench.lan.works import MIB
 from bench.measuring import Plan, Say, conduct
 from bench.network import check_network
 from bench.office import LONGEST_SOCKET
-from bench.options import JSON_OPTION, SCALE_OPTION
+from bench.options import JSON_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
 from bench.swarm.figures import Round, Swarm
 from bench.swarm.session import Setting, measure
 from bench.words import counted, sized
@@ -22,17 +22,8 @@ RECEIVERS, SIZE, RATE, UPLINK = 8, 1000 * MIB, 200.0, 20.0
 
 @click.command("swarm")
 @click.argument("receivers", metavar="[N]", default=RECEIVERS, type=click.IntRange(1, 50))
-@click.option("--runs", default=3, show_default=True, type=click.IntRange(min=1), help="How often all is done.")
-@click.option(
-    "--rate", default=RATE, show_default=True, type=click.FloatRange(1), help="Mbit/s of each link, each way."
-)
-@click.option(
-    "--uplink",
-    default=UPLINK,
-    show_default=True,
-    type=click.FloatRange(0.1),
-    help="Mbit/s from the LAN to the tracker.",
-)
+@RUNS_OPTION
+@link_options(RATE, UPLINK)
 @SCALE_OPTION
 @JSON_OPTION
 @click.pass_context

@@ -65,6 +65,19 @@ def test_swarm(place: Path, tmp_path: Path) -> None:
         assert row["moments"][-1]["from_origin"] == row["origin_lan_out"]
 
 
+def test_uplink(place: Path, tmp_path: Path) -> None:
+    figures = measured(place, tmp_path / "out.json", "uplink", *TINY)
+    assert [turn["uplink"] for turn in figures["turns"]] == ["limited", "no limit"]
+    for turn in figures["turns"]:
+        assert turn["from_lan"] + turn["from_cloud"] >= turn["size"]
+        assert turn["moments"][-1]["in_cloud"] >= turn["size"]
+        assert 0 < turn["seconds"] <= turn["durable_seconds"]
+        assert all(seconds > 0 for seconds in turn["small_at_rest"] + turn["small_meanwhile"])
+    # What goes up can't be there sooner than its line carries it.
+    limited, _ = figures["turns"]
+    assert limited["durable_seconds"] >= limited["size"] * 8 / (figures["settings"]["uplink"] * 10**6)
+
+
 def test_an_interrupt_ends_everything(place: Path) -> None:
     with started(place, "swarm", "1", "--scale", "0.05", "--uplink", "5") as bench:
         assert bench.stdout is not None
