@@ -14,6 +14,7 @@ from bench import metadata
 from bench.idle.command import idle, scan
 from bench.lan.command import lan
 from bench.metadata import Row
+from bench.offload.command import offload
 from bench.options import JSON_OPTION
 from bench.swarm.command import swarm
 from bench.tracker.command import tracker
@@ -29,6 +30,7 @@ def main() -> None:
 main.add_command(lan)
 main.add_command(swarm)
 main.add_command(uplink)
+main.add_command(offload)
 main.add_command(tracker)
 main.add_command(scan)
 main.add_command(idle)

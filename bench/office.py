@@ -20,7 +20,10 @@ HOME_DELAY = 0.02
 
 @dataclass(frozen=True)
 class Office:
-    """All of it. The uplink is None where the tracker is on the LAN."""
+    """All of it. Where the tracker is on the LAN there is no uplink.
+
+    The author is one more device of the account, beside the tracker, if it was asked for.
+    """
 
     network: Network
     programs: Programs
@@ -28,6 +31,7 @@ class Office:
     devices: tuple[Device, ...]
     line: SlowLine | None
     uplink: Uplink | None
+    author: Device | None = None
 
     async def open(self) -> None:
         """Start all devices; return when they have met and are at rest."""
@@ -38,7 +42,13 @@ class Office:
 
 @asynccontextmanager
 async def office(
-    place: Path, names: Sequence[str], rate: str | None, line: Line | None, *, whole_packets: bool = False
+    place: Path,
+    names: Sequence[str],
+    rate: str | None,
+    line: Line | None,
+    *,
+    whole_packets: bool = False,
+    author: bool = False,
 ) -> AsyncIterator[Office]:
     """An office below `place`, which is made: devices that have joined and don't run yet.
 
@@ -54,8 +64,9 @@ async def office(
             await tracker.start()
             machines = [made.machine(name, rate, whole_packets=whole_packets) for name in names]
             devices = [Device(running, each.name, place / each.name, machine=each) for each in machines]
-            await join_all(devices, tracker)
-            yield Office(made, running, tracker, tuple(devices), slow, made.uplink() if slow else None)
+            beside = Device(running, "author", place / "author", ["--no-lan"], machine=cloud) if author else None
+            await join_all([*devices, *([beside] if beside else [])], tracker)
+            yield Office(made, running, tracker, tuple(devices), slow, made.uplink() if slow else None, beside)
 
 
 def _cloud(made: Network, line: Line | None) -> tuple[Machine, SlowLine | None]:

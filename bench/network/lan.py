@@ -44,7 +44,7 @@ class Network:
 
     def __init__(self, ending: ExitStack) -> None:
         self._ending = ending
-        self._prefix = f"shoal-{secrets.token_hex(4)}"
+        self._prefix = f"shoal-{os.getpid()}-{secrets.token_hex(3)}"  # so that one can see whose it is
         self._machines: list[Machine] = []
         self._ports: list[str] = []
         self._far = 0

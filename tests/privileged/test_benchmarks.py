@@ -11,25 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from bench.network.machine import ETC, NAMESPACES
 from tests.support.leftovers import assert_nothing_is_left
+from tests.support.processes import until
 
 TINY = ("--scale", "0.001", "--runs", "1")
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Where they put their things; its path is short enough for sockets. What stood in the system before, stays."""
-    before = _namespaces()
+    """Where they put their things; its path is short enough for sockets. Nothing of it stays."""
     with tempfile.TemporaryDirectory(prefix="shoal-") as folder:
         yield Path(folder)
         assert_nothing_is_left(Path(folder))
-    assert _namespaces() == before
 
 
-def _namespaces() -> dict[Path, set[Path]]:
-    return {where: set(where.glob("shoal-*")) for where in (NAMESPACES, ETC)}
+def assert_no_network_is_left(process: int) -> None:
+    """None that this process has made."""
+    assert not [left for where in (NAMESPACES, ETC) for left in where.glob(f"shoal-{process}-*")]
 
 
 def started(place: Path, *words: str) -> subprocess.Popen[str]:
@@ -47,6 +48,7 @@ def measured(place: Path, out: Path, *words: str) -> dict[str, Any]:
     with started(place, *words, "--json", str(out)) as bench:
         said, _ = bench.communicate()
     assert bench.returncode == 0, said
+    assert_no_network_is_left(bench.pid)
     figures: dict[str, Any] = json.loads(out.read_text())
     assert {verdict["word"] for verdict in figures["verdicts"]} == {"not judged"}
     return figures
@@ -78,10 +80,23 @@ def test_uplink(place: Path, tmp_path: Path) -> None:
     assert limited["durable_seconds"] >= limited["size"] * 8 / (figures["settings"]["uplink"] * 10**6)
 
 
-def test_an_interrupt_ends_everything(place: Path) -> None:
-    with started(place, "swarm", "1", "--scale", "0.05", "--uplink", "5") as bench:
-        assert bench.stdout is not None
-        for line in bench.stdout:
-            if line.startswith("run 1  1 receiver: last"):  # once it has begun anew, all kinds of things are there
-                bench.send_signal(signal.SIGINT)
-        assert bench.wait() == 128 + signal.SIGINT
+def test_offload(place: Path, tmp_path: Path) -> None:
+    figures = measured(place, tmp_path / "out.json", "offload", "2", *TINY)
+    assert [scene["name"] for scene in figures["scenes"]] == ["running", "started", "one by one"]
+    for scene in figures["scenes"]:
+        assert all(each["lan_in"] + each["cloud_in"] >= scene["size"] for each in scene["taken"])
+        # Nobody else has it: at least one copy comes over the uplink, and what it carries is more than what counts.
+        assert scene["copies"] >= 1
+        assert scene["wire_copies"] >= scene["copies"]
+        assert all(seconds > 0 for seconds in scene["seconds"])
+
+
+async def test_an_interrupt_ends_everything(place: Path) -> None:
+    with started(place, "swarm", "1", "--rate", "10") as bench:
+        await until(lambda: list(place.glob("*/swarm-1-1/receiver-01/home/control")))
+        assert list(NAMESPACES.glob(f"shoal-{bench.pid}-*-receiver-01"))
+        bench.send_signal(signal.SIGINT)
+        said, _ = await trio.to_thread.run_sync(bench.communicate)
+    assert said.endswith("interrupted: stopping\neverything is stopped and removed\n")
+    assert bench.returncode == 128 + signal.SIGINT
+    assert_no_network_is_left(bench.pid)
