@@ -14,8 +14,11 @@ from bench import metadata
 from bench.idle.command import idle, scan
 from bench.lan.command import lan
 from bench.metadata import Row
+from bench.offload.command import offload
 from bench.options import JSON_OPTION
+from bench.swarm.command import swarm
 from bench.tracker.command import tracker
+from bench.uplink.command import uplink
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +28,9 @@ def main() -> None:
 
 
 main.add_command(lan)
+main.add_command(swarm)
+main.add_command(uplink)
+main.add_command(offload)
 main.add_command(tracker)
 main.add_command(scan)
 main.add_command(idle)

@@ -8,8 +8,10 @@ from typing import Any
 
 import trio
 
+from bench.certificates import Certificate
 from bench.failures import BenchFailed
 from bench.machine import program
+from bench.network import Machine
 from bench.programs import Program, Programs, run
 from peer.control import NoDaemon, ask
 from peer.home import CONTROL_SOCKET
@@ -58,19 +60,26 @@ class Tracker:
         data: Path,
         options: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
+        machine: Machine | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
-        """Keep everything in `data`, but for what `options` say is elsewhere; `variables` are in its environment."""
+        """Keep everything in `data`, but for what `options` say is elsewhere; `variables` are in its environment.
+
+        It listens on loopback, or at the address of a `machine`, which takes a `certificate`.
+        """
         self._programs = programs
         self._options = ("--data", str(data), *options)
         self._variables = variables or {}
+        self._machine, self._certificate = machine, certificate
         self.data = data
         self.url = ""
         self.running: Program | None = None
 
     async def start(self) -> None:
         """Return when it listens."""
-        command = [program("shoal-tracker"), "serve", *self._options, "--listen", "127.0.0.1:0"]
-        self.running = await self._programs.start("tracker", command, variables=self._variables)
+        host = "127.0.0.1" if self._machine is None else self._machine.address
+        command = [program("shoal-tracker"), "serve", *self._options, "--listen", f"{host}:0", *self._tls()]
+        self.running = await self._programs.start("tracker", _on(self._machine, command), variables=self._variables)
         with trio.move_on_after(START_SECONDS):
             while not (address := _address(self.running.log)):
                 self._programs.check()
@@ -78,6 +87,15 @@ class Tracker:
             self.url = address
             return
         raise BenchFailed(f"the tracker did not listen within {START_SECONDS:g} s", self.running.log)
+
+    def _tls(self) -> list[str]:
+        if self._certificate is None:
+            return []
+        return ["--tls-cert", str(self._certificate.file), "--tls-key", str(self._certificate.key)]
+
+    def trust(self) -> list[str]:
+        """What a device's command takes besides the URL."""
+        return [] if self._certificate is None else ["--tracker-ca", str(self._certificate.file)]
 
     async def give_plan(self, email: str, plan: str) -> None:
         """`shoal-tracker user set-plan`."""
@@ -97,12 +115,24 @@ def _address(log: Path) -> str:
     return ""
 
 
+def _on(machine: Machine | None, command: list[str]) -> list[str]:
+    return command if machine is None else [*machine.prefix, *command]
+
+
 class Device:
     """One device: a home, a folder, and a daemon."""
 
-    def __init__(self, programs: Programs, name: str, place: Path, run_options: Sequence[str] = ()) -> None:
-        """`place` holds the home and the folder; `run_options` are for `shoal run`."""
+    def __init__(
+        self,
+        programs: Programs,
+        name: str,
+        place: Path,
+        run_options: Sequence[str] = (),
+        machine: Machine | None = None,
+    ) -> None:
+        """`place` holds the home and the folder; `run_options` are for `shoal run`; it runs on `machine`."""
         self._programs = programs
+        self.machine = machine
         self._run_options = tuple(run_options)
         self.name = name
         self.home = place / "home"
@@ -118,11 +148,11 @@ class Device:
 
     def command(self, *words: str) -> list[str]:
         """A command line for this device."""
-        return [program("shoal"), "--home", str(self.home), *words]
+        return _on(self.machine, [program("shoal"), "--home", str(self.home), *words])
 
     async def join(self, how: str, email: str, password: str, tracker: Tracker) -> None:
         """`how` is signup or login."""
-        command = self.command(how, email, "--tracker", tracker.url, "--device-name", self.name)
+        command = self.command(how, email, "--tracker", tracker.url, *tracker.trust(), "--device-name", self.name)
         assert tracker.running is not None
         await run(command, COMMAND_SECONDS, tracker.running.log, secrets={"SHOAL_PASSWORD": password})
 

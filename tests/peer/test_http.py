@@ -14,12 +14,12 @@ import trio_websocket
 import wsproto
 from wsproto.events import AcceptConnection, BytesMessage, Event, Ping, Pong, Request
 
+from bench.certificates import Certificate, self_signed
 from peer.ports import Response
 from peer.system import websocket
 from peer.system.http import HttpTransport
 from protocol.api import PROTOCOL_RANGE
 from protocol.errors import Malformed, TooLarge, Unreachable, Usage
-from tests.support.certificates import Certificate, self_signed
 
 Handler = Callable[[trio.SocketStream], Awaitable[None]]
 

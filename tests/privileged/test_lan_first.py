@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import trio
 
-from tests.support.certificates import self_signed
+from bench.certificates import self_signed
+from bench.network import Line
 from tests.support.lan_lab import Network, SlowLine
 from tests.support.processes import LOOK, PATIENCE, DeviceProgram, Lab, TrackerProgram, settled, until
-from tests.support.wan import Line
 
 NAMES = ("one", "two", "three")
 ETHERNET = "1gbit"

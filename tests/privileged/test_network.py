@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from bench.network import Line
 from tests.support.lan_lab import ETC, NAMESPACES, Machine, Network, network
-from tests.support.wan import Line
 
 MDNS, PORT = "224.0.0.251", 5353
 LOCAL = b"for one"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.support.certificates import self_signed
+from bench.certificates import self_signed
 from tests.support.documents import README, code_blocks
 from tests.support.lan_lab import Machine, Network
 from tests.support.processes import (

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import trio
 from blake3 import blake3
 
+from bench.certificates import Certificate
 from peer.account import log_in, sign_up
 from peer.cli.explanation import explanation_lines
 from peer.control import NoDaemon, ask
@@ -39,7 +40,6 @@ from protocol.errors import Problem, Unreachable, Usage
 from protocol.failpoints import VARIABLE
 from protocol.names import RESERVED
 from protocol.system import real_machine
-from tests.support.certificates import Certificate
 from tests.support.lan_lab import Machine
 from tracker.administration import set_breaker, statistics
 from tracker.checking import check_tracker

@@ -1,24 +1,19 @@
 """Shoal: a tracker and two devices, on loopback."""
 
-import secrets
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import trio
-
+from bench.company import connected, join_all, settled, start_all
 from bench.failures import BenchFailed
-from bench.lan.rivals.base import LOOK_SECONDS, READY_SECONDS, SETTLE_SECONDS, Rival, Running
+from bench.lan.rivals.base import READY_SECONDS, SETTLE_SECONDS, Rival, Running
 from bench.lan.usage import Daemon, Measured
 from bench.lan.works import Saved
 from bench.machine import program
 from bench.parts import Device, Tracker
 from bench.programs import Programs, environment
 
-EMAIL = "bench@example.org"
-PLAN = "premium"
-"""The free plan holds no two versions of the bulk file."""
 LAN_OPTION = "--lan-interface"
 
 
@@ -41,25 +36,11 @@ class Shoal:
 
     async def settle(self) -> None:
         """Return when both say that all is in place and in the cloud."""
-        with trio.move_on_after(SETTLE_SECONDS):
-            while not await self._at_rest():
-                self._programs.check()
-                await trio.sleep(LOOK_SECONDS)
-            return
-        said = [f"{device.name}: {await device.status()}" for device in self._devices]
-        raise BenchFailed(f"not in the cloud within {SETTLE_SECONDS:g} s: {'; '.join(said)}")
-
-    async def _at_rest(self) -> bool:
-        statuses = [await device.status() for device in self._devices]
-        return all(status.done for status in statuses) and len({status.revision for status in statuses}) == 1
-
-    @property
-    def _devices(self) -> tuple[Device, Device]:
-        return self._sender, self._receiver
+        await settled(self._programs, (self._sender, self._receiver), SETTLE_SECONDS)
 
     async def counters(self) -> dict[str, int]:
         """The devices' own counters: of the sender what went to the cloud, of the receiver what came from where."""
-        for device in self._devices:
+        for device in (self._sender, self._receiver):
             await device.status()
         sender, receiver = self._sender.moved, self._receiver.moved
         return {
@@ -68,16 +49,6 @@ class Shoal:
             "cloud_out": sender["cloud_out"],
         }
 
-    async def connected(self) -> None:
-        """Return when both have found each other on the LAN."""
-        with trio.move_on_after(READY_SECONDS):
-            while not all([(await device.status()).peers for device in self._devices]):
-                self._programs.check()
-                await trio.sleep(LOOK_SECONDS)
-            return
-        logs = [device.running.log for device in self._devices if device.running is not None]
-        raise BenchFailed(f"the devices did not find each other on the LAN within {READY_SECONDS:g} s", *logs)
-
 
 @asynccontextmanager
 async def _start(place: Path, programs: Programs) -> AsyncIterator[Running]:
@@ -85,16 +56,13 @@ async def _start(place: Path, programs: Programs) -> AsyncIterator[Running]:
     tracker = Tracker(programs, place / "tracker")
     sender = Device(programs, "sender", place / "sender", lan)
     receiver = Device(programs, "receiver", place / "receiver", lan)
-    password = secrets.token_urlsafe(24)
+    devices = (sender, receiver)
     await tracker.start()
-    await sender.join("signup", EMAIL, password, tracker)
-    await tracker.give_plan(EMAIL, PLAN)
-    await receiver.join("login", EMAIL, password, tracker)
-    for device in (sender, receiver):
-        await device.start()
-    shoal = Shoal(programs, tracker, sender, receiver)
+    await join_all(devices, tracker)
+    await start_all(devices)
     if lan:
-        await shoal.connected()
+        await connected(programs, devices, READY_SECONDS)
+    shoal = Shoal(programs, tracker, sender, receiver)
     await shoal.settle()
     yield shoal
 

@@ -1,10 +1,10 @@
-"""Certificates for tests, made with openssl."""
+"""Certificates for trackers on a network of their own, made with openssl."""
 
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-_COMMAND = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
+_COMMAND = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=shoal"
 # Without it Python 3.13 takes no certificate for an authority.
 _USAGE = "keyUsage=critical,digitalSignature,keyCertSign"
 

@@ -1,4 +1,4 @@
-"""A slow line between two networks: `python -m tests.support.wan DESCRIPTOR DESCRIPTOR`, each an open TUN device.
+"""A slow line between two networks: `python -m bench.network.wan DESCRIPTOR DESCRIPTOR`, each an open TUN device.
 
 `tc netem` is not in every kernel, so the packets are carried here, each way on a line with a rate, a delay and a queue.
 A line of stdin, a `Line` in JSON, changes both ways at once; `set` on stdout says that this is in force, also for the
@@ -12,22 +12,12 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+
+from bench.network.line import Line
 
 MAX_PACKET = 1 << 16
 BATCH = 64
 """Packets taken from one side before the other has its turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Bits a second each way, seconds one way, and as many seconds of packets in front of it as it lets wait. A line
-    that is cut loses everything, also what is on its way."""
-
-    rate: float = 20e6
-    delay: float = 0.02
-    queue: float = 0.1
-    cut: bool = False
 
 
 class Way:
