@@ -673,6 +673,7 @@ def _controls(world: World, keys: lan.Keys) -> list[Case]:
         (Ask(workspace=home, versions=versions), [2, home.hex(), hexed]),
         (Holding(workspace=home, held=(one,), absent=(two,)), [3, home.hex(), [one.hex()], [two.hex()]]),
         (Holding(workspace=home, absent=versions), [3, home.hex(), None, hexed]),
+        (Holding(workspace=home, shares=((two, b"\x05"),)), [3, home.hex(), None, None, [[two.hex(), b"\x05".hex()]]]),
         (
             Get(request=7, workspace=home, parts=((one, 0, 300), (two, 1 << 20, 1))),
             [4, 7, home.hex(), [[one.hex(), 0, 300], [two.hex(), 1 << 20, 1]]],
