@@ -9,10 +9,12 @@ from typing import TypeAlias
 from protocol import chunks
 from protocol.codec import U32, blob, decode_union, many, message, octets, row, text, unsigned, wire
 from protocol.errors import TooLarge
-from protocol.identifiers import ID_LENGTH, VersionId, WorkspaceId
+from protocol.identifiers import HASH_LENGTH, ID_LENGTH, MAX_CHUNK, MAX_FILE_SIZE, NodeId, VersionId, WorkspaceId
 
-LAN_LOWEST, LAN_HIGHEST = 1, 1
+LAN_LOWEST, LAN_HIGHEST = 1, 2
 """The versions of the LAN protocol that this Shoal speaks."""
+OFFERING = 2
+"""The first version with offers."""
 MAX_LAN_VERSION = 255
 MAX_ASK = 1000
 MAX_PARTS = 512
@@ -26,6 +28,8 @@ MAX_BITMAP = 4096
 """Bytes that tell which chunks of a version are here; one with more chunks is given when it is here whole."""
 MAX_REASON = 200
 MAX_NAME = 64
+MAX_OFFERED = 512
+"""Chunks in one offer."""
 
 Part: TypeAlias = tuple[VersionId, int, int]
 """(version, first, count): `count` chunks of the version's list from index `first`, counted from 0."""
@@ -36,6 +40,7 @@ chunk n, and what is past the end is not here."""
 
 _VERSIONS = many(octets(ID_LENGTH), MAX_ASK)
 _PARTS = many(row(octets(ID_LENGTH), unsigned(MAX_PART_FIRST), unsigned(MAX_PART_COUNT)), MAX_PARTS)
+_OFFERED = many(row(octets(HASH_LENGTH), octets(HASH_LENGTH), unsigned(MAX_CHUNK)), MAX_OFFERED)
 _SHARES = many(row(octets(ID_LENGTH), blob(MAX_BITMAP)), MAX_ASK)
 
 
@@ -106,8 +111,20 @@ class Bye:
     reason: str = wire(1, text(MAX_REASON))
 
 
-Control: TypeAlias = Hello | Ask | Holding | Get | Done | Ping | Pong | Bye
-CONTROLS: tuple[type[Control], ...] = (Hello, Ask, Holding, Get, Done, Ping, Pong, Bye)
+@message(tag=9)
+class Offer:
+    """I am about to announce this version of a new file, and you may get these chunks of it already."""
+
+    workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
+    version: VersionId = wire(2, octets(ID_LENGTH))
+    parent: NodeId = wire(3, octets(ID_LENGTH))  # the directory it is in
+    size: int = wire(4, unsigned(MAX_FILE_SIZE))  # of the file, in bytes in clear
+    first: int = wire(5, unsigned(MAX_PART_FIRST))  # the number of the first of `chunks` in the version's list
+    chunks: tuple[tuple[bytes, bytes, int], ...] = wire(6, _OFFERED)  # id, key, length in clear
+
+
+Control: TypeAlias = Hello | Ask | Holding | Get | Done | Ping | Pong | Bye | Offer
+CONTROLS: tuple[type[Control], ...] = (Hello, Ask, Holding, Get, Done, Ping, Pong, Bye, Offer)
 
 
 def decode_control(data: bytes, limit: int) -> Control:

@@ -19,7 +19,8 @@ def interleaved(rivals: Sequence[T], runs: int) -> Iterator[tuple[int, T]]:
 
 
 def to_do(chosen: Collection[str]) -> list[tuple[Work, bool]]:
-    """The works to do for those named (all if none is), and whether each counts or only prepares for another."""
-    counted = chosen or [work.name for work in WORKS]
+    """The works to do for those named (if none is, those that are done by default), and whether each counts or only
+    prepares for another."""
+    counted = chosen or [work.name for work in WORKS if work.by_default]
     needed = {work.stands_on for work in WORKS if work.name in counted}
     return [(work, work.name in counted) for work in WORKS if work.name in counted or work.name in needed]

@@ -12,6 +12,7 @@ Word = Literal["ok", "RED", "not judged"]
 SUBJECT = "shoal"
 PEERS = ("sender", "receiver")
 LATENCY_SECONDS = 0.1
+CROWDED_SECONDS, CROWDED_P99_SECONDS = 0.04, 0.12
 BULK_TIMES, SMALL_TIMES = 2.0, 3.0
 INSERT_MOVED = 3 * MIB
 PEER_BYTES = 200_000_000
@@ -42,6 +43,9 @@ def judge(summaries: Sequence[Summary], *, full_scale: bool) -> list[Verdict]:
 
     if "latency" in own:
         at_most("latency, median, at most", "ms", LATENCY_SECONDS * 1000, own["latency"].median * 1000)
+    if "crowded" in own:
+        at_most("crowded, median, at most", "ms", CROWDED_SECONDS * 1000, own["crowded"].median * 1000)
+        at_most("crowded, p99, at most", "ms", CROWDED_P99_SECONDS * 1000, own["crowded"].p99 * 1000)
     for work, limit in (("bulk", BULK_TIMES), ("small", SMALL_TIMES)):
         if work in own:
             at_least(f"{work}, as fast as {ANCHOR}, at least", limit, own[work].times_faster)

@@ -28,6 +28,8 @@ class Sizes:
     append: int = MIB
     small_files: int = 10_000
     small: int = 4 * KIB
+    crowd: int = 100_000
+    crowded_files: int = 100
 
     @property
     def needed(self) -> int:
@@ -47,6 +49,8 @@ def scaled(scale: float) -> Sizes:
         bulk=max(MIB, round(full.bulk * scale)),
         append=max(KIB, round(full.append * scale)),
         small_files=max(10, round(full.small_files * scale)),
+        crowd=max(10, round(full.crowd * scale)),
+        crowded_files=max(3, round(full.crowded_files * scale)),
     )
 
 
@@ -94,6 +98,7 @@ class Work:
     saves: Callable[[Prepared, Path], Iterator[Save]]
     look_seconds: float = 0.005  # between two looks whether it is in place
     stands_on: str | None = None
+    by_default: bool = True  # when no works are named
 
 
 # The works ------------------------------------------------------------------------------------------------------------
@@ -105,9 +110,31 @@ def warm_up() -> Save:
 
 
 def _latency(prepared: Prepared, _: Path) -> Iterator[Save]:
-    content, size = seeded_bytes("Shoal bench latency"), prepared.sizes.latency
-    for number in range(prepared.sizes.latency_files):
-        yield _one(f"note-{number:03}.txt", size, partial(_write, blocks=[content(size)]))
+    return _notes(prepared.sizes.latency_files, prepared.sizes.latency, "note")
+
+
+def _crowd(prepared: Prepared, _: Path) -> Iterator[Save]:
+    """As many files as somebody may have, of some ten bytes each."""
+    names = [f"crowd/{number // FILES_IN_DIRECTORY:04}/{number:06}.txt" for number in range(prepared.sizes.crowd)]
+
+    def write(folder: Path) -> None:
+        for name in names:
+            file = folder / name
+            if int(file.stem) % FILES_IN_DIRECTORY == 0:
+                file.parent.mkdir(parents=True)
+            file.write_text(name, "ascii")
+
+    yield Save(tuple(Saved(name, len(name)) for name in names), write)
+
+
+def _crowded(prepared: Prepared, _: Path) -> Iterator[Save]:
+    return _notes(prepared.sizes.crowded_files, prepared.sizes.latency, "crowded")
+
+
+def _notes(count: int, size: int, name: str) -> Iterator[Save]:
+    content = seeded_bytes(f"Shoal bench {name}")
+    for number in range(count):
+        yield _one(f"{name}-{number:03}.txt", size, partial(_write, blocks=[content(size)]))
 
 
 def _bulk(prepared: Prepared, _: Path) -> Iterator[Save]:
@@ -173,6 +200,15 @@ WORKS = (
             f"{sizes.small_files:,} new files of {sizes.small // KIB} KiB, {FILES_IN_DIRECTORY} to a directory"
         ),
         _small,
+    ),
+    Work("crowd", lambda sizes: f"{sizes.crowd:,} new files of some 20 bytes", _crowd, by_default=False),
+    Work(
+        "crowded",
+        lambda sizes: f"like latency, {sizes.crowded_files} files beside those of crowd",
+        _crowded,
+        look_seconds=0.0005,
+        stands_on="crowd",
+        by_default=False,
     ),
 )
 WORK_NAMES = tuple(work.name for work in WORKS)

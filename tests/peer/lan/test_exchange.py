@@ -10,7 +10,7 @@ import pytest
 from peer.lan import neighbours
 from peer.lan.link import REQUESTS
 from peer.ports import Space
-from peer.synchronizer.downloads import Lacking
+from peer.synchronizer.temps import Lacking
 from peer.system.disk import LinuxDisk
 from tests.peer.lan.household import Household, Resident, residents, until
 
