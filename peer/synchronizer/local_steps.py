@@ -78,6 +78,7 @@ class LocalSteps:
             return False
         except Changed:
             self._look_again(step.node)
+            self._context.shifted(step.node)
             return False
         except OSError as error:
             self.report(step.node, error)
