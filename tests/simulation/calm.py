@@ -89,7 +89,7 @@ class Calm:
     def _be_plain(self) -> None:
         """Nothing odd stands anywhere, nothing is ignored and nothing excluded."""
         around, plan = self._around, self._plan
-        for person in around.people.values() if plan.odd or plan.rules else ():
+        for person in around.people.values() if plan.odd or plan.rules or plan.narrow else ():
             tidy(person)
         for device in around.devices.values() if plan.exclusions else ():
             include_all(around, device)

@@ -11,6 +11,7 @@ from peer.synchronizer.steps import aside_name
 from protocol.identifiers import ID_LENGTH, NodeId
 from tests.simulation.actions import ACTIONS, fill_much, write_much
 from tests.simulation.machine import START_NS
+from tests.simulation.narrow import limit
 from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.user import Entry
 
@@ -154,7 +155,14 @@ def _is_unfit(person: Person, path: str, entry: Entry) -> bool:
     mounted = person.user.exists(full) and person.user.find(full).foreign
     leads_nowhere = entry[0] == "symlink" and entry[1] == UNSPEAKABLE
     long_ago = entry[0] == "file" and entry[2] == _LONG_AGO_NS
-    return entry[0] == "other" or name == UNSPEAKABLE or mounted or leads_nowhere or long_ago
+    return entry[0] == "other" or name == UNSPEAKABLE or mounted or leads_nowhere or long_ago or _is_too_large(entry)
+
+
+def _is_too_large(entry: Entry) -> bool:
+    """By the limits that hold in this seed."""
+    if entry[0] == "file":
+        return len(entry[1]) > limit("peer.indexer", "MAX_FILE_SIZE")
+    return entry[0] == "symlink" and len(entry[1]) > limit("peer.indexer", "MAX_LINK_BYTES")
 
 
 def _is_rules(path: str) -> bool:

@@ -25,6 +25,7 @@ from tests.simulation.drama import Drama
 from tests.simulation.host import TrackerHost
 from tests.simulation.log import EventLog, taking_in_logs
 from tests.simulation.machine import WallClock, simulated_machine
+from tests.simulation.narrow import near_limits
 from tests.simulation.oddities import actions_of
 from tests.simulation.oracle import Violation
 from tests.simulation.people import Person
@@ -57,7 +58,7 @@ def simulate(
     async def main() -> Violation | None:
         if threaded:
             log.now = clock.current_time
-        world = World(seed, plan_of(seed) if plan is None else plan, log, threaded=threaded)
+        world = World(seed, chosen, log, threaded=threaded)
         world_of.append(world)
         try:
             await world.run()
@@ -69,7 +70,8 @@ def simulate(
         return None
 
     prepared()
-    with seeded_scheduler(seed), taking_in_logs(log):
+    chosen = plan_of(seed) if plan is None else plan
+    with seeded_scheduler(seed), taking_in_logs(log), near_limits(near=chosen.narrow):
         violation = trio.run(main, clock=clock)
     return Outcome(seed, violation, log.hash, log.count, log, world_of[0].around.trees())
 
