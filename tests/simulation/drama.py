@@ -9,6 +9,7 @@ from tests.simulation.ambush import Ambushes
 from tests.simulation.asking import answer_at_times
 from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.folding import begin_folding
 from tests.simulation.keeping import Keeping
 from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import POOR, Trouble
@@ -63,6 +64,8 @@ class Drama:
 
     async def play(self, nursery: trio.Nursery) -> None:
         """Start everything in `nursery`, and act."""
+        if self._plan.folding:
+            begin_folding(self._around)
         for person in self._around.people.values():
             for _ in range(self._plan.prefilled):
                 person.act()

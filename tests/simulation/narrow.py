@@ -50,9 +50,9 @@ NARROW: dict[tuple[str, str], Any] = {
     ("peer.synchronizer.reading", "BATCH_FILES"): 2,
     ("peer.synchronizer.reading", "WINDOW"): 30 * KIB,
     ("peer.synchronizer.reading", "ThreadPoolExecutor"): _InPlace,
-    ("peer.synchronizer.sending", "COMMIT_TARGET"): 302_000,
+    ("peer.synchronizer.sending", "COMMIT_TARGET"): 300_800,
     ("peer.synchronizer.sending", "ATTEMPTS"): 1,
-    ("peer.synchronizer.sources", "MAX_GET_BYTES"): 40 * KIB,
+    ("peer.synchronizer.sources", "MAX_GET_BYTES"): 16 * KIB,
     ("peer.synchronizer.synchronizer", "FIRST_BATCH"): 4,
     ("peer.synchronizer.synchronizer", "BATCH"): 64,
 }

@@ -10,9 +10,11 @@ from peer.ignoring import MAX_BYTES
 from peer.synchronizer.steps import aside_name
 from protocol.identifiers import ID_LENGTH, NodeId
 from tests.simulation.actions import ACTIONS, fill_much, write_much
+from tests.simulation.folding import FOLDING
 from tests.simulation.machine import START_NS
 from tests.simulation.narrow import limit
 from tests.simulation.people import NAMES, Action, Person
+from tests.simulation.plan import Plan
 from tests.simulation.user import Entry
 
 IGNORE_FILE = ".shoalignore"
@@ -120,9 +122,10 @@ RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
 MUCH: list[tuple[Action, int]] = [(write_much, 5), (fill_much, 5)]
 
 
-def actions_of(*, odd: bool, rules: bool, large: bool) -> list[tuple[Action, int]]:
+def actions_of(plan: Plan) -> list[tuple[Action, int]]:
     """What people do in a seed, by weight."""
-    return [*ACTIONS, *(ODD if odd else ()), *(RULES if rules else ()), *(MUCH if large else ())]
+    some = ((plan.odd, ODD), (plan.rules, RULES), (plan.large, MUCH), (plan.folding, FOLDING))
+    return [*ACTIONS, *(action for there, actions in some if there for action in actions)]
 
 
 def tidy(person: Person) -> None:

@@ -125,7 +125,7 @@ class World:
             )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }
-        actions = actions_of(odd=plan.odd, rules=plan.rules, large=plan.large)
+        actions = actions_of(plan)
         around.people = {
             name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), around.oracle, log, actions)
             for name, device in around.devices.items()
