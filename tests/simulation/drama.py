@@ -16,7 +16,8 @@ from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
 from tests.simulation.surroundings import Surroundings
-from tests.simulation.unusual import begin_unusual, join
+from tests.simulation.tripwires import Tripwires
+from tests.simulation.unusual import begin_unusual, join, make_way, squat
 
 HOUR = 3600.0
 WITHDRAWN_AFTER = 7 * 24 * HOUR
@@ -38,9 +39,10 @@ _PATIENCE = 30
 class Drama:
     """Plays the first part of a simulation."""
 
-    def __init__(self, around: Surroundings, ambushes: Ambushes) -> None:
+    def __init__(self, around: Surroundings, ambushes: Ambushes, tripwires: Tripwires) -> None:
         self._around = around
         self._ambushes = ambushes
+        self._tripwires = tripwires
         self._keeping = Keeping(around)
         self._plan = around.plan
         self._rng = around.rng
@@ -51,6 +53,7 @@ class Drama:
         rng, people, chosen = self._rng, self._around.people, self._inline_calls
         self._keeping.before(at, call, arguments)
         self._ambushes.before(at, call, arguments)
+        self._tripwires.before(at, call, arguments)
         if not self._inline_left or not (call in chosen if chosen else call not in LOOKING):
             return
         if call == "read_at" and arguments[1] == MAX_MARKER:
@@ -92,11 +95,15 @@ class Drama:
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
         self._ambushes.end()
+        self._tripwires.end()
 
     async def _later(self, seconds: float, nursery: trio.Nursery, device: SimulatedDevice) -> None:
         await trio.sleep(seconds)
         if self._plan.joining and device is [*self._around.devices.values()][-1]:
             await join(self._around, device)
+        if self._plan.squatting and device is [*self._around.devices.values()][1]:
+            squat(self._around, device)
+            nursery.start_soon(make_way, self._around, device)
         nursery.start_soon(device.run)
 
     def _begin_trouble(self) -> None:
@@ -104,6 +111,8 @@ class Drama:
         self._inline_left, self._inline_chance = plan.inline_actions, plan.inline_chance
         if plan.inline_actions:
             self._ambushes.begin()
+        if plan.tripwires:
+            self._tripwires.begin()
         weather = around.weather
         weather.refused, weather.lost, weather.silent = plan.refused, plan.lost, plan.silent
         weather.delay, weather.straggling, weather.nonsense = plan.delay, plan.straggling, plan.nonsense

@@ -90,11 +90,23 @@ def write_rules(person: Person) -> str:
     content = "\n".join(lines).encode()
     if person.rng.random() < _TOO_MUCH:
         content += b"\n" + b"# \n" * MAX_BYTES
+    _put_rules(person, path, content)
+    return f"writes {path}: {lines[1:]}"
+
+
+def write_no_rules(person: Person) -> str:
+    """A `.shoalignore` that leaves nothing out."""
+    parent = person.anywhere(NAMES).rpartition("/")[0]
+    path = f"{parent}/{IGNORE_FILE}" if parent else IGNORE_FILE
+    _put_rules(person, path, f"# {person.content().decode('latin-1')[:12]}".encode())
+    return f"writes {path} without a rule"
+
+
+def _put_rules(person: Person, path: str, content: bytes) -> None:
     person.refuse(path, "directory", "symlink")
     person.overwritten(path, "wrote over")
     person.user.write(person.full(path), content)
     person.oracle.save(person.name, path, content)
-    return f"writes {path}: {lines[1:]}"
 
 
 def remove_rules(person: Person) -> str:
@@ -119,12 +131,19 @@ ODD: list[tuple[Action, int]] = [
 RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
 
 
+NO_RULES: list[tuple[Action, int]] = [(write_no_rules, 10)]
 MUCH: list[tuple[Action, int]] = [(write_much, 5), (fill_much, 5)]
 
 
 def actions_of(plan: Plan) -> list[tuple[Action, int]]:
     """What people do in a seed, by weight."""
-    some = ((plan.odd, ODD), (plan.rules, RULES), (plan.large, MUCH), (plan.folding, FOLDING))
+    some = (
+        (plan.odd, ODD),
+        (plan.rules, RULES),
+        (plan.large, MUCH),
+        (plan.folding, FOLDING),
+        (plan.tripwires, NO_RULES),
+    )
     return [*ACTIONS, *(action for there, actions in some if there for action in actions)]
 
 

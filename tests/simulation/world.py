@@ -32,6 +32,7 @@ from tests.simulation.people import Person
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.threads import SPEED, late_machine
+from tests.simulation.tripwires import Tripwires
 
 
 @dataclass
@@ -107,7 +108,9 @@ class World:
             machine = late_machine(machine, Random(f"{seed}/tracker/late"))
         host = TrackerHost(machine, engine_of(kept.database), log, Random(f"{seed}/tracker/trouble"))
         around = self.around = Surroundings(plan, host, log, Random(f"{seed}/world"), clock)
-        drama = self.drama = Drama(around, Ambushes(around, Random(f"{seed}/ambushes")))
+        drama = self.drama = Drama(
+            around, Ambushes(around, Random(f"{seed}/ambushes")), Tripwires(around, Random(f"{seed}/tripwires"))
+        )
         around.devices = {
             name: SimulatedDevice(
                 name,
