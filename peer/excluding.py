@@ -60,8 +60,8 @@ def _excludable(context: Context, path: str, names: Names) -> NodeId:
 
 
 def _line(context: Context, node: NodeId) -> dict[str, Any]:
-    store, selection = context.store, context.selection
-    inside = store.locals([node, *selection.below_here(node)])
+    store = context.store
+    inside = store.locals([node, *store.below_here(node)])
     files = (store.path(row.node) for row in inside.values() if row.kind != DIRECTORY)
     left = sorted(printable(path) for path in files if path is not None)
     return {"path": printable(store.remote_path(node) or ()), "here": len(left), "files_here": left[:MOST_NAMED]}

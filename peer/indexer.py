@@ -134,8 +134,8 @@ class Indexer:
             self._ruling.begin(seen)
             changed = {names for names in pending if names in seen.listings and self._ruling.are_new(names)}
             anew |= changed
-            for names in [names for names in seen.same if changed and _is_in(names, changed)]:
-                del seen.same[names]
+            if changed:
+                seen.same = {names: folders for names, folders in seen.same.items() if not _is_in(names, changed)}
             again = pending | {names for names in seen.listings if changed and _is_in(names, changed)}
             wanted = set(self._worth_a_look(seen, again, anew=anew, deep=deep))
             pending = wanted - seen.listings.keys() - seen.failed.keys() - seen.same.keys()

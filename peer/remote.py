@@ -363,7 +363,7 @@ class RemoteTree:
             moved = self._moved_folders(rows)
             self._store.replace_remotes(fold.nodes, rows)
             for node in moved:
-                self._store.mark_all_dirty([*self._selection.below_there(node), *self._selection.below_here(node)])
+                self._store.mark_all_dirty([*self._store.below_there(node), *self._store.below_here(node)])
             self._store.mark_all_dirty(self._store.unwanted_folders())  # their names may be another's now
             for node, row in before.items():
                 self._show_unusable(node, row, fold)

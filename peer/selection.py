@@ -14,11 +14,6 @@ from peer.trees import Remote
 from protocol.commits import DIRECTORY, FILE
 from protocol.identifiers import ROOT, NodeId
 
-_BELOW = """WITH RECURSIVE below(node) AS (
-        SELECT node FROM {0} WHERE workspace = ?1 AND parent = ?2
-        UNION SELECT t.node FROM below b CROSS JOIN {0} t ON t.workspace = ?1 AND t.parent = b.node
-    ) SELECT node FROM below"""
-
 
 class Selection:
     """The rules and exclusions of one workspace."""
@@ -48,7 +43,7 @@ class Selection:
         else:
             sql = "INSERT OR REPLACE INTO rules VALUES (?,?,?)"
             self._database.run(sql, self._store.workspace, directory, body)
-        self._store.mark_all_dirty([*self.below_there(directory), *self._store.unwanted_folders()])
+        self._store.mark_all_dirty([*self._store.below_there(directory), *self._store.unwanted_folders()])
 
     def keeps_rules(self, directory: NodeId) -> bool:
         """Whether the rules of a directory hold on without their file: it is being removed, or was and is here for what
@@ -101,7 +96,7 @@ class Selection:
         """The node, and all in it, is not wanted here."""
         with self._database.transaction():
             self._database.run("INSERT OR REPLACE INTO excluded VALUES (?,?)", self._store.workspace, node)
-            self._store.mark_all_dirty([node, *self.below_there(node), *self.below_here(node)])
+            self._store.mark_all_dirty([node, *self._store.below_there(node), *self._store.below_here(node)])
 
     def include(self, node: NodeId) -> None:
         """The node, and all in it, is wanted again. What of it isn't here was never deleted here, whatever was agreed
@@ -109,13 +104,13 @@ class Selection:
         with self._database.transaction():
             sql = "DELETE FROM excluded WHERE workspace = ? AND node = ?"
             self._database.run(sql, self._store.workspace, node)
-            inside = [node, *self.below_there(node)]
+            inside = [node, *self._store.below_there(node)]
             here = self._store.locals(inside)
             missing = [each for each in inside if each not in here]
             self._database.run_in(
                 "DELETE FROM synced WHERE workspace = ? AND node IN (??)", self._store.workspace, missing
             )
-            self._store.mark_all_dirty([*inside, *self.below_here(node), *self._store.unwanted_folders()])
+            self._store.mark_all_dirty([*inside, *self._store.below_here(node), *self._store.unwanted_folders()])
 
     def excluded_of(self, nodes: Iterable[NodeId]) -> set[NodeId]:
         """Those of these nodes that are excluded at the tracker's order of things: themselves, or a folder above."""
@@ -131,16 +126,6 @@ class Selection:
             parents |= found
             fresh = set(found.values()) - parents.keys() - {ROOT}
         return {node for node in asked if not excluded.isdisjoint(_upwards(parents, node))}
-
-    def below_there(self, node: NodeId) -> list[NodeId]:
-        """All that the tracker has in a folder."""
-        sql = _BELOW.format("remote")
-        return [row[0] for row in self._database.rows(sql, self._store.workspace, node)]
-
-    def below_here(self, node: NodeId) -> list[NodeId]:
-        """All that is known to be in a folder on the disk."""
-        nodes = [row[0] for row in self._database.rows(_BELOW.format("local"), self._store.workspace, node)]
-        return [*self._store.locals(nodes)]
 
     # What is not wanted of what the tracker has --------------------
 

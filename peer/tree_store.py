@@ -27,6 +27,10 @@ _AGREED = f"""SELECT l.node FROM local l
          = (v.digest, v.mtime_ns, v.executable, v.private))"""
 _UNREAD = f"""SELECT node FROM local WHERE workspace = ? AND kind = {FILE} AND digest IS NULL AND NOT gone
     AND NOT blocked"""
+_BELOW = """WITH RECURSIVE below(node) AS (
+        SELECT node FROM {0} WHERE workspace = ?1 AND parent = ?2
+        UNION SELECT t.node FROM below b CROSS JOIN {0} t ON t.workspace = ?1 AND t.parent = b.node
+    ) SELECT node FROM below"""
 MAX_DEPTH = 4096
 
 
@@ -187,9 +191,10 @@ class TreeStore:
         return {row[0] for row in self.database.rows_in(sql, self.workspace, nodes)}
 
     def drop_local(self, node: NodeId) -> None:
-        """Forget the node's row altogether."""
+        """Forget the node's row altogether, with its ignore rules: what they kept out is to be planned anew."""
         self.database.run("DELETE FROM local WHERE workspace = ? AND node = ?", self.workspace, node)
-        self.database.run("DELETE FROM rules WHERE workspace = ? AND directory = ?", self.workspace, node)
+        if self.database.run("DELETE FROM rules WHERE workspace = ? AND directory = ?", self.workspace, node):
+            self.mark_all_dirty(self.below_there(node))
         self.mark_dirty(node)
 
     def rename_local_node(self, node: NodeId, to: NodeId) -> None:
@@ -218,6 +223,11 @@ class TreeStore:
         while (row := self.local(folder)) is not None and not row.wanted:
             self.put_local(row._replace(wanted=True))
             folder = row.parent
+
+    def below_here(self, node: NodeId) -> list[NodeId]:
+        """All that is known to be in a folder on the disk."""
+        nodes = [row[0] for row in self.database.rows(_BELOW.format("local"), self.workspace, node)]
+        return [*self.locals(nodes)]
 
     def all_unread_files(self) -> list[NodeId]:
         """Local files whose content isn't known."""
@@ -290,6 +300,10 @@ class TreeStore:
     def remote_path(self, node: NodeId) -> tuple[str, ...] | None:
         """The names from the top to a node at the tracker."""
         return self._names("SELECT parent, name FROM remote WHERE workspace = ? AND node = ?", node)
+
+    def below_there(self, node: NodeId) -> list[NodeId]:
+        """All that the tracker has in a folder."""
+        return [row[0] for row in self.database.rows(_BELOW.format("remote"), self.workspace, node)]
 
     def put_remote(self, row: Remote) -> None:
         """Insert or replace a node. Its versions are stored apart."""

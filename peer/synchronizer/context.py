@@ -37,7 +37,8 @@ Sooner when something changes where it was refused."""
 COMING_AND_GOING = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
 """Refusals that mean that somebody else is at work on the same path."""
 SOON, QUIET_TRIES = 0.5, 5
-"""After those, seconds until the next try, and how many of them nobody is told of."""
+"""After those, seconds until the next try, and how many of them nobody is told of; so many are made at once when the
+disk isn't as LOCAL says."""
 
 STALLED_MS = 24 * 3600 * 1000
 """Milliseconds from its announcement after which a head that is not in the cloud may have stalled."""
@@ -95,6 +96,8 @@ class Context:
     """Nodes that can't be synced as things are, each with a problem that says why."""
     stumbles: Counter[NodeId] = field(default_factory=Counter)
     """How often in a row the disk refused a node's step."""
+    shifts: Counter[NodeId] = field(default_factory=Counter)
+    """How often in a row a node's step found something else on the disk than LOCAL says."""
     refusals: Counter[NodeId] = field(default_factory=Counter)
     """How often in a row a node was postponed."""
     look_at_all: bool = True
@@ -213,9 +216,17 @@ class Context:
         self.postpone(node, steadily=error.errno == errno.ENOSPC)
         return True
 
+    def shifted(self, node: NodeId) -> None:
+        """A node's step found something else than LOCAL says. As a rule a look makes that known, and it is planned anew
+        at once. What can't be synced doesn't get into LOCAL: it is a problem already, and not looked at without end."""
+        self.shifts[node] += 1
+        if self.shifts[node] > QUIET_TRIES:
+            self.postpone(node)
+
     def clean(self, node: NodeId) -> None:
         """The trees agree on a node: whatever kept them from it is over."""
         self.stumbles.pop(node, None)
+        self.shifts.pop(node, None)
         self.refusals.pop(node, None)
         self.stuck.discard(node)
 

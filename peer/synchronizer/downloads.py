@@ -268,6 +268,7 @@ class Downloads:
             self._local_steps.report_in_the_way(node)
         elif isinstance(failure, Changed):
             context.look_again(job.target.parent)
+            context.shifted(node)
         elif isinstance(failure, OSError):
             self._local_steps.report(node, failure)
         elif isinstance(failure, Lacking) and job.remote.durable != job.version.id:

@@ -78,6 +78,7 @@ class LocalSteps:
             return False
         except Changed:
             self._look_again(step.node)
+            self._context.shifted(step.node)
             return False
         except OSError as error:
             self.report(step.node, error)
@@ -239,10 +240,9 @@ class LocalSteps:
                 self.report(fresh, error)
             return False
         self._context.log_conflict(path, row.name, name)
-        current = self._store.local(fresh)
-        if current is not None and current.print == row.print:
-            same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
-            self._store.put_local(current._replace(print=print_, content=current.content if same else None))
+        current = self._local(fresh)  # it may be in doubt by now whether the content is known
+        same = (print_.size, print_.mtime_ns, print_.mode) == (row.print.size, row.print.mtime_ns, row.print.mode)
+        self._store.put_local(current._replace(print=print_, content=current.content if same else None))
         return True
 
     def conflict_name(self, parent: NodeId, name: str, given: Container[str] = ()) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from peer.remote import Fold, NeedsSnapshot, RemoteTree, Signers, UnknownDevice, runs_of
+from peer.remote import Fold, NeedsSnapshot, OwnCommit, RemoteTree, Signers, UnknownDevice, runs_of
 from peer.synchronizer.context import Context
 from peer.tracker_client import DeviceClient
 from protocol.api import DELTA, DeltaRequest
@@ -15,7 +15,6 @@ from protocol.errors import BadSignature, Code, Malformed, Refused
 from protocol.failpoints import failpoint
 
 log = logging.getLogger(__name__)
-MAX_PAGES = 100_000
 
 
 class Pulling:
@@ -85,18 +84,21 @@ class Pulling:
                 tracker_epoch=cursor.tracker_epoch,
                 hash=cursor.hash,
             )
-        for _ in range(MAX_PAGES):
+        while True:  # each page gets on, and there is an end to them
             known = self._remote.own
             page = await self._client.call(DELTA, request)
             if page.since != request.revision or page.workspace != self._context.keys.workspace:
                 raise Malformed("the tracker sent another delta than was asked for")
+            if page.since == page.through < page.head:
+                raise Malformed("the tracker says that there is more, and doesn't send it")
             if not snapshot and page.tracker_epoch != cursor.tracker_epoch:
                 raise NeedsSnapshot("the tracker's database is not the one from before")
             await self._take_page(fold, page)
             pages.append(page)
             if page.through >= page.head:
-                if not snapshot and self._remote.lacks_own(pages):
-                    await self._require_own()
+                own = self._remote.own
+                if own is not None and not snapshot and self._remote.lacks_own(pages):
+                    await self._require(own)
                 if not self._remote.is_stale(page):
                     break
                 if self._remote.own == known:  # it was answered before this was asked, and isn't there
@@ -110,17 +112,15 @@ class Pulling:
         self._show(fold, pages)
         failpoint("peer.delta.applied")
 
-    async def _require_own(self) -> None:
-        """`Refused` (CURSOR_UNKNOWN) when the newest commit of this device is none of the tracker's history."""
-        own = self._remote.own
-        if own is not None:
-            cursor = DeltaRequest(
-                workspace=self._context.keys.workspace,
-                revision=own.revision,
-                tracker_epoch=own.tracker_epoch,
-                hash=own.hash,
-            )
-            await self._client.call(DELTA, cursor)
+    async def _require(self, own: OwnCommit) -> None:
+        """`Refused` (CURSOR_UNKNOWN) when this commit of the device's is none of the tracker's history."""
+        cursor = DeltaRequest(
+            workspace=self._context.keys.workspace,
+            revision=own.revision,
+            tracker_epoch=own.tracker_epoch,
+            hash=own.hash,
+        )
+        await self._client.call(DELTA, cursor)
 
     async def _take_page(self, fold: Fold, page: Delta) -> None:
         if not fold.snapshot:

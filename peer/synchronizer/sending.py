@@ -240,8 +240,7 @@ class Sending:
         if local is None:
             return None
         if isinstance(step, SendMove):
-            if remote is None:
-                return None
+            assert remote is not None  # as when it was planned
             move = Move(node=node, base=remote.place, place=self._place(local), kind=local.kind)
             return _Made(move, name=local.name)
         if isinstance(step, SendCreate) and local.kind == DIRECTORY:

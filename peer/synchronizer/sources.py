@@ -133,7 +133,7 @@ class LanSource:
 
 
 def _requests(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-    """Cut into what one request may ask for."""
+    """Cut into what one request may ask for; there is something wanted."""
     batch, room = list[Wanted](), MAX_GET_BYTES
     for each in wanted:
         length = each.ref.length + OVERHEAD
@@ -142,8 +142,7 @@ def _requests(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
             batch, room = [], MAX_GET_BYTES
         batch.append(each)
         room -= length
-    if batch:
-        yield batch
+    yield batch
 
 
 def _parts(wanted: Sequence[Wanted]) -> list[Part]:

@@ -387,8 +387,7 @@ class Synchronizer:
                 store.agree(step.node)
             elif isinstance(step, Forget):
                 store.drop_synced(step.node)
-                if store.local(step.node) is None:
-                    store.drop_local(step.node)
+                store.drop_local(step.node)  # at most it is known as gone
             elif isinstance(step, Renew):
                 path = printable(store.path(step.node) or ("?",))
                 log.info("%s was deleted elsewhere and goes on as a new one: it was changed here", path)
@@ -424,14 +423,20 @@ class Synchronizer:
             self.lost.set()
         except* (Problem, Refused, Malformed) as error:
             log.warning("%s", error.exceptions[0])
-            for job in group:
-                self._context.postpone(job.remote.node)
+            self._put_off(group)
         except* OSError as error:
-            for job in group:
-                self._local_steps.report(job.remote.node, _first(error))
+            self._put_off(group, _first(error))
         finally:
             self.progress.fetching.difference_update(job.remote.node for job in group)
             self._context.wake.set()
+
+    def _put_off(self, group: list[Job], error: OSError | None = None) -> None:
+        """None of these can be fetched now, perhaps for what the disk said."""
+        for job in group:
+            if error is None:
+                self._context.postpone(job.remote.node)
+            else:
+                self._local_steps.report(job.remote.node, error)
 
     async def _send(self, view: Slice, steps: list[Step], nursery: trio.Nursery) -> float:
         """Begin to send what may be sent now, so that the next files are read while the tracker answers; returns in how

@@ -13,7 +13,7 @@ from peer.synchronizer.context import Context
 from peer.synchronizer.holdings import Stored
 from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
-from peer.version_store import Upload
+from peer.version_store import Upload, Version
 from protocol.api import LEASE, WITHDRAW, LeaseReply, LeaseRequest, WithdrawRequest
 from protocol.chunks import OVERHEAD
 from protocol.errors import Code, Refused
@@ -89,21 +89,18 @@ class Uploads:
         context, now = self._context, trio.current_time()
         announced = set(context.versions.own_announced(context.device)) if self._lost else set()
         self._lost = {version: since for version, since in self._lost.items() if version in announced}
-        given_up = tuple(
-            version for version, since in self._lost.items() if now - since > GIVE_UP and self._is_forsaken(version)
-        )
+        lost = context.versions.get_many(version for version, since in self._lost.items() if now - since > GIVE_UP)
+        given_up = tuple(version.id for version in lost.values() if self._is_forsaken(version))
         if given_up:
             log.warning("%d versions can't be brought to the cloud any more, and are withdrawn", len(given_up))
             await self._client.call(WITHDRAW, WithdrawRequest(workspace=context.keys.workspace, versions=given_up))
 
-    def _is_forsaken(self, version: VersionId) -> bool:
+    def _is_forsaken(self, version: Version) -> bool:
         """Whether its file has become something that can't be sent, or a power cut has cost this device the memory of
         having written it: then all that is here now waits for a version which only this device could give."""
-        held, store = self._context.versions.get(version), self._context.store
-        if held is None:
-            return False
-        local, synced = store.local(held.node), store.synced(held.node)
-        return (local is not None and local.blocked) or synced is None or synced.version != version
+        store = self._context.store
+        local, synced = store.local(version.node), store.synced(version.node)
+        return (local is not None and local.blocked) or synced is None or synced.version != version.id
 
     # Sending
 

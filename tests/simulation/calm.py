@@ -10,6 +10,7 @@ from tests.simulation.counts import CHUNK_REFUSED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.drama import BOUND
 from tests.simulation.events import NO_WATCHES
+from tests.simulation.folding import end_folding
 from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oddities import is_tidy, tidy
@@ -73,7 +74,7 @@ class Calm:
     async def come_to_rest(self) -> None:
         """Wait until nothing is left to do and nothing waits in `.shoal`."""
         deadline = trio.current_time() + BOUND
-        if self._plan.bad_name:
+        if self._plan.bad_name or self._plan.folding:
             await self._bad_path_stops_only_itself()
         if self._plan.patient:
             await trio.sleep(MISSED)
@@ -89,7 +90,7 @@ class Calm:
     def _be_plain(self) -> None:
         """Nothing odd stands anywhere, nothing is ignored and nothing excluded."""
         around, plan = self._around, self._plan
-        for person in around.people.values() if plan.odd or plan.rules else ():
+        for person in around.people.values() if plan.odd or plan.rules or plan.narrow or plan.tripwires else ():
             tidy(person)
         for device in around.devices.values() if plan.exclusions else ():
             include_all(around, device)
@@ -111,6 +112,7 @@ class Calm:
             answer_all(around)
             self._be_plain()
             await trio.sleep(POLL)
+        end_folding(around)
         for device in around.devices.values():
             device.trouble = Trouble()
 

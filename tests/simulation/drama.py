@@ -9,14 +9,16 @@ from tests.simulation.ambush import Ambushes
 from tests.simulation.asking import answer_at_times
 from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.folding import begin_folding
 from tests.simulation.keeping import Keeping
 from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
 from tests.simulation.surroundings import Surroundings
+from tests.simulation.tripwires import Tripwires
 from tests.simulation.unnoticed import lose_connections, save_unawares
-from tests.simulation.unusual import begin_unusual, join
+from tests.simulation.unusual import begin_unusual, join, make_way, squat
 
 HOUR = 3600.0
 WITHDRAWN_AFTER = 7 * 24 * HOUR
@@ -38,9 +40,10 @@ _PATIENCE = 30
 class Drama:
     """Plays the first part of a simulation."""
 
-    def __init__(self, around: Surroundings, ambushes: Ambushes) -> None:
+    def __init__(self, around: Surroundings, ambushes: Ambushes, tripwires: Tripwires) -> None:
         self._around = around
         self._ambushes = ambushes
+        self._tripwires = tripwires
         self._keeping = Keeping(around)
         self._plan = around.plan
         self._rng = around.rng
@@ -51,6 +54,7 @@ class Drama:
         rng, people, chosen = self._rng, self._around.people, self._inline_calls
         self._keeping.before(at, call, arguments)
         self._ambushes.before(at, call, arguments)
+        self._tripwires.before(at, call, arguments)
         if not self._inline_left or not (call in chosen if chosen else call not in LOOKING):
             return
         if call == "read_at" and arguments[1] == MAX_MARKER:
@@ -64,6 +68,8 @@ class Drama:
 
     async def play(self, nursery: trio.Nursery) -> None:
         """Start everything in `nursery`, and act."""
+        if self._plan.folding:
+            begin_folding(self._around)
         for person in self._around.people.values():
             for _ in range(self._plan.prefilled):
                 person.act()
@@ -90,11 +96,15 @@ class Drama:
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
         self._ambushes.end()
+        self._tripwires.end()
 
     async def _later(self, seconds: float, nursery: trio.Nursery, device: SimulatedDevice) -> None:
         await trio.sleep(seconds)
         if self._plan.joining and device is [*self._around.devices.values()][-1]:
             await join(self._around, device)
+        if self._plan.squatting and device is [*self._around.devices.values()][1]:
+            squat(self._around, device)
+            nursery.start_soon(make_way, self._around, device)
         nursery.start_soon(device.run)
 
     def _begin_trouble(self) -> None:
@@ -102,6 +112,8 @@ class Drama:
         self._inline_left, self._inline_chance = plan.inline_actions, plan.inline_chance
         if plan.inline_actions:
             self._ambushes.begin()
+        if plan.tripwires:
+            self._tripwires.begin()
         weather = around.weather
         weather.refused, weather.lost, weather.silent = plan.refused, plan.lost, plan.silent
         weather.delay, weather.straggling, weather.nonsense = plan.delay, plan.straggling, plan.nonsense

@@ -10,8 +10,11 @@ from peer.ignoring import MAX_BYTES
 from peer.synchronizer.steps import aside_name
 from protocol.identifiers import ID_LENGTH, NodeId
 from tests.simulation.actions import ACTIONS, fill_much, write_much
+from tests.simulation.folding import FOLDING
 from tests.simulation.machine import START_NS
+from tests.simulation.narrow import limit
 from tests.simulation.people import NAMES, Action, Person
+from tests.simulation.plan import Plan
 from tests.simulation.user import Entry
 
 IGNORE_FILE = ".shoalignore"
@@ -87,11 +90,23 @@ def write_rules(person: Person) -> str:
     content = "\n".join(lines).encode()
     if person.rng.random() < _TOO_MUCH:
         content += b"\n" + b"# \n" * MAX_BYTES
+    _put_rules(person, path, content)
+    return f"writes {path}: {lines[1:]}"
+
+
+def write_no_rules(person: Person) -> str:
+    """A `.shoalignore` that leaves nothing out."""
+    parent = person.anywhere(NAMES).rpartition("/")[0]
+    path = f"{parent}/{IGNORE_FILE}" if parent else IGNORE_FILE
+    _put_rules(person, path, f"# {person.content().decode('latin-1')[:12]}".encode())
+    return f"writes {path} without a rule"
+
+
+def _put_rules(person: Person, path: str, content: bytes) -> None:
     person.refuse(path, "directory", "symlink")
     person.overwritten(path, "wrote over")
     person.user.write(person.full(path), content)
     person.oracle.save(person.name, path, content)
-    return f"writes {path}: {lines[1:]}"
 
 
 def remove_rules(person: Person) -> str:
@@ -116,12 +131,20 @@ ODD: list[tuple[Action, int]] = [
 RULES: list[tuple[Action, int]] = [(write_rules, 14), (remove_rules, 4)]
 
 
+NO_RULES: list[tuple[Action, int]] = [(write_no_rules, 10)]
 MUCH: list[tuple[Action, int]] = [(write_much, 5), (fill_much, 5)]
 
 
-def actions_of(*, odd: bool, rules: bool, large: bool) -> list[tuple[Action, int]]:
+def actions_of(plan: Plan) -> list[tuple[Action, int]]:
     """What people do in a seed, by weight."""
-    return [*ACTIONS, *(ODD if odd else ()), *(RULES if rules else ()), *(MUCH if large else ())]
+    some = (
+        (plan.odd, ODD),
+        (plan.rules, RULES),
+        (plan.large, MUCH),
+        (plan.folding, FOLDING),
+        (plan.tripwires, NO_RULES),
+    )
+    return [*ACTIONS, *(action for there, actions in some if there for action in actions)]
 
 
 def tidy(person: Person) -> None:
@@ -154,7 +177,14 @@ def _is_unfit(person: Person, path: str, entry: Entry) -> bool:
     mounted = person.user.exists(full) and person.user.find(full).foreign
     leads_nowhere = entry[0] == "symlink" and entry[1] == UNSPEAKABLE
     long_ago = entry[0] == "file" and entry[2] == _LONG_AGO_NS
-    return entry[0] == "other" or name == UNSPEAKABLE or mounted or leads_nowhere or long_ago
+    return entry[0] == "other" or name == UNSPEAKABLE or mounted or leads_nowhere or long_ago or _is_too_large(entry)
+
+
+def _is_too_large(entry: Entry) -> bool:
+    """By the limits that hold in this seed."""
+    if entry[0] == "file":
+        return len(entry[1]) > limit("peer.indexer", "MAX_FILE_SIZE")
+    return entry[0] == "symlink" and len(entry[1]) > limit("peer.indexer", "MAX_LINK_BYTES")
 
 
 def _is_rules(path: str) -> bool:

@@ -187,23 +187,20 @@ class Person:
         self.discarded.extend(self.user.find(f"{full}/{below}") for below in tree)
         entries: list[Entry] = list(tree.values())
         if not inode.is_directory:
-            parent, _, name = full.rpartition("/")
-            entries.append(self.user.tree(parent)[name])
+            entries.append(self.user.entry(full))
         self.oracle.supersede(self.name, entries, f"{why} {path}")
 
     def overwritten(self, path: str, why: str) -> None:
         """The content at `path` is about to be replaced in place."""
         full = self.full(path)
         if self.user.exists(full) and not self.user.find(full).is_directory:
-            parent, _, name = full.rpartition("/")
-            self.oracle.supersede(self.name, [self.user.tree(parent)[name]], f"{why} {path}")
+            self.oracle.supersede(self.name, [self.user.entry(full)], f"{why} {path}")
 
     def move(self, source: str, target: str) -> None:
         if self.user.exists(source):
             inode = self.user.find(source)
-            name = source.rpartition("/")[2]
             below = self.user.tree(source) if inode.is_directory else {}
-            entries = [*below.values(), self.user.tree(source[: -len(name) - 1])[name]]
+            entries = [*below.values(), self.user.entry(source)]
             self.oracle.move(entries, over=self.user.exists(target))
         self.user.move(source, target)
 

@@ -17,7 +17,7 @@ _OVERTAKING, _MOST_OVERTAKES = 0.1, 4
 _UNNOTICED = 0.2
 _WITHDRAWING, _MOST_WITHDRAWALS = 0.05, 3
 _LEAST_FAULTS = 8
-_SELDOM = 0.05
+_SELDOM, _RARELY = 0.05, 0.035
 _REJECTING = 0.3
 
 FAULTS: dict[str, float] = {
@@ -123,6 +123,10 @@ class Plan:
     overtakes: int = 0  # how often somebody writes to a file while a commit of the device is under way
     poor_disk: bool = False  # the last device's can't exchange two names, has many a fault, and others may write to it
     rejecting: bool = False  # people say no also to what others did
+    narrow: bool = False  # limits of size and number are near
+    folding: bool = False  # a device's disk takes names for one that differ in case, or in how an accent is made
+    squatting: bool = False  # something else stands where Shoal's own folder is to be on a device
+    tripwires: bool = False  # somebody acts, or the disk fails, where it is least expected
     unnoticed: bool = False  # when the tracker is restored, every connection is dead, and no device knows
     withdrawals: int = 0  # how often a device can't bring a version to the cloud for days
 
@@ -160,8 +164,9 @@ def plan_of(seed: int) -> Plan:
 
 
 def _with_unusual(plan: Plan, rng: Random) -> Plan:
-    """What few seeds have, from a stream of its own: all others are what they would be without it."""
-    return replace(
+    """What few seeds have, from a stream of its own: all others are what they would be without it. What is new comes
+    last."""
+    drawn = replace(
         plan,
         pauses=rng.randrange(1, 5) if rng.random() < _SELDOM else 0,
         absences=rng.randrange(1, 4) if rng.random() < _SELDOM else 0,
@@ -178,9 +183,14 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         rejecting=rng.random() < _REJECTING and plan.breaker,
         fills=_MOST_FILLS if rng.random() < _FILLING else 0,
         overtakes=_MOST_OVERTAKES if rng.random() < _OVERTAKING else 0,
+        narrow=rng.random() < _RARELY,
+        folding=rng.random() < _RARELY,
+        squatting=rng.random() < _RARELY,
+        tripwires=rng.random() < _RARELY,
         unnoticed=rng.random() < _UNNOTICED and plan.tracker_restores > 0,
         withdrawals=_MOST_WITHDRAWALS if rng.random() < _WITHDRAWING else 0,
     )
+    return replace(drawn, closings=drawn.closings or drawn.narrow)
 
 
 def _faults(rng: Random) -> frozenset[str]:

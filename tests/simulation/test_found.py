@@ -433,6 +433,51 @@ async def a_device_that_is_looking_at_its_folder_does_not_say_that_all_is_synced
     assert not any(said)
 
 
+@scene
+async def what_the_rules_of_a_folder_kept_out_comes_when_the_folder_is_removed(stage: Stage) -> None:
+    """The folder came back for what was new in it, without its `.shoalignore`. With it the rules were forgotten,
+    but not that they had kept something out: it was said to be synced, and stood at the tracker only."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    for device in (laptop, desktop):
+        device.disk.user.mkdir(f"{FOLDER}/D")
+        device.disk.user.mkdir(f"{FOLDER}/D/E")
+    await stage.all_well(laptop, desktop)
+    save(laptop, "D/.shoalignore", b"x")
+    save(desktop, "D/E/x", b"kept out")  # neither has heard of what the other does
+    await stage.pass_time(10)
+    assert visible(laptop) == {"D/.shoalignore": b"x"}
+    laptop.disk.user.remove(f"{FOLDER}/D")
+    await stage.all_well(laptop, desktop)
+    assert visible(laptop) == {"D/E/x": b"kept out"}
+
+
+@scene
+async def what_can_not_be_synced_is_not_looked_at_without_end(stage: Stage) -> None:
+    """A file in sync got a time that can't be sent, and a newer version was to take its place. It wasn't as LOCAL said,
+    a look didn't change that, and so on at full speed."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    laptop.disk.user.touch(f"{FOLDER}/f", -(1 << 63))
+    await stage.pass_time(5)
+    before_call, looks = laptop.disk.before_call, list[float]()
+    assert before_call is not None
+
+    def before(name: str, arguments: tuple[Any, ...]) -> None:
+        before_call(name, arguments)
+        if name == "scan":
+            looks.append(trio.current_time())
+            assert len(looks) < 100
+
+    laptop.disk.before_call = before
+    save(desktop, "f", NEWER)
+    await stage.pass_time(100)
+    assert looks
+    laptop.disk.user.touch(f"{FOLDER}/f", laptop.clock())
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"f": NEWER}
+
+
 @pytest.mark.parametrize("act", SCENES)
 def test_found(act: Callable[[Stage], Awaitable[None]]) -> None:
     perform(act)

@@ -9,6 +9,10 @@ import trio
 
 from peer.excluding import exclude, excluded, include
 from peer.peer import Peer
+from peer.root import MARKER, OUTGOING, TEMP, Marker
+from protocol.codec import encode
+from protocol.identifiers import ID_LENGTH
+from protocol.names import RESERVED
 from tests.simulation.device import EMPTY, FOLDER, SimulatedDevice
 from tests.simulation.filling import fill_what_goes
 from tests.simulation.overtaking import overtake
@@ -91,6 +95,25 @@ async def _be_absent(around: Surroundings, device: SimulatedDevice) -> None:
     device.unmount(around.rng.choice(("/nowhere", EMPTY)) if around.plan.remembers else "/nowhere")
     await trio.sleep(around.rng.uniform(0.0, _LONGEST))
     device.mount()
+
+
+def squat(around: Surroundings, device: SimulatedDevice) -> None:
+    """Before the first start the folder belongs to another home, or what is to be a folder in `.shoal` is a file."""
+    own = f"{FOLDER}/{RESERVED}"
+    device.disk.user.mkdir(own)
+    if around.rng.random() < 0.5:
+        marker = Marker(format=1, id=around.rng.randbytes(ID_LENGTH), home="/home/another")
+        device.disk.user.write(f"{own}/{MARKER}", encode(marker))
+    else:
+        device.disk.user.write(f"{own}/{around.rng.choice((TEMP, OUTGOING))}", b"")
+
+
+async def make_way(around: Surroundings, device: SimulatedDevice) -> None:
+    """Somebody reads why Shoal doesn't start, and takes it away for good."""
+    await trio.sleep(around.rng.uniform(0.0, _LONGEST))
+    around.log.note(f"@{device.name}", "makes way for Shoal")
+    device.disk.user.remove(f"{FOLDER}/{RESERVED}")
+    device.disk.volume.journal.sync()
 
 
 async def join(around: Surroundings, device: SimulatedDevice) -> None:

@@ -48,6 +48,10 @@ class User:
             return False
         return True
 
+    def entry(self, path: str) -> Entry:
+        """What stands at `path`, as `tree` has it."""
+        return _entry(self.find(path))
+
     def read(self, path: str) -> bytes:
         """The content of a file."""
         return bytes(_file(self.find(path)).data)
@@ -75,7 +79,7 @@ class User:
     def save(self, path: str, data: bytes) -> None:
         """Write a temporary file beside and rename it over, as editors do; the mode stays."""
         directory, name = self._place(path)
-        present = directory.entries.get(name)
+        present = self._volume.find(directory, name)
         mode = 0o666 & ~UMASK if present is None else present.mode
         temporary = TEMPORARY + "".join(self._rng.choices(_LETTERS, k=6))
         inode = self._volume.add(directory, temporary, EntryKind.FILE, mode)
@@ -138,8 +142,9 @@ class User:
 
     def _created(self, path: str) -> Inode:
         directory, name = self._place(path)
-        if name in directory.entries:
-            return _file(directory.entries[name])
+        present = self._volume.find(directory, name)
+        if present is not None:
+            return _file(present)
         return self._volume.add(directory, name, EntryKind.FILE, 0o666 & ~UMASK)
 
 

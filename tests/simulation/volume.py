@@ -133,7 +133,7 @@ class Volume:
 
     def child(self, directory: Inode, name: str) -> Inode:
         """What `name` stands for in `directory`."""
-        found = self._find(directory, name)
+        found = self.find(directory, name)
         if found is None:
             raise failure(errno.ENOENT)
         return found
@@ -177,18 +177,19 @@ class Volume:
         """renameat2(2), with RENAME_NOREPLACE unless `replace`."""
         _require_directory(source)
         _require_directory(target)
-        inode = self.child(source, name)
-        present = self._find(target, new_name)
+        inode, name = self.child(source, name), self._spelt(source, name)
+        present = self.find(target, new_name)
         if present is not None and not replace:
             raise failure(errno.EEXIST)
         if inode in target.ancestors():
             raise failure(errno.EINVAL)
         _require_living(target)
         if present is inode:
-            if self.fold is None or (target is source and self._spelt(source, name) == new_name):
+            if self.fold is None or (target is source and name == new_name):
                 return
             present = None  # the same name, written otherwise
         if present is not None:
+            new_name = self._spelt(target, new_name)
             _require_replaceable(inode, present, source)
             self._detach(target, new_name, present)
         self._detach(source, name, inode)
@@ -204,6 +205,7 @@ class Volume:
         _require_directory(source)
         _require_directory(target)
         one, other = self.child(source, name), self.child(target, new_name)
+        name, new_name = self._spelt(source, name), self._spelt(target, new_name)
         if one in target.ancestors() or other in source.ancestors():
             raise failure(errno.EINVAL)
         if one is other:
@@ -216,7 +218,8 @@ class Volume:
         self._report_at(source, name)
         self._report_at(target, new_name)
 
-    def _find(self, directory: Inode, name: str) -> Inode | None:
+    def find(self, directory: Inode, name: str) -> Inode | None:
+        """What `name` stands for in `directory`, if for anything."""
         _require_directory(directory)
         if len(name) * 4 > MAX_NAME_BYTES and len(name_bytes(name)) > MAX_NAME_BYTES:
             raise failure(errno.ENAMETOOLONG)
@@ -229,7 +232,7 @@ class Volume:
         return next((each for each in directory.entries if self.fold(each) == self.fold(name)), name)
 
     def _require_free(self, directory: Inode, name: str) -> None:
-        if self._find(directory, name) is not None:
+        if self.find(directory, name) is not None:
             raise failure(errno.EEXIST)
         _require_living(directory)
 
@@ -239,12 +242,12 @@ class Volume:
         self._touch(directory, inode)
 
     def _detach(self, directory: Inode, name: str, inode: Inode) -> None:
-        name = self._spelt(directory, name)
         del directory.entries[name]
         inode.places.remove((directory, name))
         self._touch(directory, inode)
 
     def _remove(self, directory: Inode, name: str, inode: Inode) -> None:
+        name = self._spelt(directory, name)
         self._detach(directory, name, inode)
         self.journal.arranged((directory, name, inode, None))
         self._report_at(directory, name)

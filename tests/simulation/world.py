@@ -25,12 +25,14 @@ from tests.simulation.drama import Drama
 from tests.simulation.host import TrackerHost
 from tests.simulation.log import EventLog, taking_in_logs
 from tests.simulation.machine import WallClock, simulated_machine
+from tests.simulation.narrow import near_limits
 from tests.simulation.oddities import actions_of
 from tests.simulation.oracle import Violation
 from tests.simulation.people import Person
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.threads import SPEED, late_machine
+from tests.simulation.tripwires import Tripwires
 
 
 @dataclass
@@ -57,7 +59,7 @@ def simulate(
     async def main() -> Violation | None:
         if threaded:
             log.now = clock.current_time
-        world = World(seed, plan_of(seed) if plan is None else plan, log, threaded=threaded)
+        world = World(seed, chosen, log, threaded=threaded)
         world_of.append(world)
         try:
             await world.run()
@@ -69,7 +71,8 @@ def simulate(
         return None
 
     prepared()
-    with seeded_scheduler(seed), taking_in_logs(log):
+    chosen = plan_of(seed) if plan is None else plan
+    with seeded_scheduler(seed), taking_in_logs(log), near_limits(near=chosen.narrow):
         violation = trio.run(main, clock=clock)
     return Outcome(seed, violation, log.hash, log.count, log, world_of[0].around.trees())
 
@@ -105,7 +108,9 @@ class World:
             machine = late_machine(machine, Random(f"{seed}/tracker/late"))
         host = TrackerHost(machine, engine_of(kept.database), log, Random(f"{seed}/tracker/trouble"))
         around = self.around = Surroundings(plan, host, log, Random(f"{seed}/world"), clock)
-        drama = self.drama = Drama(around, Ambushes(around, Random(f"{seed}/ambushes")))
+        drama = self.drama = Drama(
+            around, Ambushes(around, Random(f"{seed}/ambushes")), Tripwires(around, Random(f"{seed}/tripwires"))
+        )
         around.devices = {
             name: SimulatedDevice(
                 name,
@@ -123,7 +128,7 @@ class World:
             )
             for name, credentials in zip(DEVICES, kept.credentials, strict=True)
         }
-        actions = actions_of(odd=plan.odd, rules=plan.rules, large=plan.large)
+        actions = actions_of(plan)
         around.people = {
             name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), around.oracle, log, actions)
             for name, device in around.devices.items()

@@ -79,6 +79,12 @@ async def test_a_snapshot_that_does_not_fit_together_is_nonsense(desk: Desk) -> 
         await pulling(desk, answers).pull()
 
 
+async def test_a_tracker_that_has_more_and_never_sends_it_is_not_asked_without_end(desk: Desk) -> None:
+    desk.take(entry(desk.commit(desk.file("letter.txt")), 1))
+    with pytest.raises(Malformed, match="doesn't send it"):
+        await pulling(desk, Answers([replace(desk.delta(since=1), head=2)])).pull()
+
+
 async def test_a_tracker_that_was_set_back_is_merged_with_and_not_asked_without_end(desk: Desk) -> None:
     first = desk.commit(desk.file("first"))
     desk.take(entry(first, 1))
