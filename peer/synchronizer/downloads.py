@@ -145,7 +145,7 @@ class Downloads:
 
     async def _gather(self, wanted: Sequence[Wanted]) -> None:
         context, neighbours = self._context, self._context.neighbours
-        sources: list[Source] = [CloudSource(self._client, context.keys.workspace)]
+        sources: list[Source] = [CloudSource(self._client, context.keys.workspace, context.traffic)]
         if neighbours.links:
             await neighbours.hear([*dict.fromkeys(each.version for each in wanted)])
             sources += (LanSource(link, neighbours) for link in neighbours.links)

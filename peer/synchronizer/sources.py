@@ -12,10 +12,11 @@ from peer.lan.neighbours import Neighbours
 from peer.synchronizer.gathering import Sealed
 from peer.synchronizer.jobs import Wanted
 from peer.tracker_client import DeviceClient
+from peer.traffic import Traffic
 from protocol.api import ChunksRequest
 from protocol.chunks import OVERHEAD
 from protocol.errors import CannotOpen, Malformed
-from protocol.identifiers import PACK_TARGET, DeviceId, WorkspaceId
+from protocol.identifiers import DeviceId, WorkspaceId
 from protocol.lan_messages import MAX_GET_BYTES, Part
 from protocol.packs import read_index
 
@@ -29,11 +30,18 @@ FAST = 0.25
 class CloudSource:
     """The tracker's block service."""
 
-    is_cloud, parallel, most = True, 3, PACK_TARGET
+    is_cloud = True
 
-    def __init__(self, client: DeviceClient, workspace: WorkspaceId) -> None:
+    def __init__(self, client: DeviceClient, workspace: WorkspaceId, traffic: Traffic) -> None:
+        self.parallel = traffic.requests
         self._client = client
         self._workspace = workspace
+        self._traffic = traffic
+
+    @property
+    def most(self) -> int:
+        """See `Source`: what the line brings in about two seconds."""
+        return self._traffic.down.size
 
     def gives(self, wanted: Wanted) -> bool:
         """See `Source`."""
@@ -41,8 +49,11 @@ class CloudSource:
 
     async def ask(self, wanted: Sequence[Wanted]) -> Sealed:
         """See `Source`."""
+        self._traffic.require()
         request = ChunksRequest(workspace=self._workspace, chunks=tuple(each.ref.id for each in wanted))
+        began = trio.current_time()
         body = await self._client.fetch_chunks(request)
+        self._traffic.down.took(len(body), trio.current_time() - began)
         return partial(self._open, wanted, body)
 
     def _open(self, wanted: Sequence[Wanted], body: bytes) -> list[memoryview]:

@@ -18,7 +18,7 @@ from protocol.api import LEASE, WITHDRAW, LeaseReply, LeaseRequest, WithdrawRequ
 from protocol.chunks import OVERHEAD
 from protocol.errors import Code, Refused
 from protocol.failpoints import failpoint
-from protocol.identifiers import PACK_TARGET, VersionId
+from protocol.identifiers import VersionId
 from protocol.packs import build_pack
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Uploads:
 
     async def drain(self) -> None:
         """Send packs until nothing is wanted but what goes to the LAN first. Raises `Unreachable` when the tracker
-        is."""
+        is, and `Withheld` when contents are to wait."""
         context = self._context
         if self._lan_comes_first():
             self.waiting = True
@@ -118,11 +118,12 @@ class Uploads:
         context.transfer.expect(self._to_go)
         try:
             while not self._lan_comes_first():
+                context.traffic.require()
                 wanted = context.versions.next_uploads(LOOK_AHEAD * PARALLEL, context.neighbours.is_waited_for)
                 if not wanted:
                     break
                 async with trio.open_nursery() as nursery:
-                    for pack in _split(wanted)[:PARALLEL]:
+                    for pack in _split(wanted, context.traffic.up.size)[:PARALLEL]:
                         nursery.start_soon(self._send_pack, pack)
         finally:
             self.waiting = context.versions.upload_bytes() > 0
@@ -150,7 +151,9 @@ class Uploads:
         if chunks:
             try:
                 body = build_pack(context.keys.workspace, chunks)
+                began = trio.current_time()
                 await self._client.upload_pack(body)
+                context.traffic.up.took(len(body), trio.current_time() - began)
                 context.counters["cloud_out"] += len(body)
                 failpoint("peer.pack.sent")
             except Refused as refusal:
@@ -164,13 +167,13 @@ class Uploads:
         context.transfer.moved(moved)
 
 
-def _split(wanted: list[Upload]) -> list[list[Upload]]:
-    """Cut into packs of about PACK_TARGET bytes."""
+def _split(wanted: list[Upload], most: int) -> list[list[Upload]]:
+    """Cut into packs of at most so many bytes; a single chunk may have more."""
     packs: list[list[Upload]] = [[]]
     size = 0
     for item in wanted:
         length = item.ref.length + OVERHEAD
-        if packs[-1] and (size + length > PACK_TARGET or len(packs[-1]) >= LOOK_AHEAD):
+        if packs[-1] and (size + length > most or len(packs[-1]) >= LOOK_AHEAD):
             packs.append([])
             size = 0
         packs[-1].append(item)
