@@ -8,7 +8,7 @@ import trio
 
 from peer.sparing import BATTERY, LOOK
 from peer.status import status_of
-from peer.synchronizer.uploads import LAN_ALONE
+from peer.synchronizer.precedence import LAN_ALONE, LAN_LONGEST
 from peer.traffic import TrafficOptions
 from tests.simulation.stage import (
     HOUR,
@@ -75,6 +75,38 @@ async def files_that_follow_one_another_on_the_lan_keep_the_rest_from_the_cloud_
         await trio.sleep(0.3)
     assert LAN_ALONE < trio.current_time() - began < LAN_ALONE + 2
     assert len(visible(desktop)) > number / 2
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def who_waits_for_ever_does_not_keep_a_file_from_the_cloud(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    assert laptop.peer is not None
+    laptop.peer.context.neighbours.is_waited_for = lambda version: True  # type: ignore[method-assign]
+    stage.cut_off(desktop, UPLOADS)
+    began = trio.current_time()
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: not_durable(laptop) == 1)
+    await stage.until(lambda: laptop.settled, 2 * LAN_LONGEST)
+    assert trio.current_time() - began >= LAN_LONGEST
+    stage.cut_off(desktop)
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def a_device_that_goes_in_the_middle_of_its_upload(stage: Stage) -> None:
+    """Rule c: another that holds the file brings what is missing, and only that."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    content = Random(7).randbytes(6 << 20)
+    save(laptop, "f", content)
+    await stage.until(stage.host.stored_bytes, every=0.01)
+    laptop.switch_off()
+    brought = stage.host.stored_bytes()
+    assert 0 < brought < len(content)
+    await stage.until(lambda: visible(desktop) == {"f": content} and desktop.settled)
+    assert desktop.peer is not None
+    assert 0 < desktop.peer.context.counters["cloud_out"] < len(content)
+    stage.start(laptop)
     await stage.all_well(laptop, desktop)
 
 
