@@ -19,6 +19,7 @@ from peer.peer import Peer, Place, Ports, start_peer
 from peer.ports import Disk
 from peer.status import status_of, wait_for
 from peer.system.boot import boot_id
+from peer.system.conditions import LinuxConditions
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
 from peer.system.home_files import default_folder, seen_from
@@ -26,6 +27,7 @@ from peer.system.http import HttpTransport
 from peer.system.lan import LocalNetwork
 from peer.system.memory import collect_seldom, keep_freed_buffers
 from peer.system.network import address_towards
+from peer.traffic import TrafficOptions, pace
 from protocol.errors import Problem, ShoalError, Usage
 from protocol.system import real_machine
 
@@ -36,6 +38,7 @@ async def run_daemon(
     *,
     announce: Callable[[str], None],
     lan: LanOptions,
+    traffic: TrafficOptions,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Sync `folder` for `home` until cancelled; with None the one that it has, or the usual one. `announce` is given
@@ -48,9 +51,17 @@ async def run_daemon(
     async def local_address() -> str | None:
         return await machine.offload(lambda: address_towards(tracker.url), routing)
 
-    transport = HttpTransport(tracker.url, ca_file=tracker.ca_file, insecure_http=tracker.insecure_http)
+    transport = HttpTransport(
+        tracker.url,
+        ca_file=tracker.ca_file,
+        insecure_http=tracker.insecure_http,
+        up=pace(traffic.upload),
+        down=pace(traffic.download),
+    )
     network = LocalNetwork(lan.interface, lan.port) if lan.enabled else None
-    ports = Ports(machine, LinuxDisk(), InotifyEvents(), transport, local_address, network, boot_id())
+    ports = Ports(
+        machine, LinuxDisk(), InotifyEvents(), transport, local_address, network, LinuxConditions(), boot_id()
+    )
     kept = Kept(home.cached_workspaces, home.cache_workspaces)
     control = Control()
     try:
@@ -60,7 +71,7 @@ async def run_daemon(
             folder = folder or chosen_folder(database) or default_folder()
             while True:
                 place = Place(home.path, folder, database, kept)
-                peer = await start_peer(ports, place, credentials, lan)
+                peer = await start_peer(ports, place, credentials, lan, traffic)
                 peer.synchronizer.announce_merge = lambda count: announce(str(count))
                 announce(f"syncing {folder}")
                 if control.peer is None:
@@ -212,6 +223,7 @@ def _nothing_yet() -> dict[str, Any]:
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
         "scan_seconds": None,
+        "limits": {"upload": None, "download": None, "waiting": None},
         "progress": {"done_bytes": 0, "total_bytes": 0},
         "excluded": [],
         "problems": [],

@@ -18,11 +18,12 @@ from peer.lan.options import LanOptions
 from peer.lan.serving import Serving
 from peer.members import DAY, HOUR, Kept, Members, home_workspace
 from peer.moving import FOLDER_SETTING, ROOT_SETTING, chosen_folder, settle
-from peer.ports import Disk, FolderEvents, Lan, TrackerTransport
+from peer.ports import Conditions, Disk, FolderEvents, Lan, TrackerTransport
 from peer.problems import Problems, printable
 from peer.quiet import Quiet
 from peer.remote import RemoteTree
 from peer.root import SyncRoot, claim_root
+from peer.sparing import spare
 from peer.subscription import LocalAddress, Subscription
 from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads
@@ -35,6 +36,7 @@ from peer.synchronizer.surprises import ends
 from peer.synchronizer.synchronizer import ERROR_RETRY, Synchronizer
 from peer.synchronizer.uploads import Uploads
 from peer.tracker_client import DeviceClient, TrackerClient
+from peer.traffic import Traffic, TrafficOptions, Withheld
 from peer.tree_store import TreeStore
 from peer.version_store import VersionStore
 from peer.watcher import Watcher
@@ -59,7 +61,7 @@ WATCHED = 5.0
 SWEEP = 15.0
 """Seconds between looks at `.shoal/outgoing`."""
 
-_LAN_AS_A_RULE = LanOptions()
+_LAN_AS_A_RULE, _TRAFFIC_AS_A_RULE = LanOptions(), TrafficOptions()
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Ports:
     transport: TrackerTransport
     local_address: LocalAddress
     lan: Lan | None = None
+    conditions: Conditions | None = None
     boot_id: str = ""
     """Another whenever the machine has been started anew; empty when it isn't known."""
 
@@ -98,6 +101,7 @@ class Peer:
         members: Members,
         root: SyncRoot,
         lan: LanOptions,
+        traffic: TrafficOptions,
     ) -> None:
         """Wire the parts together."""
         credentials, database = client.credentials, place.database
@@ -116,8 +120,10 @@ class Peer:
             problems=problems,
             quiet=Quiet(),
             limiter=trio.CapacityLimiter(FILE_THREADS),
+            traffic=Traffic(traffic),
         )
         context = self.context
+        self._conditions = ports.conditions
         self.remote = RemoteTree(
             database=database, store=store, versions=versions, problems=problems, keys=workspace.keys
         )
@@ -197,6 +203,8 @@ class Peer:
             nursery.start_soon(self.members.keep_fresh)
             nursery.start_soon(self._upload)
             nursery.start_soon(self._sweep)
+            if self._conditions is not None and self.context.traffic.options.spares:
+                nursery.start_soon(spare, self._conditions, self.context.traffic, self._conditions_changed)
             if self.meeting is not None:
                 nursery.start_soon(self.meeting.run)
 
@@ -225,6 +233,11 @@ class Peer:
             await self.watcher.ready.wait()
         await self.synchronizer.run()
 
+    def _conditions_changed(self) -> None:
+        self.context.try_all_again()
+        self.synchronizer.uploads_wanted.set()
+        self.context.wake.set()
+
     def _moved(self) -> None:
         if self.meeting is not None:
             self.meeting.renew()
@@ -241,6 +254,8 @@ class Peer:
             synchronizer.uploads_wanted, patience = trio.Event(), LOOK_AROUND
             if synchronizer.progress.paused or not synchronizer.progress.online:
                 continue
+            if self.context.traffic.withheld is not None:
+                continue  # nor is a lease asked for: another device may bring it to the cloud meanwhile
             try:
                 if not waiting.cancelled_caught:
                     await self._let_the_lan_ask()
@@ -250,6 +265,8 @@ class Peer:
                 self.uploads.failure = None
                 patience = self._upload_again()
                 self._upload_backoff.reset()
+            except* Withheld:
+                pass  # whoever withholds sets `uploads_wanted` when it is over
             except* Unreachable as group:
                 # Whether the tracker is there at all, the subscription knows; packs alone may not get through.
                 log.info("an upload was cut off: %s", first_of(group))
@@ -282,7 +299,13 @@ class Peer:
             await trio.sleep(SWEEP)
 
 
-async def start_peer(ports: Ports, place: Place, credentials: Credentials, lan: LanOptions = _LAN_AS_A_RULE) -> Peer:
+async def start_peer(
+    ports: Ports,
+    place: Place,
+    credentials: Credentials,
+    lan: LanOptions = _LAN_AS_A_RULE,
+    traffic: TrafficOptions = _TRAFFIC_AS_A_RULE,
+) -> Peer:
     """Open the home workspace, claim the folder, and put a peer together."""
     client = DeviceClient(TrackerClient(ports.transport, ports.machine), credentials)
     root = await ports.machine.offload(lambda: _claim(ports, place), trio.CapacityLimiter(1))
@@ -293,7 +316,7 @@ async def start_peer(ports: Ports, place: Place, credentials: Credentials, lan: 
     except Refused as error:
         raise Usage(f"the tracker refused this device: {error}") from None
     members = Members(client, place.kept, workspace, heard=heard, most_age=DAY if lan.offline else HOUR)
-    return Peer(ports, place, client, workspace, members, root, lan)
+    return Peer(ports, place, client, workspace, members, root, lan, traffic)
 
 
 def _claim(ports: Ports, place: Place) -> SyncRoot:

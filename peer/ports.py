@@ -203,6 +203,18 @@ class TrackerTransport(Protocol):
         ...
 
 
+class Conditions(Protocol):
+    """Under what conditions the machine works now. What it doesn't say is False."""
+
+    async def on_battery(self) -> bool:
+        """Whether it runs on its battery."""
+        ...
+
+    async def is_metered(self) -> bool:
+        """Whether its connection is paid for by the byte."""
+        ...
+
+
 class Notifications(Protocol):
     """One open WebSocket to the notification service."""
 

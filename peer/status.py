@@ -47,6 +47,11 @@ def status_of(peer: Peer) -> dict[str, Any]:
         "lan_unreachable": [] if peer.meeting is None else list(peer.meeting.unreachable.values()),
         "peers": [_neighbour(link) for link in context.neighbours.links],
         "bytes": {way: counters[way] for way in ("lan_in", "lan_out", "cloud_in", "cloud_out")},
+        "limits": {
+            "upload": context.traffic.options.upload,
+            "download": context.traffic.options.download,
+            "waiting": context.traffic.withheld,
+        },
         "scan_seconds": peer.synchronizer.progress.scan_seconds,
         "progress": {"done_bytes": context.transfer.done, "total_bytes": context.transfer.goal},
         "excluded": excluded(context),
@@ -128,7 +133,10 @@ def state_of(peer: Peer) -> tuple[str, str]:
     stuck = stuck_problem(peer)
     if stuck is not None:
         return "error", stuck
-    return "syncing", f"{_paths(context.store.dirty_count())} to go"
+    waiting = context.traffic.withheld
+    return "syncing", f"{_paths(context.store.dirty_count())} to go" + (
+        f"; contents wait: {waiting}" if waiting else ""
+    )
 
 
 def _held(groups: list[dict[str, Any]]) -> str:

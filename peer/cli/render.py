@@ -6,6 +6,7 @@ from typing import Any
 
 from peer.account import open_device_name
 from peer.home import Credentials
+from peer.rates import rate_text
 from protocol.api import AccountReply
 from protocol.errors import CannotOpen, Malformed
 
@@ -68,6 +69,7 @@ def status_lines(status: Status) -> list[str]:
     lines += [_workspace_line(workspace) for workspace in status["workspaces"]]
     lines += _lan_lines(status)
     lines.append(f"traffic  {_traffic(status['bytes'])}")
+    lines += _limit_lines(status.get("limits") or {})
     lines += excluded_lines(status.get("excluded") or ())
     lines += _problem_lines(status)
     return lines
@@ -123,6 +125,15 @@ def _traffic(counters: Mapping[str, int]) -> str:
     )
     cloud, lan = ways
     return f"cloud {cloud}; LAN {lan}"
+
+
+def _limit_lines(limits: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps the traffic with the tracker low, if anything does."""
+    rates = [f"{way} {rate_text(limits[way])}" for way in ("upload", "download") if limits.get(way)]
+    if rates:
+        yield f"limit    {', '.join(rates)}; none on the LAN"
+    if limits.get("waiting"):
+        yield f"limit    contents go to and from the tracker later: {shown(limits['waiting'])}"
 
 
 def _problem_count(status: Status) -> int:

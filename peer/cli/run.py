@@ -15,7 +15,9 @@ from peer.home import Home
 from peer.lan.options import PORT, LanOptions
 from peer.logs import LEVELS, logging_to
 from peer.ports import LanAddress
+from peer.rates import read_rate
 from peer.system.home_files import absolute
+from peer.traffic import TrafficOptions
 
 STOP_SECONDS = 9
 """How long a stop may take. After that the kernel ends it, which costs no more than any crash."""
@@ -48,6 +50,13 @@ def _peer(value: str) -> LanAddress:
     elif not _can_be_a_name(host):
         raise click.BadParameter(f"{host!r} is neither an IP address nor a host's name.")
     return LanAddress(host, int(port))
+
+
+def _rate(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else read_rate(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _is_address(text: str) -> bool:
@@ -87,6 +96,10 @@ def _can_be_a_name(host: str) -> bool:
 @option(
     "--lan-offline", is_flag=True, help="Serve and ask LAN devices for 24 h, not 1 h, after the tracker was last heard."
 )
+@option("--upload-limit", callback=_rate, metavar="RATE", help="Send contents to the tracker no faster (500k, 20Mbit).")
+@option("--download-limit", callback=_rate, metavar="RATE", help="Take contents from the tracker no faster.")
+@option("--pause-on-battery", is_flag=True, help="Let contents wait, save on the LAN, while on battery.")
+@option("--pause-on-metered", is_flag=True, help="Let them wait while NetworkManager says the connection is metered.")
 @option("--insecure-http", is_flag=True, help="Take plain http beyond this machine (tests only; remembered).")
 @option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much to log.")
 @click.pass_obj
@@ -98,6 +111,10 @@ def run(
     lan_peers: tuple[LanAddress, ...],
     lan_offline: bool,
     lan_port: int | None,
+    upload_limit: int | None,
+    download_limit: int | None,
+    pause_on_battery: bool,
+    pause_on_metered: bool,
     insecure_http: bool,
     log_level: str,
 ) -> None:
@@ -108,11 +125,12 @@ def run(
     from peer.daemon import run_daemon
 
     lan = LanOptions(lan_interface, not no_lan, lan_peers, lan_offline, lan_port)
+    traffic = TrafficOptions(upload_limit, download_limit, pause_on_battery, pause_on_metered)
     place.prepare()
     with place.lock(), logging_to(place.log_folder, log_level):
         if insecure_http:
             _allow_plain_http(place)
-        code = trio.run(_until_stopped, lambda: run_daemon(place, root, announce=_announce, lan=lan))
+        code = trio.run(_until_stopped, lambda: run_daemon(place, root, announce=_announce, lan=lan, traffic=traffic))
     click.get_current_context().exit(code)
 
 

@@ -93,6 +93,8 @@ def _device(peer: Peer, subject: Subject) -> Iterator[Reason]:
         yield Reason("paused", "syncing is paused", "run shoal resume to go on")
     elif not progress.online and peer.subscription.turned_away is None:
         yield Reason("offline", peer.subscription.reason, "it goes on when the tracker answers")
+    if (why := peer.context.traffic.withheld) is not None:
+        yield Reason("waiting", f"contents go to and from the tracker later: {why}", "the LAN goes on")
 
 
 REASONS: list[Callable[[Peer, Subject], Iterable[Reason]]] = [

@@ -21,6 +21,7 @@ from peer.synchronizer.lists import ChunkLists
 from peer.synchronizer.partials import Partials
 from peer.synchronizer.replacing import Outgoing
 from peer.synchronizer.surprises import Surprises
+from peer.traffic import Traffic
 from peer.tree_store import TreeStore
 from peer.trees import Local, Remote, Synced
 from peer.version_store import Origin, VersionStore
@@ -88,6 +89,7 @@ class Context:
     counters: Counter[str] = field(default_factory=Counter)
     """Bytes moved since the start: sealed chunks "lan_in" and "lan_out", packs "cloud_in" and "cloud_out"."""
     transfer: Transfer = field(default_factory=Transfer)
+    traffic: Traffic = field(default_factory=Traffic)
     to_look_at: set[Names] = field(default_factory=set)
     """Directories that turned out not to be as LOCAL says."""
     moves: deque[tuple[Names, Names, float]] = field(default_factory=lambda: deque(maxlen=MOVES))

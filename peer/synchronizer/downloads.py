@@ -144,7 +144,7 @@ class Downloads:
         context, neighbours = self._context, self._context.neighbours
         if neighbours.links:
             await neighbours.hear([*dict.fromkeys(each.version for each in wanted)])
-        swarm = LanSwarm(context, CloudSource(self._client, context.keys.workspace), wanted)
+        swarm = LanSwarm(context, CloudSource(self._client, context.keys.workspace, context.traffic), wanted)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(swarm.keep_telling)
             lacking = await gather(wanted, swarm, partial(self._use, swarm))

@@ -43,8 +43,11 @@ class Candidate(Protocol):
     is_cloud: bool
     parallel: int
     """Requests under way at once."""
-    most: int
-    """Sealed bytes in one request; a single chunk may have more."""
+
+    @property
+    def most(self) -> int:
+        """Sealed bytes in one request; a single chunk may have more."""
+        ...
 
     def gives(self, wanted: Wanted) -> bool:
         """Whether it says that it holds a chunk."""

@@ -13,10 +13,11 @@ from peer.lan.neighbours import Neighbours
 from peer.synchronizer.gathering import Sealed
 from peer.synchronizer.jobs import Wanted
 from peer.tracker_client import DeviceClient
+from peer.traffic import Traffic
 from protocol.api import ChunksRequest
 from protocol.chunks import OVERHEAD
 from protocol.errors import CannotOpen, Malformed
-from protocol.identifiers import PACK_TARGET, DeviceId, WorkspaceId
+from protocol.identifiers import DeviceId, WorkspaceId
 from protocol.lan_messages import MAX_GET_BYTES, Part
 from protocol.packs import read_index
 
@@ -25,21 +26,23 @@ AT_ONCE = 4
 seconds: one by one they take as much work again as what is in them. Of a slow one each answer is to be heard of when it
 comes, and of several devices it would be too much to hold."""
 FAST = 0.25
-FIRST_OF_CLOUD, LEAST_OF_CLOUD = 1 << 20, 64 << 10
-"""Bytes that the cloud is asked for in the first request, and in one over the slowest line."""
-CLOUD_SECONDS = 1.0
-"""How long an answer of the cloud should take at most."""
 
 
 class CloudSource:
     """The tracker's block service."""
 
-    is_cloud, parallel = True, 3
+    is_cloud = True
 
-    def __init__(self, client: DeviceClient, workspace: WorkspaceId) -> None:
-        self.most = FIRST_OF_CLOUD
+    def __init__(self, client: DeviceClient, workspace: WorkspaceId, traffic: Traffic) -> None:
+        self.parallel = traffic.requests
         self._client = client
         self._workspace = workspace
+        self._traffic = traffic
+
+    @property
+    def most(self) -> int:
+        """See `Source`: what the line brings in about two seconds."""
+        return self._traffic.down.size
 
     def gives(self, wanted: Wanted) -> bool:
         """See `Source`."""
@@ -47,18 +50,12 @@ class CloudSource:
 
     async def ask(self, wanted: Sequence[Wanted]) -> Sealed:
         """See `Source`."""
+        self._traffic.require()
         request = ChunksRequest(workspace=self._workspace, chunks=tuple(each.ref.id for each in wanted))
         began = trio.current_time()
         body = await self._client.fetch_chunks(request)
-        self._fit(len(body), trio.current_time() - began)
+        self._traffic.down.took(len(body), trio.current_time() - began)
         return partial(self._open, wanted, body)
-
-    def _fit(self, count: int, seconds: float) -> None:
-        """Over a slow line ask for less at once: others may wait for each chunk, and none is here before all are."""
-        if seconds > CLOUD_SECONDS:
-            self.most = max(LEAST_OF_CLOUD, int(count * CLOUD_SECONDS / seconds))
-        elif count > self.most // 2:
-            self.most = min(2 * self.most, PACK_TARGET)
 
     def fetches(self, wanted: Wanted) -> bool:
         """See `Candidate`."""

@@ -17,7 +17,7 @@ from peer.merging import MergeCount, count_merge
 from peer.problems import printable
 from peer.quiet import LONG
 from peer.root import Names, open_folder
-from peer.synchronizer.context import Context
+from peer.synchronizer.context import POSTPONED, Context
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.jobs import Job
 from peer.synchronizer.loading import load_slice
@@ -49,6 +49,7 @@ from peer.synchronizer.steps import (
     Step,
     StepAside,
 )
+from peer.traffic import Withheld
 from peer.trees import Remote
 from peer.watcher import Watcher
 from protocol.errors import BadSignature, Malformed, Problem, Refused, ShoalError, Unreachable, WrongRoot, reason_of
@@ -402,12 +403,12 @@ class Synchronizer:
         return changed
 
     async def _fetch(self, steps: list[Step], nursery: trio.Nursery) -> None:
-        """Begin to fetch, and tell the LAN at once what is wanted: who uploads it may then wait. Without the tracker
-        only what a device on the LAN has said to hold."""
+        """Begin to fetch, and tell the LAN at once what is wanted: who uploads it may then wait. Without the tracker,
+        or while contents from there wait, only what a device on the LAN has said to hold."""
         fetches = [step for step in steps if isinstance(step, Fetch)]
         neighbours = self._context.neighbours
         neighbours.ask(step.version for step in steps if isinstance(step, Fetch | Await))
-        if not self.progress.online:
+        if not self.progress.online or self._context.traffic.withheld is not None:
             fetches = [step for step in fetches if neighbours.holders(step.version)]
         for group in await self._downloads.groups(fetches):
             self.progress.fetching.update(job.remote.node for job in group)
@@ -417,6 +418,9 @@ class Synchronizer:
         try:
             async with self._fetch_limit:
                 await self._downloads.carry_out(group)
+        except* Withheld:
+            for job in group:  # a device on the LAN may hold it soon
+                self._context.postponed[job.remote.node] = trio.current_time() + POSTPONED
         except* Unreachable as error:
             log.info("%s", error.exceptions[0])
             self.disconnected()

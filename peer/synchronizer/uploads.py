@@ -11,6 +11,7 @@ import trio
 
 from peer.synchronizer.context import Context
 from peer.synchronizer.holdings import Stored
+from peer.synchronizer.precedence import Precedence
 from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
 from peer.version_store import Upload, Version
@@ -18,7 +19,7 @@ from protocol.api import LEASE, WITHDRAW, LeaseReply, LeaseRequest, WithdrawRequ
 from protocol.chunks import OVERHEAD
 from protocol.errors import Code, Refused
 from protocol.failpoints import failpoint
-from protocol.identifiers import PACK_TARGET, VersionId
+from protocol.identifiers import VersionId
 from protocol.packs import build_pack
 
 log = logging.getLogger(__name__)
@@ -27,9 +28,6 @@ LOOK_AHEAD = 1024
 VERSIONS_AT_ONCE = 1000
 PARALLEL = 2
 """Packs under way at once."""
-LAN_ALONE = 10.0
-"""Seconds for which nothing at all goes to the cloud while devices on the LAN are being served: many small files that
-follow one another would take twice as long. Then only what is waited for is held."""
 RESCUE_MS = 90_000
 """Milliseconds from its announcement after which another device's version may need this one's help."""
 GIVE_UP = 300.0
@@ -45,7 +43,7 @@ class Uploads:
         self._client = client
         self._lost: dict[VersionId, float] = {}
         self._to_go = 0  # bytes in clear
-        self._alone_since: float | None = None  # the LAN has all of this device's attention
+        self._precedence = Precedence()
         self.failure: str | None = None
         """Why the last upload failed, when it wasn't for want of a connection."""
         self.waiting = False
@@ -106,7 +104,7 @@ class Uploads:
 
     async def drain(self) -> None:
         """Send packs until nothing is wanted but what goes to the LAN first. Raises `Unreachable` when the tracker
-        is."""
+        is, and `Withheld` when contents are to wait."""
         context = self._context
         if self._lan_comes_first():
             self.waiting = True
@@ -115,24 +113,26 @@ class Uploads:
         context.transfer.expect(self._to_go)
         try:
             while not self._lan_comes_first():
-                wanted = context.versions.next_uploads(LOOK_AHEAD * PARALLEL, context.neighbours.is_waited_for)
+                context.traffic.require()
+                wanted = context.versions.next_uploads(LOOK_AHEAD * PARALLEL, self._goes_to_the_lan_first)
                 if not wanted:
                     break
                 async with trio.open_nursery() as nursery:
-                    for pack in _split(wanted)[:PARALLEL]:
+                    for pack in _split(wanted, context.traffic.up.size)[:PARALLEL]:
                         nursery.start_soon(self._send_pack, pack)
         finally:
             self.waiting = context.versions.upload_bytes() > 0
+            if not self.waiting:
+                self._precedence.forget()
             context.transfer.moved(self._to_go)  # also what others have brought to the cloud meanwhile
 
     def _lan_comes_first(self) -> bool:
         """Whether devices on the LAN are still so busy with what is here that nothing goes to the cloud."""
-        now = trio.current_time()
-        if not self._context.neighbours.are_busy():
-            self._alone_since = None
-        elif self._alone_since is None:
-            self._alone_since = now
-        return self._alone_since is not None and now - self._alone_since < LAN_ALONE
+        return self._precedence.is_alone(busy=self._context.neighbours.are_busy(), now=trio.current_time())
+
+    def _goes_to_the_lan_first(self, version: VersionId) -> bool:
+        wanted = self._context.neighbours.is_waited_for(version)
+        return self._precedence.keeps(version, wanted=wanted, now=trio.current_time())
 
     async def _send_pack(self, wanted: list[Upload]) -> None:
         context = self._context
@@ -147,7 +147,9 @@ class Uploads:
         if chunks:
             try:
                 body = build_pack(context.keys.workspace, chunks)
+                began = trio.current_time()
                 await self._client.upload_pack(body)
+                context.traffic.up.took(len(body), trio.current_time() - began)
                 context.counters["cloud_out"] += len(body)
                 failpoint("peer.pack.sent")
             except Refused as refusal:
@@ -161,13 +163,13 @@ class Uploads:
         context.transfer.moved(moved)
 
 
-def _split(wanted: list[Upload]) -> list[list[Upload]]:
-    """Cut into packs of about PACK_TARGET bytes."""
+def _split(wanted: list[Upload], most: int) -> list[list[Upload]]:
+    """Cut into packs of at most so many bytes; a single chunk may have more."""
     packs: list[list[Upload]] = [[]]
     size = 0
     for item in wanted:
         length = item.ref.length + OVERHEAD
-        if packs[-1] and (size + length > PACK_TARGET or len(packs[-1]) >= LOOK_AHEAD):
+        if packs[-1] and (size + length > most or len(packs[-1]) >= LOOK_AHEAD):
             packs.append([])
             size = 0
         packs[-1].append(item)

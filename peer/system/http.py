@@ -18,12 +18,14 @@ import trio
 from peer.ports import Response
 from peer.system.reasons import system_text, unreachable
 from peer.system.websocket import WebSocketNotifications, open_notifications
-from protocol.api import PROTOCOL_HEADER, PROTOCOL_RANGE, SLOWEST_UPLINK
+from peer.traffic import Pace
+from protocol.api import CHUNKS_PATH, PACK_PATH, PROTOCOL_HEADER, PROTOCOL_RANGE, SLOWEST_UPLINK
 from protocol.errors import TooLarge, Usage
 
 CONNECTIONS = 8
 _KEEP_SECONDS = 60.0  # an idle connection; one the tracker has closed meanwhile is noticed before it is used
 _PIECE_BYTES = 256 * 1024
+_LEAST_BUFFERED, _MOST_BUFFERED = 64 * 1024, 4 * 1024 * 1024
 _ACKNOWLEDGED = 30.0
 """Seconds. A body that was written may lie in the kernel's buffers for long; that the tracker has gone meanwhile is
 noticed by what it doesn't acknowledge."""
@@ -34,10 +36,19 @@ class HttpTransport:
 
     `base_url` is http(s)://HOST[:PORT][/PATH]; `ca_file` a PEM file with the only authorities to trust, None for the
     system's. `Usage` for a URL that can't be, an unusable file, and plain http to anything but this machine unless
-    `insecure_http`.
+    `insecure_http`. Packs keep to the pace `up` and chunks to `down`, where there is one; all other bodies go at once,
+    and are made up for by those.
     """
 
-    def __init__(self, base_url: str, *, ca_file: str | None, insecure_http: bool) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ca_file: str | None,
+        insecure_http: bool,
+        up: Pace | None = None,
+        down: Pace | None = None,
+    ) -> None:
         self._url = _checked_url(base_url, insecure_http)
         self._name = f"{self._url.scheme}://{self._url.netloc.decode('ascii')}"
         self._tls = _tls(self._url.scheme, ca_file)
@@ -51,8 +62,9 @@ class HttpTransport:
                 max_keepalive_connections=CONNECTIONS,
                 keepalive_expiry=_KEEP_SECONDS,
             ),
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_ACKNOWLEDGED * 1000))],
+            socket_options=list(_socket_options(down)),
         )
+        self._up, self._down = up, down
         self._client = httpx.AsyncClient(transport=transport, trust_env=False)
 
     async def __aenter__(self) -> Self:
@@ -76,10 +88,13 @@ class HttpTransport:
         # Waiting for one of our own connections is not the tracker's silence.
         limits = httpx.Timeout(patience, read=patience + len(body) / SLOWEST_UPLINK, pool=None)
         with self._unreachable(patience):
+            content = _pieces(body, _paced(self._up, PACK_PATH, path, len(body)))
             async with self._client.stream(
-                "POST", self._at(path), content=_pieces(body), headers=headers, timeout=limits
+                "POST", self._at(path), content=content, headers=headers, timeout=limits
             ) as answer:
-                return Response(answer.status_code, await _read(answer, response_limit))
+                came = await _read(answer, response_limit, self._down if path == CHUNKS_PATH else None)
+                _paced(self._down, CHUNKS_PATH, path, len(came))
+                return Response(answer.status_code, came)
 
     @asynccontextmanager
     async def notifications(self, path: str, *, token: str) -> AsyncIterator[WebSocketNotifications]:
@@ -145,9 +160,26 @@ def _tls(scheme: str, ca_file: str | None) -> ssl.SSLContext:
         raise Usage(f"can't use {ca_file} as a file of certificate authorities: {system_text(failure)}") from None
 
 
-def _pieces(body: bytes) -> bytes | AsyncIterator[bytes]:
+def _socket_options(down: Pace | None) -> Iterator[tuple[int, int, int]]:
+    yield socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_ACKNOWLEDGED * 1000)
+    if down is not None:
+        # What isn't read yet is held up at the tracker, not in a buffer here that grows to megabytes.
+        yield socket.SOL_SOCKET, socket.SO_RCVBUF, min(_MOST_BUFFERED, max(_LEAST_BUFFERED, down.rate // 4))
+
+
+def _paced(pace: Pace | None, bulk: str, path: str, size: int) -> Pace | None:
+    """The pace for a body on the way of the `bulk`; any other body passes at once, and is only counted."""
+    if pace is not None and path != bulk:
+        pace.count(size)
+        return None
+    return pace
+
+
+def _pieces(body: bytes, pace: Pace | None) -> bytes | AsyncIterator[bytes]:
     """Large bodies in pieces: httpx's time-out is for each piece, and a slow uplink is not silence."""
-    return body if len(body) <= _PIECE_BYTES else _cut(body)
+    if pace is None:
+        return body if len(body) <= _PIECE_BYTES else _cut(body)
+    return _cut_to(body, pace)
 
 
 async def _cut(body: bytes) -> AsyncIterator[bytes]:
@@ -155,7 +187,15 @@ async def _cut(body: bytes) -> AsyncIterator[bytes]:
         yield body[start : start + _PIECE_BYTES]
 
 
-async def _read(answer: httpx.Response, limit: int) -> bytes:
+async def _cut_to(body: bytes, pace: Pace) -> AsyncIterator[bytes]:
+    size = min(_PIECE_BYTES, pace.piece)
+    for start in range(0, len(body), size):
+        piece = body[start : start + size]
+        await pace.keep(len(piece))
+        yield piece
+
+
+async def _read(answer: httpx.Response, limit: int, pace: Pace | None) -> bytes:
     announced = answer.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise TooLarge(f"the tracker's answer has {announced} bytes; {limit} are allowed")
@@ -168,6 +208,8 @@ async def _read(answer: httpx.Response, limit: int) -> bytes:
             size += len(part)
             if size > limit:
                 reading.cancel()
+            elif pace is not None:
+                await pace.keep(len(part))
     if size > limit:
         raise TooLarge(f"the tracker's answer is longer than the {limit} bytes allowed")
     return b"".join(parts)

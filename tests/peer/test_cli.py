@@ -29,6 +29,7 @@ from peer.lan.options import LanOptions
 from peer.logs import logging_to
 from peer.ports import LanAddress
 from peer.system.home_files import open_home
+from peer.traffic import TrafficOptions
 from protocol.errors import Problem, Usage
 from tests.peer.test_home import CREDENTIALS
 from tests.support.tracker import running_tracker
@@ -226,6 +227,63 @@ def test_lan_options_reach_the_daemon(
     with mock.patch("peer.daemon.run_daemon", run_daemon):
         assert shoal(account, "run", *arguments, **variables).returncode == 0
     assert given == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "wanted"),
+    [
+        ((), {}, TrafficOptions()),
+        (("--upload-limit", "500k", "--download-limit", "20Mbit"), {}, TrafficOptions(500_000, 2_500_000)),
+        ((), {"SHOAL_UPLOAD_LIMIT": "2M", "SHOAL_DOWNLOAD_LIMIT": "80kbit"}, TrafficOptions(2_000_000, 10_000)),
+        (("--pause-on-battery",), {"SHOAL_PAUSE_ON_METERED": "1"}, TrafficOptions(None, None, True, True)),
+    ],
+)
+def test_limits_reach_the_daemon(
+    account: Path, arguments: tuple[str, ...], variables: dict[str, str], wanted: TrafficOptions
+) -> None:
+    given: list[TrafficOptions] = []
+
+    async def run_daemon(*_: object, traffic: TrafficOptions, **__: object) -> None:
+        given.append(traffic)
+
+    with mock.patch("peer.daemon.run_daemon", run_daemon):
+        assert shoal(account, "run", *arguments, **variables).returncode == 0
+    assert given == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("fast", "'fast' is not a rate: 500k or 2M (bytes a second), 20Mbit (bits a second)."),
+        ("20Mb", "'20Mb' is not a rate: 500k or 2M (bytes a second), 20Mbit (bits a second)."),
+        (
+            "0",
+            "'0' is too little: at least 10 kB/s are needed, as 500k or 2M (bytes a second), 20Mbit (bits a second).",
+        ),
+    ],
+)
+def test_a_rate_that_is_none(home: Path, value: str, words: str) -> None:
+    result = shoal(home, "run", "--upload-limit", value)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].endswith(words)
+
+
+def test_limits_are_told() -> None:
+    status: dict[str, Any] = {
+        "state": "syncing",
+        "detail": "3 paths to go",
+        "workspaces": [],
+        "peers": [],
+        "problems": [],
+    }
+    status["bytes"] = {f"{where}_{way}": 0 for where in ("cloud", "lan") for way in ("in", "out")}
+    assert not any(line.startswith("limit") for line in status_lines(status))
+    status["limits"] = {"upload": 500_000, "download": None, "waiting": "this machine runs on battery"}
+    lines = [line for line in status_lines(status) if line.startswith("limit")]
+    assert lines == [
+        "limit    upload 500 kB/s; none on the LAN",
+        "limit    contents go to and from the tracker later: this machine runs on battery",
+    ]
 
 
 # Failures in one line

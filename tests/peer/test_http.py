@@ -18,6 +18,7 @@ from bench.certificates import Certificate, self_signed
 from peer.ports import Response
 from peer.system import websocket
 from peer.system.http import HttpTransport
+from peer.traffic import BURST, Pace
 from protocol.api import PROTOCOL_RANGE
 from protocol.errors import Malformed, TooLarge, Unreachable, Usage
 
@@ -235,6 +236,43 @@ async def test_garbage_or_half_an_answer(answer: bytes) -> None:
         with pytest.raises(Unreachable, match=r"^no answer from tracker http://127") as caught:
             await ask(url)
         assert "\n" not in str(caught.value)
+
+
+# Limits
+
+RATE, BODY = 1_000_000, bytes(range(256)) * 2000
+"""A body of half a second."""
+
+
+@pytest.mark.parametrize(("path", "answer"), [("/v1/pack", b"stored"), ("/v1/chunks", BODY)])
+async def test_contents_keep_to_a_pace_and_nothing_else_waits_for_them(path: str, answer: bytes) -> None:
+    server, pace, done = Responder(answer), Pace(RATE), list[str]()
+    up, down = (pace, None) if path == "/v1/pack" else (None, pace)
+    body, began = BODY if up else b"ids", trio.current_time()
+
+    async def move(path: str, body: bytes) -> None:
+        response = await tracker.request(path, body, token=None, patience=0.2, response_limit=len(BODY))
+        assert response.body == answer
+        done.append(path)
+
+    async with (
+        serving(server) as url,
+        HttpTransport(url, ca_file=None, insecure_http=False, up=up, down=down) as tracker,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(move, path, body)
+            await trio.sleep(0.05)
+            await move("/v1/commit", b"commit")
+    assert done == ["/v1/commit", path]
+    assert trio.current_time() - began >= len(BODY) / RATE - BURST - 0.1
+    assert sorted(received for _, received in server.requests) == sorted([body, b"commit"])
+
+
+async def test_other_bodies_are_made_up_for() -> None:
+    pace = Pace(RATE)
+    async with serving(Responder()) as url, HttpTransport(url, ca_file=None, insecure_http=False, up=pace) as tracker:
+        await tracker.request("/v1/commit", BODY, token=None, patience=5, response_limit=1000)
+        assert pace.count(0) > len(BODY) / RATE - BURST - 0.3
 
 
 # TLS

@@ -14,6 +14,7 @@ from peer.members import Kept
 from peer.peer import Peer, Place, Ports, start_peer
 from peer.ports import Disk
 from peer.status import is_settled
+from peer.traffic import TrafficOptions
 from protocol.api import WorkspacesReply
 from protocol.errors import ShoalError, Usage
 from protocol.ports import Machine
@@ -55,6 +56,22 @@ class Life:
             raise Crashed
 
 
+@dataclass
+class SimulatedConditions:
+    """`peer.ports.Conditions` as a scene wants them."""
+
+    battery: bool = False
+    metered: bool = False
+
+    async def on_battery(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.battery
+
+    async def is_metered(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.metered
+
+
 class SimulatedDevice:
     """`meddle` is called before each system call of the peer's: somebody may act there. `removing` is told the path of
     each file that the peer takes off the folder."""
@@ -85,6 +102,9 @@ class SimulatedDevice:
         self.transport: SimulatedTransport | None = None
         self.cut_off = frozenset[str]()
         """Paths at which the tracker can't be reached."""
+        self.conditions = SimulatedConditions()
+        self.traffic = TrafficOptions()
+        """What its person has decided about the traffic with the tracker."""
         self.boot_id = "first"
         """Of the machine."""
         self.moved_before = 0
@@ -176,11 +196,11 @@ class SimulatedDevice:
         if self._air is not None:
             lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
         machine, disk = self._machine_and_disk(name, life)
-        ports = Ports(machine, disk, self.events, self.transport, _address, lan, self.boot_id)
+        ports = Ports(machine, disk, self.events, self.transport, _address, lan, self.conditions, self.boot_id)
         place = Place("/home/.shoal", FOLDER, self._database(life), Kept(lambda: self._cached, self._cache))
         while self.peer is None:
             try:
-                self.peer = await start_peer(ports, place, self.credentials)
+                self.peer = await start_peer(ports, place, self.credentials, traffic=self.traffic)
             except ShoalError as problem:
                 self._log.note(self.name, f"can't start: {problem}")
                 await trio.sleep(2)

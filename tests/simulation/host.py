@@ -27,7 +27,7 @@ from tests.simulation.log import ACTOR, EventLog
 from tracker.administration import set_breaker, set_suspended
 from tracker.assembly import build
 from tracker.checking import check_tracker
-from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, meta, nodes, versions, workspaces
+from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, chunks, meta, nodes, versions, workspaces
 from tracker.sessions import retire_device
 from tracker.sqlite import SqliteDatabase
 
@@ -184,6 +184,11 @@ class TrackerHost:
         """How far the order has come: the revisions of all workspaces together, of which there is one."""
         with self._engine.connect() as connection:
             return sum(connection.execute(select(workspaces.c.revision)).scalars())
+
+    def stored_bytes(self) -> int:
+        """How much of all files has been brought here."""
+        with self._engine.connect() as connection:
+            return sum(connection.execute(select(chunks.c.length)).scalars())
 
     async def state_of(self, version: VersionId) -> str:
         """What has become of a version."""

@@ -6,7 +6,10 @@ from random import Random
 import pytest
 import trio
 
-from peer.synchronizer.uploads import LAN_ALONE
+from peer.sparing import BATTERY, LOOK
+from peer.status import status_of
+from peer.synchronizer.precedence import LAN_ALONE, LAN_LONGEST
+from peer.traffic import TrafficOptions
 from tests.simulation.stage import (
     HOUR,
     UPLOADS,
@@ -18,6 +21,7 @@ from tests.simulation.stage import (
     visible,
 )
 
+LONG = 300.0
 FIRST, SECOND, THIRD = (Random(seed).randbytes(60_000) for seed in (1, 2, 3))
 SCENES: list[Callable[[Stage], Awaitable[None]]] = []
 
@@ -25,6 +29,11 @@ SCENES: list[Callable[[Stage], Awaitable[None]]] = []
 def scene(act: Callable[[Stage], Awaitable[None]]) -> Callable[[Stage], Awaitable[None]]:
     SCENES.append(act)
     return act
+
+
+def sent_packs(stage: Stage, name: str) -> int:
+    """How many packs a device has sent."""
+    return sum(f" {name} " in line and "asks /v1/pack" in line for line in stage.log.lines)
 
 
 @scene
@@ -66,6 +75,38 @@ async def files_that_follow_one_another_on_the_lan_keep_the_rest_from_the_cloud_
         await trio.sleep(0.3)
     assert LAN_ALONE < trio.current_time() - began < LAN_ALONE + 2
     assert len(visible(desktop)) > number / 2
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def who_waits_for_ever_does_not_keep_a_file_from_the_cloud(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    assert laptop.peer is not None
+    laptop.peer.context.neighbours.is_waited_for = lambda version: True  # type: ignore[method-assign]
+    stage.cut_off(desktop, UPLOADS)
+    began = trio.current_time()
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: not_durable(laptop) == 1)
+    await stage.until(lambda: laptop.settled, 2 * LAN_LONGEST)
+    assert trio.current_time() - began >= LAN_LONGEST
+    stage.cut_off(desktop)
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def a_device_that_goes_in_the_middle_of_its_upload(stage: Stage) -> None:
+    """Rule c: another that holds the file brings what is missing, and only that."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    content = Random(7).randbytes(6 << 20)
+    save(laptop, "f", content)
+    await stage.until(stage.host.stored_bytes, every=0.01)
+    laptop.switch_off()
+    brought = stage.host.stored_bytes()
+    assert 0 < brought < len(content)
+    await stage.until(lambda: visible(desktop) == {"f": content} and desktop.settled)
+    assert desktop.peer is not None
+    assert 0 < desktop.peer.context.counters["cloud_out"] < len(content)
+    stage.start(laptop)
     await stage.all_well(laptop, desktop)
 
 
@@ -174,6 +215,66 @@ async def the_author_is_left_alone_while_it_gets_on(stage: Stage) -> None:
     await stage.all_well(laptop, desktop)
     assert desktop.peer is not None
     assert desktop.peer.context.counters["cloud_out"] == 0
+
+
+@scene
+async def contents_wait_while_on_battery_but_not_on_the_lan(stage: Stage) -> None:
+    """Commits go out all the same, and the LAN has the content at once."""
+    for name in ("laptop", "desktop"):
+        stage.devices[name].traffic = TrafficOptions(pause_on_battery=True)
+        stage.devices[name].conditions.battery = True
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: visible(desktop) == {"f": FIRST})
+    await stage.pass_time(LONG)
+    assert sent_packs(stage, "laptop") == sent_packs(stage, "desktop") == 0
+    assert not_durable(laptop) == not_durable(desktop) == 1
+    assert laptop.peer is not None
+    assert status_of(laptop.peer)["limits"]["waiting"] == BATTERY
+    laptop.conditions.battery = False
+    await stage.until(lambda: laptop.settled, LOOK + 5)
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def nothing_comes_from_the_cloud_while_the_connection_is_metered(stage: Stage) -> None:
+    """Nor does what is waited for keep others on the LAN from giving what they have."""
+    desktop = stage.devices["desktop"]
+    desktop.traffic = TrafficOptions(pause_on_metered=True)
+    desktop.conditions.metered = True
+    (laptop,) = await stage.begin("laptop")
+    save(laptop, "f", FIRST)
+    await stage.all_well(laptop)
+    laptop.switch_off()
+    desktop.disk.user.mkdir("/Shoal")
+    stage.start(desktop)
+    await stage.pass_time(LONG)
+    assert visible(desktop) == {}
+    assert desktop.peer is not None
+    assert status_of(desktop.peer)["state"] == "syncing"
+    save(desktop, "g", SECOND)
+    await stage.until(lambda: not_durable(desktop) == 1)  # what is known of it goes out
+    stage.start(laptop)
+    await stage.until(lambda: visible(desktop) == {"f": FIRST, "g": SECOND})
+    assert desktop.lan_bytes > len(FIRST)
+    assert desktop.peer.context.counters["cloud_in"] == 0
+    desktop.conditions.metered = False
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def another_device_brings_it_while_the_author_is_on_battery(stage: Stage) -> None:
+    """Who lets contents wait asks for no lease, so whoever holds them may upload them."""
+    stage.devices["laptop"].traffic = TrafficOptions(pause_on_battery=True)
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.cut_off(desktop, UPLOADS)
+    laptop.conditions.battery = True
+    await stage.pass_time(LOOK + 1)
+    save(laptop, "f", FIRST)
+    await stage.until(lambda: visible(desktop) == {"f": FIRST})
+    stage.cut_off(desktop)
+    await stage.all_well(laptop, desktop)
+    assert sent_packs(stage, "laptop") == 0
 
 
 @scene
