@@ -97,6 +97,7 @@ class Selection:
         with self._database.transaction():
             self._database.run("INSERT OR REPLACE INTO excluded VALUES (?,?)", self._store.workspace, node)
             self._store.mark_all_dirty([node, *self._store.below_there(node), *self._store.below_here(node)])
+        self._database.checkpoint()  # what goes off the disk after a power cut took this back would count as deleted
 
     def include(self, node: NodeId) -> None:
         """The node, and all in it, is wanted again. What of it isn't here was never deleted here, whatever was agreed

@@ -67,6 +67,7 @@ def _move_into(path: str) -> Action:
     def move_into(person: Person) -> str:
         source = person.present("file", "symlink")
         person.refuse(path, "file", "symlink", "directory")
+        person.replaced(path, f"moved {source} over")
         person.move(person.full(source), person.full(path))
         person.oracle.name(path)
         return f"moves {source} to {path}"

@@ -49,7 +49,9 @@ class Ledger:
 
     def _note(self, sql: str, parameters: Any, *, many: bool) -> None:
         word = sql.lstrip()[:6].upper()
-        if word == "COMMIT":
+        if "wal_checkpoint" in sql:
+            self.go_back(0)
+        elif word == "COMMIT":
             self._done.append(self._running)
             self._running = []
         elif word in ("ROLLBA", "BEGIN ", "BEGIN"):

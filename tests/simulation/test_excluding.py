@@ -62,6 +62,20 @@ async def two_devices(stage: Stage) -> tuple[SimulatedDevice, SimulatedDevice]:
 
 
 @scene
+async def a_power_cut_does_not_make_a_delete_of_an_exclusion(stage: Stage) -> None:
+    """The database went back to before it was excluded, and the file was gone: so somebody had deleted it (law 2)."""
+    laptop, desktop = await two_devices(stage)
+    leave_out(laptop, "h")
+    await stage.until(lambda: "h" not in visible(laptop))
+    laptop.disk.volume.journal.sync()
+    laptop.crash()
+    laptop.ledger.go_back(laptop.ledger.transactions)
+    await settled(stage, laptop, desktop)
+    assert visible(desktop) == ALL
+    assert "h" not in visible(laptop)
+
+
+@scene
 async def it_leaves_this_disk_and_no_other_and_comes_back(stage: Stage) -> None:
     laptop, desktop = await two_devices(stage)
     leave_out(desktop, "d")
