@@ -5,7 +5,7 @@ workspace's own. Chunk sizes follow the file's size, so that no file has many mo
 keeps its sizes until it has outgrown them, so growth doesn't cut it anew (design §4). Runs in a worker thread.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -73,9 +73,14 @@ def file_mode(executable: bool, private: bool) -> int:
 
 
 def stage_file(
-    disk: Disk, descriptor: Descriptor, keys: WorkspaceKeys, inherited: Cut | None
+    disk: Disk,
+    descriptor: Descriptor,
+    keys: WorkspaceKeys,
+    inherited: Cut | None,
+    tell: Callable[[Sequence[ChunkRef]], None] = lambda _: None,
 ) -> tuple[Staged, Fingerprint] | None:
-    """Read, hash, cut and seal an open file. None when it changed meanwhile: then it is to be read again later."""
+    """Read, hash, cut and seal an open file. None when it changed meanwhile: then it is to be read again later. `tell`
+    hears of each stretch of chunks when it is sealed, in order and in a thread."""
     before = fingerprint(disk.stat_open(descriptor))
     inline, cut = None, None
     refs: list[ChunkRef] = []
@@ -87,7 +92,7 @@ def stage_file(
     else:
         cut = cut_parameters(before.size, inherited)
         length = 0
-        with _Sealer(keys.newest.convergence, aside=before.size > WINDOW) as sealer:
+        with _Sealer(keys.newest.convergence, tell, aside=before.size > WINDOW) as sealer:
             for bodies in cut_file(disk, descriptor, cut, keys.chunker_seed, before.size):
                 sealer.take(bodies)
                 for body in bodies:
@@ -107,8 +112,9 @@ class _Sealer:
     one takes about as long as the other. Two windows are held at once. The thread touches neither disk nor clock, and
     what comes out doesn't depend on it: the simulation loses nothing by not seeing it."""
 
-    def __init__(self, convergence: bytes, *, aside: bool) -> None:
+    def __init__(self, convergence: bytes, tell: Callable[[Sequence[ChunkRef]], None], *, aside: bool) -> None:
         self._convergence = convergence
+        self._tell = tell
         self._thread = ThreadPoolExecutor(1) if aside else None
         self._underway: Future[None] | None = None
         self._refs: list[ChunkRef] = []
@@ -139,10 +145,12 @@ class _Sealer:
 
     def _seal(self, bodies: Sequence[memoryview]) -> None:
         buffer = memoryview(bytearray(max(map(len, bodies), default=0) + OVERHEAD))
+        before = len(self._refs)
         for body in bodies:
             sealed = buffer[: len(body) + OVERHEAD]
             body_room(sealed)[:] = body
             self._refs.append(seal_in_place(self._convergence, sealed))
+        self._tell(self._refs[before:])
 
 
 def cut_file(disk: Disk, descriptor: Descriptor, cut: Cut, seed: int, size: int) -> Iterator[list[memoryview]]:

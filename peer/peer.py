@@ -29,6 +29,7 @@ from peer.synchronizer.context import Context
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.outgoing import OutgoingRoom
+from peer.synchronizer.prefetching import Prefetching
 from peer.synchronizer.pulling import Pulling
 from peer.synchronizer.reading import Reading
 from peer.synchronizer.sending import Sending
@@ -141,7 +142,8 @@ class Peer:
         self.remote.tell_approved = context.surprises.approved_elsewhere
         self._machine, self._signing_key = ports.machine, SigningKey(credentials.signing_seed)
         local_steps = LocalSteps(context)
-        self._downloads = Downloads(context, client, local_steps)
+        self._prefetching = Prefetching(context)
+        self._downloads = Downloads(context, client, local_steps, self._prefetching)
         pulling = Pulling(context, client, self.remote, lambda: members, members.refresh)
         self.watcher = Watcher(context, ports.events)
         self.uploads = Uploads(context, client)
@@ -155,6 +157,8 @@ class Peer:
             sending=Sending(context, client, self.remote, self._signing_key, pulling.pull),
         )
         self.synchronizer.boot_id = ports.boot_id
+        self._prefetching.wanted = lambda: not self.synchronizer.progress.paused
+        context.offers.may_hear = lambda device: members.may_read(device, workspace.workspace)
         self.client = client
         self.members = members
         self.meeting: Meeting | None = None
@@ -166,7 +170,7 @@ class Peer:
                 workspace=workspace.workspace,
                 members=members,
                 neighbours=context.neighbours,
-                serving=Serving(context, members, context.neighbours),
+                serving=Serving(context, members, context.neighbours, self._prefetching),
                 peers=lan.peers,
             )
         self._upload_backoff = client.client.backoff()
@@ -203,6 +207,7 @@ class Peer:
             nursery.start_soon(self.members.keep_fresh)
             nursery.start_soon(self._upload)
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._prefetching.run)
             if self._conditions is not None and self.context.traffic.options.spares:
                 nursery.start_soon(spare, self._conditions, self.context.traffic, self._conditions_changed)
             if self.meeting is not None:

@@ -87,9 +87,11 @@ def seal_manifest(
     manifest: Manifest,
     runs: tuple[RunId, ...],
     random_bytes: RandomBytes,
+    version: VersionId | None = None,
 ) -> SealedManifest:
-    """Draw a version id and seal `manifest` as that version of `node`, whose chunks `runs` list."""
-    version = VersionId(new_id(random_bytes))
+    """Seal `manifest` as a version of `node` whose chunks `runs` list. Its id is drawn, unless it was before: one id
+    is for one manifest."""
+    version = version or VersionId(new_id(random_bytes))
     associated = _associated(workspace, node, version, keys.epoch, runs)
     return SealedManifest(version, aead.seal(keys.manifest, node + version, encode(manifest), associated))
 

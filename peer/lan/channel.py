@@ -103,6 +103,8 @@ class Channel:
         self.records_in = RecordReceiver(keys.receive)
         self.said_at = trio.current_time()
         """When a frame was last sent."""
+        self.version = LAN_LOWEST
+        """Of the LAN protocol: the highest that both sides speak."""
         self.name = ""
         """What the device calls itself, for people to read."""
         self._stream = stream
@@ -153,6 +155,7 @@ class Channel:
             await self.say(Bye(reason="no LAN protocol in common: the one with the lower version needs a newer Shoal"))
             raise Malformed(f"no LAN protocol in common: it speaks {hello.lowest} to {hello.highest}")
         self.name = one_line(hello.name)
+        self.version = min(hello.highest, LAN_HIGHEST)
 
     def close(self) -> None:
         """Hang up; whoever waits for the other side gets an `Unreachable`."""

@@ -23,7 +23,7 @@ import trio
 from peer.lan.channel import Channel, Record, one_line
 from protocol.errors import CannotOpen, Malformed, ShoalError, Unreachable, first_of
 from protocol.identifiers import VersionId, WorkspaceId
-from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Part, Ping, Pong, Share
+from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Offer, Part, Ping, Pong, Share
 
 T = TypeVar("T")
 
@@ -81,6 +81,10 @@ class Host(Protocol):
 
     def news(self, link: "Link") -> None:
         """The device has said what it holds, or what it waits for no longer."""
+        ...
+
+    def offered(self, link: "Link", offer: Offer) -> None:
+        """The device offers what it is about to announce."""
         ...
 
     def shared(self, link: "Link") -> None:
@@ -281,6 +285,8 @@ class Link:
         elif isinstance(message, Done):
             self.waits_for.drop(message.versions)
             self._host.news(self)
+        elif isinstance(message, Offer):
+            self._host.offered(self, message)
         elif isinstance(message, Ping):
             self.post(Pong(number=message.number))
         elif isinstance(message, Bye):

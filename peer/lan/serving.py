@@ -18,11 +18,12 @@ from peer.members import Members
 from peer.synchronizer.context import Context
 from peer.synchronizer.holdings import Holdings, Place, Reader, Stored
 from peer.synchronizer.lists import ChunkList
+from peer.synchronizer.prefetching import Prefetching
 from protocol.chunks import OVERHEAD
 from protocol.errors import WrongRoot
 from protocol.identifiers import VersionId
 from protocol.lan_frames import Put
-from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding
+from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding, Offer
 from protocol.names import RESERVED
 
 Held: TypeAlias = tuple[Place, bytes | None]
@@ -36,8 +37,11 @@ THREADS = 2
 class Serving:
     """Answers on all links; see `peer.lan.link.Host`."""
 
-    def __init__(self, context: Context, members: Members, neighbours: Neighbours) -> None:
-        """`neighbours` is told of what the others say."""
+    def __init__(
+        self, context: Context, members: Members, neighbours: Neighbours, prefetching: Prefetching | None = None
+    ) -> None:
+        """`neighbours` is told of what the others say, `prefetching` of what they offer."""
+        self._prefetching = prefetching
         self._context = context
         self._members = members
         self._neighbours = neighbours
@@ -46,6 +50,11 @@ class Serving:
     def news(self, link: Link) -> None:
         """See `Host`."""
         self._neighbours.news()
+
+    def offered(self, link: Link, offer: Offer) -> None:
+        """See `Host`."""
+        if self._prefetching is not None and self._members.may_read(link.device, offer.workspace):
+            self._prefetching.offered(link, offer)
 
     def shared(self, link: Link) -> None:
         """See `Host`."""
@@ -66,7 +75,9 @@ class Serving:
         versions = [version for get, _ in gets if may[get.workspace] for version, _, _ in get.parts]
         places = context.holdings.places(versions)
         under_way = context.partials.places(version for version in versions if version not in places)
-        lists = context.lists.get_many([*places, *under_way])
+        offered = context.offers.lists(version for version in versions if version not in places)
+        lists = context.lists.get_many([*places, *under_way]) | {each: found[1] for each, found in offered.items()}
+        places = places | {version: place for version, (place, _) in offered.items()}
         held = {version: (place, None) for version, place in places.items()} | under_way
         wanted = [_chunks(get, lists, held if may[get.workspace] else {}) for get, _ in gets]
         fills = [partial(fill, counter, get.request) for get, counter in gets]

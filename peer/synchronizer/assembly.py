@@ -20,9 +20,11 @@ SYNC_BYTES = 128 << 20
 class Assembly:
     """How far one file has come. Any thread may write."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        """The file consists of these, in order."""
+    def __init__(self, pieces: Sequence[Piece], *, growing: bool = False) -> None:
+        """The file consists of these, in order; of more than that if it is `growing`, which may be added to `pieces`
+        until `settle`."""
         self._pieces = pieces
+        self._growing = growing
         self._written: set[int] = set()
         self._bitmap = bytearray((len(self._pieces) + 7) // 8)  # the same, for others
         self._hasher = blake3()
@@ -39,6 +41,7 @@ class Assembly:
                 return False
             disk.write_at(descriptor, body, piece.offset)
             self._written.add(piece.number)
+            self._bitmap.extend(bytes(max(0, piece.number // 8 + 1 - len(self._bitmap))))
             self._bitmap[piece.number // 8] |= 1 << piece.number % 8
             last = self.complete
             self._unsynced = unsynced = self._unsynced + len(body)
@@ -60,10 +63,18 @@ class Assembly:
         """Which pieces are written: bit `n % 8` of byte `n // 8` stands for piece n."""
         return bytes(self._bitmap)
 
+    def has(self, piece: Piece) -> bool:
+        """Whether a piece is written."""
+        return piece.number in self._written
+
+    def settle(self, pieces: Sequence[Piece]) -> None:
+        """These are all there are; those there were until now come first."""
+        self._pieces, self._growing = pieces, False
+
     @property
     def complete(self) -> bool:
         """Whether all pieces are written."""
-        return len(self._written) == len(self._pieces)
+        return not self._growing and len(self._written) == len(self._pieces)
 
     def digest(self, disk: Disk, descriptor: Descriptor) -> bytes:
         """BLAKE3 of the whole file; what hasn't been hashed is read now."""

@@ -18,6 +18,7 @@ from peer.root import Names, SyncRoot
 from peer.selection import Selection
 from peer.synchronizer.holdings import Holdings, Place
 from peer.synchronizer.lists import ChunkLists
+from peer.synchronizer.offers import Offers
 from peer.synchronizer.partials import Partials
 from peer.synchronizer.replacing import Outgoing
 from peer.synchronizer.surprises import Surprises
@@ -111,6 +112,7 @@ class Context:
     moving: dict[VersionId, float] = field(default_factory=dict)
     """Heads that the tracker doesn't take for stalled, and until when that is believed."""
     partials: Partials = field(default_factory=Partials)
+    offers: Offers = field(init=False)
     neighbours: Neighbours = field(init=False)
     holdings: Holdings = field(init=False)
     lists: ChunkLists = field(init=False)
@@ -123,6 +125,7 @@ class Context:
         self.neighbours = Neighbours(self.keys.workspace, lambda: self.wake.set())
         self.holdings = Holdings(self.store, self.disk, self.root)
         self.lists = ChunkLists(self.versions)
+        self.offers = Offers(self.keys.workspace, self.neighbours)
         self.names = DeviceNames(self.store.database)
         self.surprises = Surprises(self.store, lambda: self.machine.now() // 1_000_000)
         self.selection = Selection(self.store)

@@ -22,6 +22,7 @@ from peer.synchronizer.jobs import Job, Wanted, grouped, wanted_by
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.pieces import Piece, pieces_of
 from peer.synchronizer.pool import Outcome
+from peer.synchronizer.prefetching import Prefetching
 from peer.synchronizer.replacing import Changed, InTheWay, Placed, Target, digest_of, put_in_place
 from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
@@ -31,6 +32,7 @@ from peer.synchronizer.temps import ONE_BY_ONE, Lacking, begin, discard, finish,
 from peer.tracker_client import DeviceClient
 from peer.trees import Fetched, Local, Placing, Remote, Synced
 from peer.version_store import Version, chunks_of, content_of
+from protocol.chunks import ChunkRef
 from protocol.errors import CannotOpen, Malformed, WrongRoot
 from protocol.failpoints import failpoint
 from protocol.identifiers import ChunkId, NodeId
@@ -44,8 +46,11 @@ KIND = "fetch"
 class Downloads:
     """Fetches and places groups of files."""
 
-    def __init__(self, context: Context, client: DeviceClient, local_steps: LocalSteps) -> None:
+    def __init__(
+        self, context: Context, client: DeviceClient, local_steps: LocalSteps, prefetching: Prefetching
+    ) -> None:
         """`local_steps` reports what the disk refuses."""
+        self._prefetching = prefetching
         self._context = context
         self._client = client
         self._local_steps = local_steps
@@ -99,6 +104,8 @@ class Downloads:
         """Fetch, assemble and place one group. Raises `Unreachable`; whatever else fails is a problem of one path."""
         self._litter -= {job.temp for job in jobs}
         try:
+            for job in jobs:
+                await self._take_over(job)
             with self._context.partials.gathering(jobs):
                 await self._assemble(jobs)
                 await self._in_thread(lambda folder: finish(folder, jobs))
@@ -114,6 +121,16 @@ class Downloads:
                 self._settle_failure(job, job.failure)
             elif troubled:
                 self._context.problems.settled((*job.target.parent, job.remote.name))
+
+    async def _take_over(self, job: Job) -> None:
+        """Go on from what has been fetched ahead, if it is just what was announced."""
+        file = await self._prefetching.release(job.version.id)
+        if file is None or job.base or [piece.ref for piece in file.pieces] != _refs(job)[: len(file.pieces)]:
+            return
+        job.ahead, job.assembly = True, file.assembly
+        job.assembly.settle(job.pieces)
+        job.lan += sum(piece.ref.length for piece in job.pieces if job.assembly.has(piece))
+        job.givers[file.link.device] = None
 
     async def tidy(self) -> None:
         """Leave nothing in `.shoal/temp` of attempts that failed: the next one may be at another version. What can't be
@@ -277,6 +294,10 @@ class Downloads:
             )
         else:
             self._report(job.remote, str(failure))
+
+
+def _refs(job: Job) -> list[ChunkRef]:
+    return [piece.ref for piece in job.pieces]
 
 
 def _agreed(job: Job) -> Synced:

@@ -32,6 +32,7 @@ class Job:
     sync: bool = True  # to be fsynced by itself
     whole: Fingerprint | None = None  # how it looks once it is verified, and has its time and permissions
     placed: bool = False
+    ahead: bool = False  # its temporary file is there already, with what was fetched ahead
     assembly: Assembly = field(init=False)
     to_come: int = 0  # bytes still to be fetched
     cloud: int = 0  # bytes that came from the cloud,
@@ -88,7 +89,7 @@ def wanted_by(jobs: Iterable[Job]) -> list[Wanted]:
     for job in jobs:
         in_the_cloud = job.remote.durable == job.version.id
         for piece in job.pieces:
-            if piece.ref.id in job.base:
+            if piece.ref.id in job.base or job.assembly.has(piece):
                 continue
             wanted = found.get(piece.ref.id)
             if wanted is None:

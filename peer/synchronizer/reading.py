@@ -1,6 +1,6 @@
 """Reading local files whose content isn't known: when they are quiet, many to a thread hop."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,16 +11,20 @@ from peer.chunker import WINDOW, Cut, Staged, stage_file
 from peer.ports import Descriptor, Disk
 from peer.root import Folder, Names, open_folder
 from peer.synchronizer.context import Context
+from peer.synchronizer.holdings import Place
 from peer.synchronizer.local_steps import advice_for
+from peer.synchronizer.offers import OFFERED_BYTES, Offered
 from peer.trees import Fingerprint, Local
 from protocol.errors import reason_of
-from protocol.identifiers import NodeId
+from protocol.identifiers import NodeId, VersionId, new_id
 from protocol.keys import WorkspaceKeys
 
 KIND = "read"
 """The kind of problem this module reports."""
 BATCH_FILES, BATCH_BYTES = 256, 32 << 20
 """How much one thread hop reads before what it found is stored."""
+TELLING = 0.03
+"""Seconds between two words of how much of a file may be fetched already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class _Wanted:
     row: Local
     parent: Names
     cut: Cut | None
+    is_new: bool
 
 
 _Found = tuple[Staged, Fingerprint] | OSError | None
@@ -48,10 +53,44 @@ class Reading:
         later = [pause for pause in due.values() if pause > 0]
         progress = False
         for batch in _batches(self._wanted([node for node in nodes if due[node] <= 0])):
-            found = await context.machine.offload(lambda batch=batch: self._read_batch(batch), context.limiter)  # type: ignore[misc]
+            found = await self._read_and_offer(batch)
             with context.store.database.transaction():
                 progress = self._keep(batch, found) or progress
         return progress, min(later, default=float("inf"))
+
+    async def _read_and_offer(self, batch: list[_Wanted]) -> list[_Found]:
+        """What is in these files; large new ones are offered to the LAN while they are read."""
+        context, offers = self._context, self._offers(batch)
+        if not offers:
+            return await context.machine.offload(lambda: self._read_batch(batch, {}), context.limiter)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_telling, list(offers.values()))
+            found = await context.machine.offload(lambda: self._read_batch(batch, offers), context.limiter)
+            nursery.cancel_scope.cancel()
+        for wanted, result in zip(batch, found, strict=True):
+            offered = offers.get(wanted.row.node)
+            if offered is not None:
+                context.offers.read(offered, result[0].content.digest if isinstance(result, tuple) else None)
+        return found
+
+    def _offers(self, batch: Sequence[_Wanted]) -> dict[NodeId, Offered]:
+        context = self._context
+        large = [wanted for wanted in batch if wanted.is_new and wanted.row.print.size >= OFFERED_BYTES]
+        if not large or not context.offers.wanted:
+            return {}
+        made: dict[NodeId, Offered] = {}
+        for wanted in large:
+            row, version = wanted.row, VersionId(new_id(context.machine.random_bytes))
+            place = Place(wanted.parent, row.name)
+            made[row.node] = Offered(version, row.node, row.parent, place, row.print.size)
+            context.offers.begin(made[row.node])
+        return made
+
+    async def _keep_telling(self, offers: Sequence[Offered]) -> None:
+        while True:
+            await trio.sleep(TELLING)
+            for offered in offers:
+                self._context.offers.tell(offered)
 
     def _wanted(self, nodes: list[NodeId]) -> Iterator[_Wanted]:
         store = self._context.store
@@ -62,11 +101,12 @@ class Reading:
             parent, synced = paths[row.parent], synceds.get(row.node)
             base = None if synced is None or synced.version is None else bases.get(synced.version)
             if parent is not None:
-                yield _Wanted(row, parent, None if base is None else base.manifest.cut)
+                yield _Wanted(row, parent, None if base is None else base.manifest.cut, synced is None)
 
-    def _read_batch(self, batch: list[_Wanted]) -> list[_Found]:
+    def _read_batch(self, batch: list[_Wanted], offers: Mapping[NodeId, Offered]) -> list[_Found]:
         with open_folder(self._context.disk, self._context.root) as folder:
-            return [_read_one(folder, wanted, self._context.keys) for wanted in batch]
+            keys = self._context.keys
+            return [_read_one(folder, wanted, keys, offers.get(wanted.row.node)) for wanted in batch]
 
     def _keep(self, batch: list[_Wanted], found: list[_Found]) -> bool:
         """Store what was read; returns whether any of it counts."""
@@ -103,14 +143,16 @@ class Reading:
         return result[0]
 
 
-def _read_one(folder: Folder, wanted: _Wanted, keys: WorkspaceKeys) -> _Found:
+def _read_one(folder: Folder, wanted: _Wanted, keys: WorkspaceKeys, offered: Offered | None) -> _Found:
     disk = folder.disk
     try:
         folder.trim()
         descriptor = disk.open_file(folder.directory(wanted.parent), wanted.row.name)
         try:
             with _brought_to_disk(disk, descriptor, aside=wanted.row.print.size > WINDOW):
-                return stage_file(disk, descriptor, keys, wanted.cut)
+                if offered is None:
+                    return stage_file(disk, descriptor, keys, wanted.cut)
+                return stage_file(disk, descriptor, keys, wanted.cut, offered.sealed)
         finally:
             disk.close(descriptor)
     except OSError as error:

@@ -281,7 +281,9 @@ class Sending:
             runs = tuple(seal_run(keys.run, run) for run in cut_runs(staged.chunks))
             manifest = _file_manifest(staged, runs)
         ids = tuple(run.id for run in runs)
-        sealed = seal_manifest(keys, context.keys.workspace, local.node, manifest, ids, context.machine.random_bytes)
+        offered = None if staged is None else context.offers.version_of(local.node, staged)
+        draw = context.machine.random_bytes
+        sealed = seal_manifest(keys, context.keys.workspace, local.node, manifest, ids, draw, offered)
         version = Version(sealed.version, local.node, context.device, manifest, ids)
         return Content(version=sealed.version, manifest=sealed.sealed, runs=ids), version, runs
 

@@ -34,7 +34,7 @@ def begin(folder: Folder, jobs: list[Job]) -> None:
     free = folder.disk.space(folder.temp).free_bytes
     for job in unfailed(jobs):
         try:
-            if (size := sum(piece.ref.length for piece in job.pieces)) > free:
+            if (size := sum(piece.ref.length for piece in job.pieces if not job.assembly.has(piece))) > free:
                 raise OSError(errno.ENOSPC, "No space left on device")
             free -= size
             if job.wary:
@@ -58,7 +58,7 @@ def _begin_symlink(folder: Folder, job: Job) -> None:
 
 def _begin_file(folder: Folder, job: Job) -> None:
     disk = folder.disk
-    descriptor = create(folder, job.temp)
+    descriptor = disk.open_for_writing(folder.temp, job.temp) if job.ahead else create(folder, job.temp)
     try:
         if job.version.manifest.inline is not None:
             disk.write_at(descriptor, job.version.manifest.inline, 0)

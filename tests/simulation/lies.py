@@ -13,7 +13,7 @@ from peer.lan.link import Link, Numbered
 from peer.lan.serving import Serving
 from peer.peer import Peer
 from protocol.lan_frames import RECORD, Put
-from protocol.lan_messages import Ask, Hello, Holding
+from protocol.lan_messages import Ask, Hello, Holding, Offer
 from tests.simulation.log import EventLog
 
 KINDS = ("altered", "altered", "another", "another", "empty", "of another request", "nonsense")
@@ -40,6 +40,10 @@ class Liar:
     def news(self, link: Link) -> None:
         """See `peer.lan.link.Host`."""
         self._serving.news(link)
+
+    def offered(self, link: Link, offer: Offer) -> None:
+        """See `Host`."""
+        self._serving.offered(link, offer)
 
     def shared(self, link: Link) -> None:
         """See `Host`."""

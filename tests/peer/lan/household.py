@@ -28,6 +28,7 @@ from peer.root import open_folder
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.jobs import Job
 from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.prefetching import Prefetching
 from peer.synchronizer.steps import Fetch
 from peer.system.lan import LocalNetwork, TcpListener
 from peer.tracker_client import DeviceClient
@@ -194,7 +195,7 @@ class Resident:
         """Fetch a file into place, or find that it can't be had; the cloud never answers."""
         context = self.folder.context
         cloud = cast(DeviceClient, SimpleNamespace(fetch_chunks=_no_cloud, call=self.household.call))
-        downloads = Downloads(context, cloud, LocalSteps(context))
+        downloads = Downloads(context, cloud, LocalSteps(context), Prefetching(context))
         ((job,),) = await downloads.groups([Fetch(version.node, version.id)])
         await downloads.carry_out([job])
         return job

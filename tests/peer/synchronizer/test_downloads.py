@@ -8,6 +8,7 @@ import pytest
 
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.prefetching import Prefetching
 from peer.synchronizer.recovery import recover_placed
 from peer.synchronizer.replacing import Changed
 from peer.synchronizer.steps import Fetch
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Iterator[SyncFolder]:
 
 
 def downloads(folder: SyncFolder) -> Downloads:
-    return Downloads(folder.context, cast(DeviceClient, None), LocalSteps(folder.context))
+    return Downloads(folder.context, cast(DeviceClient, None), LocalSteps(folder.context), Prefetching(folder.context))
 
 
 def file_there(folder: SyncFolder, name: str, parent: NodeId = ROOT) -> Fetch:

@@ -16,6 +16,7 @@ from peer.remote import RemoteTree
 from peer.synchronizer.context import POSTPONED
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.local_steps import LocalSteps
+from peer.synchronizer.prefetching import Prefetching
 from peer.synchronizer.reading import Reading
 from peer.synchronizer.sending import Sending
 from peer.synchronizer.steps import Send
@@ -48,7 +49,7 @@ def offline(folder: SyncFolder) -> Synchronizer:
         watcher=Watcher(context, cast(FolderEvents, None)),
         reading=Reading(context),
         local_steps=steps,
-        downloads=Downloads(context, cast(DeviceClient, None), steps),
+        downloads=Downloads(context, cast(DeviceClient, None), steps, Prefetching(context)),
         sending=Sending(
             context, cast(DeviceClient, None), cast(RemoteTree, None), SigningKey(bytes(32)), trio.lowlevel.checkpoint
         ),
