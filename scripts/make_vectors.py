@@ -38,7 +38,7 @@ from protocol.identifiers import (
 )
 from protocol.keys import WorkspaceKeys
 from protocol.lan_frames import ControlSender, RecordSender
-from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Ping, Pong
+from protocol.lan_messages import Ask, Bye, Control, Done, Get, Hello, Holding, Offer, Ping, Pong
 from protocol.login import KdfParameters, Wrapping
 from protocol.manifests import Manifest, seal_manifest
 from protocol.names import seal_name
@@ -682,6 +682,10 @@ def _controls(world: World, keys: lan.Keys) -> list[Case]:
         (Ping(number=1), [6, 1]),
         (Pong(number=(1 << 32) - 1), [7, (1 << 32) - 1]),
         (Bye(reason="an hour is over"), [8, b"an hour is over".hex()]),
+        (
+            Offer(workspace=home, version=one, parent=ROOT, size=70_000, first=3, chunks=((b"i" * 32, b"k" * 32, 9),)),
+            [9, home.hex(), one.hex(), ROOT.hex(), 70_000, 3, [[(b"i" * 32).hex(), (b"k" * 32).hex(), 9]]],
+        ),
     ]
     sender = ControlSender(keys.send)
     return [

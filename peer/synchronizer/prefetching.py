@@ -45,6 +45,8 @@ class Prefetched:
     pieces: list[Piece] = field(default_factory=list)
     assembly: Assembly = field(init=False)
     asked: int = 0
+    under_way: int = 0
+    moved_at: float = field(default_factory=trio.current_time)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
     more: trio.Event = field(default_factory=trio.Event)
@@ -92,6 +94,7 @@ class Prefetching:
                 link.end("it offers more than a file has", Blame.DEVICE)
                 return
             file.pieces.append(Piece(ChunkRef(ChunkId(chunk), key, length), offset, len(file.pieces)))
+        file.moved_at = trio.current_time()
         file.more.set()
 
     def _is_welcome(self, offer: Offer) -> bool:
@@ -146,12 +149,15 @@ class Prefetching:
         while True:
             batch = _next(file)
             if batch:
+                file.under_way += 1
                 await self._fetch(file, batch)
+                file.under_way -= 1
+                file.moved_at = trio.current_time()
                 continue
-            with trio.move_on_after(FORSAKEN) as patience:
+            with trio.move_on_after(FORSAKEN):
                 file.more = trio.Event() if file.more.is_set() else file.more
                 await file.more.wait()
-            if patience.cancelled_caught:
+            if not file.under_way and trio.current_time() - file.moved_at >= FORSAKEN:
                 file.scope.cancel()
 
     async def _fetch(self, file: Prefetched, batch: Sequence[Sequence[Piece]]) -> None:

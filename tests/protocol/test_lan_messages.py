@@ -28,7 +28,7 @@ U32 = (1 << 32) - 1
 
 
 def test_kinds_are_numbered_as_documented() -> None:
-    names = ["Hello", "Ask", "Holding", "Get", "Done", "Ping", "Pong", "Bye"]
+    names = ["Hello", "Ask", "Holding", "Get", "Done", "Ping", "Pong", "Bye", "Offer"]
     assert [cls.__name__ for cls in CONTROLS] == names
     assert encode(Hello(lowest=1, highest=1)) == b"\xa3\x00\x01\x01\x01\x02\x01"
     assert decode_control(encode(Ping(number=5)), LIMIT) == Ping(number=5)
@@ -54,8 +54,10 @@ def test_lists_that_are_empty_are_not_sent() -> None:
         {0: 7, 1: U32},
         {0: 8, 1: "é" * 200},
         {0: 6, 1: 0, 9: "of a later version"},
+        {0: 3, 1: ID, 4: [[ID, bytes(4096)]]},
+        {0: 9, 1: ID, 2: ID, 3: ID, 4: 1 << 30, 5: 1 << 20, 6: [[bytes(32), bytes(32), 1 << 20]] * 512},
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_bounds_are_within(fields: dict[int, Any]) -> None:
     decode_control(cbor2.dumps(fields), LIMIT)

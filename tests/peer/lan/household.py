@@ -16,7 +16,7 @@ from typing import Any, cast
 import trio
 
 from peer.account import open_workspaces
-from peer.chunker import stage_file
+from peer.chunker import Staged, stage_file
 from peer.home import Credentials
 from peer.lan.channel import Channel, answer_channel, dial_channel
 from peer.lan.link import Link
@@ -29,10 +29,11 @@ from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.jobs import Job
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.prefetching import Prefetching
+from peer.synchronizer.reading import Reading
 from peer.synchronizer.steps import Fetch
 from peer.system.lan import LocalNetwork, TcpListener
 from peer.tracker_client import DeviceClient
-from peer.trees import Content, Fingerprint, Local, Remote
+from peer.trees import Content, Fingerprint, Local, Remote, fingerprint
 from peer.version_store import Version
 from protocol.api import OWNER, Member, MemberDevice, WorkspaceInfo, WorkspacesReply
 from protocol.commits import FILE
@@ -132,6 +133,7 @@ class Resident:
     meeting: Meeting
     address: LanAddress
     credentials: Credentials
+    prefetching: Prefetching
 
     @property
     def links(self) -> Sequence[Link]:
@@ -158,7 +160,29 @@ class Resident:
             finally:
                 context.disk.close(descriptor)
         assert staged is not None
-        made, print_ = staged
+        self._put_local(name, node, staged[0].content, staged[1])
+        return self.announce(name, node, staged[0], VersionId(context.machine.random_bytes(16)))
+
+    async def offer(self, name: str, data: bytes) -> tuple[NodeId, Staged, VersionId]:
+        """A file in the folder, read as the synchronizer does it, while it is offered; under which id it was."""
+        folder, context = self.folder, self.folder.context
+        folder.hand.write(name, data)
+        node = NodeId(context.machine.random_bytes(16))
+        with open_folder(context.disk, context.root) as opened:
+            print_ = fingerprint(context.disk.stat(opened.directory(()), name))
+        folder.store.put_local(Local(node, ROOT, name, FILE, None, print_))
+        assert (await Reading(context).read([node]))[0]
+        local = folder.store.local(node)
+        assert local is not None
+        assert local.content is not None
+        staged = context.versions.staged({node: local.content})[node]
+        version = context.offers.version_of(node, staged)
+        assert version is not None
+        return node, staged, version
+
+    def announce(self, name: str, node: NodeId, made: Staged, id_: VersionId) -> Version:
+        """As if a commit of what was read had been accepted."""
+        context = self.folder.context
         runs = [seal_run(context.keys.newest.run, run) for run in cut_runs(made.chunks)]
         manifest = Manifest(
             size=made.size,
@@ -167,10 +191,8 @@ class Resident:
             run_keys=tuple(run.key for run in runs),
             cut=made.cut,
         )
-        id_ = VersionId(context.machine.random_bytes(16))
         version = Version(id_, node, self.device.id, manifest, tuple(run.id for run in runs), 1, 1)
         self.learn(name, version, runs)
-        self._put_local(name, node, made.content, print_)
         return version
 
     def _put_local(self, name: str, node: NodeId, content: Content, print_: Fingerprint) -> None:
@@ -195,7 +217,7 @@ class Resident:
         """Fetch a file into place, or find that it can't be had; the cloud never answers."""
         context = self.folder.context
         cloud = cast(DeviceClient, SimpleNamespace(fetch_chunks=_no_cloud, call=self.household.call))
-        downloads = Downloads(context, cloud, LocalSteps(context), Prefetching(context))
+        downloads = Downloads(context, cloud, LocalSteps(context), self.prefetching)
         ((job,),) = await downloads.groups([Fetch(version.node, version.id)])
         await downloads.carry_out([job])
         return job
@@ -238,7 +260,8 @@ async def _live(
     )
     (workspace,) = open_workspaces(credentials, household.listed())
     members = Members(cast(DeviceClient, client), Kept(lambda: None, lambda _: None), workspace, heard=True)
-    network = Network(LOOPBACK)
+    network, prefetching = Network(LOOPBACK), Prefetching(context)
+    context.offers.may_hear = lambda device: members.may_read(device, workspace.workspace)
     meeting = Meeting(
         machine=context.machine,
         lan=network,
@@ -246,15 +269,17 @@ async def _live(
         workspace=workspace.workspace,
         members=members,
         neighbours=context.neighbours,
-        serving=Serving(context, members, context.neighbours),
+        serving=Serving(context, members, context.neighbours, prefetching),
         peers=peers,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(members.keep_fresh)
         nursery.start_soon(meeting.run)
+        nursery.start_soon(prefetching.run)
         await network.listening.wait()
         address = LanAddress(LOOPBACK, network.port)
-        task_status.started(Resident(household, device, folder, members, network, meeting, address, credentials))
+        made = Resident(household, device, folder, members, network, meeting, address, credentials, prefetching)
+        task_status.started(made)
 
 
 @asynccontextmanager

@@ -1,0 +1,151 @@
+"""A file that is offered while it is read, and what is fetched of it before it is announced; over real sockets."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from peer.ports import Space
+from peer.root import TEMP
+from peer.synchronizer import prefetching, reading
+from peer.system.disk import LinuxDisk
+from protocol.identifiers import ROOT, NodeId, VersionId
+from protocol.lan_messages import Offer
+from protocol.names import RESERVED
+from tests.peer.lan.household import Household, Resident, intruder, residents, until
+
+SIZE = 4 << 20
+DATA = Random(7).randbytes(SIZE)
+OTHER = Random(8).randbytes(SIZE)
+VERSION = VersionId(bytes(range(16)))
+
+
+@pytest.fixture(autouse=True)
+def small_files_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "OFFERED_BYTES", SIZE)
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[list[Resident]]:
+    async with residents(Household(), tmp_path, "laptop", "desktop") as made:
+        laptop, desktop = made
+        await laptop.until_linked(desktop)
+        await desktop.until_linked(laptop)
+        yield made
+
+
+def ahead(resident: Resident) -> dict[VersionId, prefetching.Prefetched]:
+    return resident.prefetching._files
+
+
+def temps(resident: Resident) -> list[str]:
+    return sorted(path.name for path in Path(resident.folder.context.root.path, RESERVED, TEMP).iterdir())
+
+
+async def until_all_is_here(resident: Resident, version: VersionId, chunks: int) -> None:
+    await until(lambda: version in ahead(resident) and len(ahead(resident)[version].assembly._written) == chunks)
+
+
+async def test_a_large_file_is_here_before_it_is_announced(home: list[Resident]) -> None:
+    laptop, desktop = home
+    node, staged, offered = await laptop.offer("film", DATA)
+    await until_all_is_here(desktop, offered, len(staged.chunks))
+    assert desktop.folder.hand.names() == []
+    version = laptop.announce("film", node, staged, offered)
+    desktop.learn("film", version, laptop.runs_of(version))
+    job = await desktop.fetch(version)
+    assert job.placed
+    assert desktop.folder.hand.read("film") == DATA
+    assert desktop.counters["lan_in"] < 1.01 * SIZE
+    assert desktop.folder.store.fetched(node) == (0, SIZE, 0, (laptop.device.id,))
+    assert ahead(desktop) == {}
+    assert temps(desktop) == []
+
+
+async def test_what_is_announced_is_believed_and_not_what_was_offered(home: list[Resident]) -> None:
+    laptop, desktop = home
+    _, staged, offered = await laptop.offer("film", DATA)
+    await until_all_is_here(desktop, offered, len(staged.chunks))
+    other, other_staged, _ = await laptop.offer("other", OTHER)
+    version = laptop.announce("other", other, other_staged, offered)
+    desktop.learn("other", version, laptop.runs_of(version))
+    assert (await desktop.fetch(version)).placed
+    assert desktop.folder.hand.read("other") == OTHER
+
+
+async def test_what_is_never_announced_is_thrown_away(home: list[Resident], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetching, "FORSAKEN", 0.05)
+    laptop, desktop = home
+    _, staged, _ = await laptop.offer("film", DATA)
+    await until(lambda: desktop.counters.get("lan_in", 0) >= SIZE and not ahead(desktop))
+    assert temps(desktop) == []
+    assert len(staged.chunks) > 1
+
+
+async def test_what_changes_while_it_is_read_is_never_announced_under_that_id(
+    home: list[Resident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, _ = home
+    node, staged, offered = await laptop.offer("film", DATA)
+    offers = laptop.folder.context.offers
+    assert offers.version_of(node, staged) is None, "an id is for one version"
+    offers.read(offers._offered[offered], None)
+    assert offers.lists([offered]) == {}
+
+
+@pytest.mark.parametrize("why", ["paused", "full", "excluded", "enough already"])
+async def test_an_offer_may_be_unwelcome(home: list[Resident], why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop, desktop = home
+    if why == "paused":
+        desktop.prefetching.wanted = lambda: False
+    elif why == "full":
+        monkeypatch.setattr(LinuxDisk, "space", lambda *_: Space(free_bytes=SIZE + 1, free_inodes=1000))
+    elif why == "excluded":
+        desktop.folder.context.selection.exclude(NodeId(bytes(16)))
+    else:
+        monkeypatch.setattr(prefetching, "MOST", 0)
+    node, staged, offered = await laptop.offer("film", DATA)
+    version = laptop.announce("film", node, staged, offered)
+    desktop.learn("film", version, laptop.runs_of(version))
+    await until(lambda: not ahead(desktop))
+    assert desktop.counters.get("lan_in", 0) == 0
+    if why != "full":
+        assert (await desktop.fetch(version)).placed
+
+
+async def test_who_offers_more_than_a_file_has_is_left(tmp_path: Path) -> None:
+    household = Household()
+    async with residents(household, tmp_path, "laptop") as (laptop,):
+        device = household.new_device()
+        await laptop.members.refresh()
+        async with intruder(laptop, device) as channel:
+            await until(lambda: laptop.links)
+            (link,) = laptop.links
+            chunk = (bytes(32), bytes(32), 1000)
+            workspace = laptop.folder.context.keys.workspace
+            await channel.say(
+                Offer(workspace=workspace, version=VERSION, parent=ROOT, size=1999, first=0, chunks=(chunk, chunk))
+            )
+            await until(lambda: link.ended)
+            assert "more than a file has" in str(link.ended)
+            await until(lambda: not ahead(laptop))
+            assert temps(laptop) == []
+
+
+async def test_a_chunk_that_is_not_its_id_ends_the_link(home: list[Resident], monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop, desktop = home
+    (link,) = desktop.links
+    sealed = laptop.folder.context.offers.begin
+
+    def begin_otherwise(offered: object) -> None:
+        offered.place = type(offered.place)((), "lie")  # type: ignore[attr-defined]
+        sealed(offered)  # type: ignore[arg-type]
+
+    laptop.folder.hand.write("lie", OTHER)
+    monkeypatch.setattr(laptop.folder.context.offers, "begin", begin_otherwise)
+    monkeypatch.setattr("peer.synchronizer.holdings.reseal_in_place", lambda *_: True)
+    await laptop.offer("film", DATA)
+    await until(lambda: link.ended)
+    await until(lambda: not ahead(desktop))
+    assert temps(desktop) == []
