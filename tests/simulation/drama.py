@@ -15,6 +15,7 @@ from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
+from tests.simulation.shells import keep_shells
 from tests.simulation.sleeping import black_out, sleep_through
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.tripwires import Tripwires
@@ -94,6 +95,8 @@ class Drama:
             dramatic.start_soon(answer_at_times, self._around)
             begin_unusual(self._around, dramatic)
             await self._act()
+            if self._plan.shells:
+                await keep_shells(self._around)
             if self._plan.sleeping:
                 black_out(self._around)
                 await sleep_through(self._around)

@@ -17,10 +17,9 @@ _FOLDERS = ("Shell", "Husk")
 
 
 async def keep_shells(around: Surroundings) -> None:
-    """With some folders that nobody else touches by name."""
+    """One after the other, when nobody does anything else any more."""
     rng = around.rng
     for folder in _FOLDERS:
-        await trio.sleep(rng.uniform(0, around.plan.acting / len(_FOLDERS)))
         keeper, other = rng.sample(list(around.people.values()), 2)
         ignored, first, later = rng.sample(NAMES, 3)
         keeper.do(partial(_fill, folder=folder, ignored=ignored, other=first))
