@@ -90,7 +90,8 @@ class Calm:
     def _be_plain(self) -> None:
         """Nothing odd stands anywhere, nothing is ignored and nothing excluded."""
         around, plan = self._around, self._plan
-        for person in around.people.values() if plan.odd or plan.rules or plan.narrow or plan.tripwires else ():
+        untidy = plan.odd or plan.rules or plan.narrow or plan.tripwires or plan.shuffling or plan.shells
+        for person in around.people.values() if untidy else ():
             tidy(person)
         for device in around.devices.values() if plan.exclusions else ():
             include_all(around, device)

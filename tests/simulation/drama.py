@@ -15,6 +15,8 @@ from tests.simulation.lan import LanWeather
 from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
+from tests.simulation.shells import keep_shells
+from tests.simulation.sleeping import black_out, sleep_through
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.tripwires import Tripwires
 from tests.simulation.unnoticed import lose_connections, save_unawares
@@ -93,6 +95,11 @@ class Drama:
             dramatic.start_soon(answer_at_times, self._around)
             begin_unusual(self._around, dramatic)
             await self._act()
+            if self._plan.shells:
+                await keep_shells(self._around)
+            if self._plan.sleeping:
+                black_out(self._around)
+                await sleep_through(self._around)
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
         self._ambushes.end()

@@ -35,14 +35,16 @@ async def fill_what_goes(around: Surroundings) -> None:
 
 
 async def _cross(deaf: Person, other: Person, directory: str, rng: Random) -> None:
-    fill = rng.choice((_save_into, _move_into))(f"{directory}/{rng.choice(NAMES)}")
-    first, then = rng.choice(((_remove(directory), fill), (fill, _remove(directory))))
+    fill = rng.choice((saving, _moving))(f"{directory}/{rng.choice(NAMES)}")
+    first, then = rng.choice(((removal(directory), fill), (fill, removal(directory))))
     other.do(first)
     await trio.sleep(rng.uniform(0.5, _SENT) + (DELETE_QUIET if then is fill else 0.0))
     deaf.do(then)
 
 
-def _remove(directory: str) -> Action:
+def removal(directory: str) -> Action:
+    """Remove what is at a path, and all in it."""
+
     def remove(person: Person) -> str:
         person.replaced(directory, "removed")
         person.user.remove(person.full(directory))
@@ -51,7 +53,9 @@ def _remove(directory: str) -> Action:
     return remove
 
 
-def _save_into(path: str) -> Action:
+def saving(path: str) -> Action:
+    """Save something at a path."""
+
     def save_into(person: Person) -> str:
         content = person.content()
         person.refuse(path, "directory")
@@ -63,7 +67,7 @@ def _save_into(path: str) -> Action:
     return save_into
 
 
-def _move_into(path: str) -> Action:
+def _moving(path: str) -> Action:
     def move_into(person: Person) -> str:
         source = person.present("file", "symlink")
         person.refuse(path, "file", "symlink", "directory")

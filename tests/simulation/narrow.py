@@ -39,6 +39,7 @@ class _InPlace:
 
 NARROW: dict[tuple[str, str], Any] = {
     ("peer.root", "MAX_OPEN"): 2,
+    ("peer.chunker", "SMALLEST_AVERAGE"): 4 * KIB,
     ("peer.indexer", "MAX_FILE_SIZE"): 80_000,
     ("peer.indexer", "MAX_LINK_BYTES"): 9,
     ("peer.indexer", "TOGETHER"): 2,
@@ -46,13 +47,13 @@ NARROW: dict[tuple[str, str], Any] = {
     ("peer.synchronizer.assembly", "SYNC_BYTES"): 20 * KIB,
     ("peer.synchronizer.downloads", "ONE_BY_ONE"): 1,
     ("peer.synchronizer.jobs", "GROUP_FILES"): 3,
-    ("peer.synchronizer.lists", "MOST_CHUNKS"): 4,
+    ("peer.synchronizer.lists", "MOST_CHUNKS"): 20,
     ("peer.synchronizer.reading", "BATCH_FILES"): 2,
     ("peer.synchronizer.reading", "WINDOW"): 30 * KIB,
     ("peer.synchronizer.reading", "ThreadPoolExecutor"): _InPlace,
     ("peer.synchronizer.sending", "COMMIT_TARGET"): 300_800,
     ("peer.synchronizer.sending", "ATTEMPTS"): 1,
-    ("peer.synchronizer.sources", "MAX_GET_BYTES"): 16 * KIB,
+    ("peer.synchronizer.sources", "MAX_GET_BYTES"): 8 * KIB,
     ("peer.synchronizer.synchronizer", "FIRST_BATCH"): 4,
     ("peer.synchronizer.synchronizer", "BATCH"): 64,
 }

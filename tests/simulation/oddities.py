@@ -15,6 +15,7 @@ from tests.simulation.machine import START_NS
 from tests.simulation.narrow import limit
 from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.plan import Plan
+from tests.simulation.shuffling import SHUFFLING
 from tests.simulation.user import Entry
 
 IGNORE_FILE = ".shoalignore"
@@ -143,6 +144,7 @@ def actions_of(plan: Plan) -> list[tuple[Action, int]]:
         (plan.large, MUCH),
         (plan.folding, FOLDING),
         (plan.tripwires, NO_RULES),
+        (plan.shuffling, SHUFFLING),
     )
     return [*ACTIONS, *(action for there, actions in some if there for action in actions)]
 

@@ -12,6 +12,7 @@ from tests.simulation.counts import ACTED
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.inodes import Inode
 from tests.simulation.log import EventLog
+from tests.simulation.narrow import limit
 from tests.simulation.oracle import Oracle
 from tests.simulation.user import Entry
 
@@ -108,7 +109,7 @@ class Person:
 
     def save_probe(self) -> str:
         """Save a file under a name of its own; which."""
-        path, content = f"probe of {self.name}", self.content()
+        path, content = f"probe of {self.name}", self.content()[: limit("peer.indexer", "MAX_FILE_SIZE")]
         self.user.save(self.full(path), content)
         self.oracle.save(self.name, path, content)
         return path

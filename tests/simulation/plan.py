@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from random import Random
 
-from tests.simulation.people import NAMES
+from tests.simulation.people import DIRECTORIES, NAMES
 
 CRITICAL = ("exchange", "rename", "unlink", "remove_directory")
 """Calls before which an edit is most unwelcome."""
@@ -126,6 +126,9 @@ class Plan:
     narrow: bool = False  # limits of size and number are near
     folding: bool = False  # a device's disk takes names for one that differ in case, or in how an accent is made
     squatting: bool = False  # something else stands where Shoal's own folder is to be on a device
+    shuffling: bool = False  # people swap folders, give files a second name, and put what can't be synced into folders
+    shells: bool = False  # folders stay for what is ignored in them, and are filled anew
+    sleeping: bool = False  # a device sleeps for long while others go on, and one loses power at the worst moment
     tripwires: bool = False  # somebody acts, or the disk fails, where it is least expected
     unnoticed: bool = False  # when the tracker is restored, every connection is dead, and no device knows
     withdrawals: int = 0  # how often a device can't bring a version to the cloud for days
@@ -149,7 +152,9 @@ class Plan:
     def is_lenient(self) -> bool:
         """Whether something may come back, or be there twice, though nobody has forgotten anything: programs had to
         merge with a tracker that made no sense, or what is the same on two sides was never known to be."""
-        return bool(self.nonsense or self.joining or self.odd or self.rules or self.exclusions)
+        return bool(
+            self.nonsense or self.joining or self.odd or self.rules or self.exclusions or self.shuffling or self.shells
+        )
 
 
 def plan_of(seed: int) -> Plan:
@@ -160,7 +165,7 @@ def plan_of(seed: int) -> Plan:
         plan = replace(plan, power_cuts=0.0, lost_databases=0.0, tracker_restores=0)  # after these, copies are right
         plan = replace(plan, bad_name="")  # what it keeps from others isn't seen by all
         return replace(plan, inline_actions=0, prefilled=0, taking_turns=True, pause=0.5, breaker=False)
-    return _with_unusual(plan, Random(f"{seed}/unusual"))
+    return _with_rare(_with_unusual(plan, Random(f"{seed}/unusual")), Random(f"{seed}/rare"))
 
 
 def _with_unusual(plan: Plan, rng: Random) -> Plan:
@@ -191,6 +196,17 @@ def _with_unusual(plan: Plan, rng: Random) -> Plan:
         withdrawals=_MOST_WITHDRAWALS if rng.random() < _WITHDRAWING else 0,
     )
     return replace(drawn, closings=drawn.closings or drawn.narrow)
+
+
+def _with_rare(plan: Plan, rng: Random) -> Plan:
+    """What came later, from a stream of its own as well."""
+    if rng.random() < _RARELY:
+        plan = replace(plan, shuffling=True, bad_name=rng.choice((plan.bad_name, *DIRECTORIES)))
+    if rng.random() < _RARELY:
+        plan = replace(plan, shells=True)
+    if rng.random() < _RARELY:
+        plan = replace(plan, sleeping=True, breaker=True, rejecting=True, power_cuts=max(plan.power_cuts, 0.1))
+    return plan
 
 
 def _faults(rng: Random) -> frozenset[str]:

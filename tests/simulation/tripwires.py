@@ -10,6 +10,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import trio
+
 from peer.ignoring import IGNORE_FILE
 from peer.root import OUTGOING
 from peer.synchronizer.steps import aside_node
@@ -17,12 +19,15 @@ from protocol.names import RESERVED
 from tests.simulation.actions import append, overwrite
 from tests.simulation.counts import ACTED, ACTED_BETWEEN
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.filling import removal
 from tests.simulation.inodes import failure
 from tests.simulation.keeping import below, way
 from tests.simulation.people import Action, Person
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.unusual import pause
 
+_PAUSED = 3.0
+"""Seconds."""
 _CHANCE = 0.4
 _MOST = 4
 """How often each happens in a seed, at most."""
@@ -72,7 +77,7 @@ class Tripwires:
         self.around = around
         self._rng = rng
         self._last: dict[str, Call] = {}
-        self._placed: dict[str, str | None] = {}
+        self._paused: dict[str, float] = {}  # which devices, and until when
         self._happened: Counter[str] = Counter()
         self.armed = False
 
@@ -89,6 +94,9 @@ class Tripwires:
         """A peer is about to make a system call."""
         if not self.armed:
             return
+        if trio.current_time() > self._paused.get(at, float("inf")):
+            del self._paused[at]
+            pause(self.around, self.around.devices[at], paused=False)
         call = Call(self.around.devices[at], name, arguments)
         last, self._last[at] = self._last.get(at, call), call
         for wire, deed in WIRES:
@@ -97,6 +105,11 @@ class Tripwires:
                 self.around.log.happened[f"tripwire: {wire.__name__.strip('_')}"] += 1
                 deed(self, call)
                 return
+
+    def pause(self, at: str) -> None:
+        """Somebody has a device pause, for a while."""
+        self._paused[at] = trio.current_time() + _PAUSED
+        pause(self.around, self.around.devices[at], paused=True)
 
     def act(self, call: Call, action: Action) -> None:
         """Somebody acts at the device."""
@@ -109,16 +122,7 @@ class Tripwires:
 
 
 def _remove(tripwires: Tripwires, call: Call) -> None:
-    tripwires.act(call, _removal(call.path or call.target or ""))
-
-
-def _removal(path: str) -> Action:
-    def remove(person: Person) -> str:
-        person.replaced(path, "removed")
-        person.user.remove(person.full(path))
-        return f"removes {path}"
-
-    return remove
+    tripwires.act(call, removal(call.path or ""))
 
 
 def _come(tripwires: Tripwires, call: Call) -> None:
@@ -152,7 +156,7 @@ def _fail(tripwires: Tripwires, call: Call) -> None:
 
 
 def _pause(tripwires: Tripwires, call: Call) -> None:
-    pause(tripwires.around, call.device, paused=True)
+    tripwires.pause(call.device.name)
 
 
 # When

@@ -106,6 +106,7 @@ def squat(around: Surroundings, device: SimulatedDevice) -> None:
         device.disk.user.write(f"{own}/{MARKER}", encode(marker))
     else:
         device.disk.user.write(f"{own}/{around.rng.choice((TEMP, OUTGOING))}", b"")
+    device.disk.volume.journal.sync()
 
 
 async def make_way(around: Surroundings, device: SimulatedDevice) -> None:
