@@ -1,18 +1,19 @@
 """When a changed file may be read: once it is quiet (design §7, "Publishing").
 
 A file that arrived whole, by rename or link, or is small and not growing, is read after 20 ms; one that its writer has
-closed after 50 ms, but so only once in 8 s, as some open and close a file for each line; one that may still be written
-to after 500 ms, or after as long as it has been growing, up to 8 s.
+closed after 50 ms, a small one after 5 ms, but so only once in 8 s, as some open and close a file for each line; one
+that may still be written to after 500 ms, or after as long as it has been growing, up to 8 s.
 """
 
 from collections.abc import Set
 from dataclasses import dataclass
+from itertools import takewhile
 
 from peer.root import Names
 from peer.trees import Fingerprint
 from protocol.identifiers import NodeId
 
-SHORT, CLOSED, LONG, LONGEST = 0.02, 0.05, 0.5, 8.0
+BRIEF, SHORT, CLOSED, LONG, LONGEST = 0.005, 0.02, 0.05, 0.5, 8.0
 """Seconds."""
 SMALL = 1 << 20
 """Bytes up to which a file is small."""
@@ -62,12 +63,15 @@ class Quiet:
     def let_go(self, node: NodeId, time: float) -> None:
         """Who had a file open for writing has closed it, and so it was last seen."""
         watched = self._watched.get(node)
-        if watched is not None and watched.due > time + CLOSED and self._may_hurry(node, time):
-            watched.due = time + CLOSED
+        if watched is None:
+            return
+        pause = BRIEF if watched.print.size <= SMALL else CLOSED
+        if watched.due > time + pause and self._may_hurry(node, time):
+            watched.due = time + pause
 
     def _may_hurry(self, node: NodeId, time: float) -> bool:
         """Whether a closed file is to be read at once; not again and again what is opened, added to and closed."""
-        for each in [each for each, when in self._hurried.items() if time - when >= LONGEST]:
+        for each in list(takewhile(lambda each: time - self._hurried[each] >= LONGEST, self._hurried)):
             del self._hurried[each]
         return self._hurried.setdefault(node, time) == time
 

@@ -38,6 +38,14 @@ def recover_placed(store: TreeStore, busy: Container[NodeId], postponed: Contain
     return unsettled
 
 
+def waiting_for_a_look(store: TreeStore, busy: Container[NodeId]) -> set[NodeId]:
+    """The nodes to leave alone while LOCAL may not be as the disk is: those of all notes, and what may turn out to be
+    theirs. That would be sent as something new, though it may have been deleted elsewhere."""
+    notes = store.placing()
+    found = (_found(store, note, busy) for note in notes)
+    return {note.agreed.node for note in notes} | {local.node for local in found if local is not None}
+
+
 def _found(store: TreeStore, note: Placing, busy: Container[NodeId]) -> Local | None:
     """What is the file that was put in place, or may be once it is read."""
     places = (row for row in _places(store, note, busy) if _is_unread(row) or _is_it(row, note.agreed))

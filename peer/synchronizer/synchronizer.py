@@ -24,7 +24,7 @@ from peer.synchronizer.loading import load_slice
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.planner import ground, plan
 from peer.synchronizer.reading import Reading
-from peer.synchronizer.recovery import recover_placed
+from peer.synchronizer.recovery import recover_placed, waiting_for_a_look
 from peer.synchronizer.sending import Sending
 from peer.synchronizer.slices import Slice
 from peer.synchronizer.steps import (
@@ -340,7 +340,7 @@ class Synchronizer:
         """Settle what was left half done, once LOCAL is as the disk is. Returns the nodes to leave alone meanwhile."""
         context = self._context
         if context.look_at_all or context.to_look_at:
-            return {note.agreed.node for note in context.store.placing()}
+            return waiting_for_a_look(context.store, self._busy())
         return recover_placed(context.store, self._busy(), context.postponed)
 
     def _free(self, nodes: Iterable[NodeId]) -> list[NodeId]:

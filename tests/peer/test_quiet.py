@@ -2,7 +2,7 @@
 
 import pytest
 
-from peer.quiet import CLOSED, LONG, LONGEST, SHORT, SMALL, Quiet
+from peer.quiet import BRIEF, CLOSED, LONG, LONGEST, SHORT, SMALL, Quiet
 from peer.trees import Fingerprint
 from protocol.identifiers import NodeId
 
@@ -134,8 +134,18 @@ def test_closing_delays_nothing() -> None:
     quiet.let_go(OTHER, 100.0)
     assert quiet.due(OTHER, 100.0) == 0
     quiet.changed(NODE, look(10), 100.0)
-    quiet.let_go(NODE, 100.01)
-    assert quiet.due(NODE, 100.01) == pytest.approx(SHORT - 0.01)
+    quiet.let_go(NODE, 100.018)
+    assert quiet.due(NODE, 100.018) == pytest.approx(0.002)
+
+
+def test_a_small_file_that_was_closed_is_read_at_once_but_not_for_each_line() -> None:
+    quiet, pauses = Quiet(), []
+    for step in range(1, 10):
+        quiet.changed(NODE, look(step), 100.0 + step)
+        quiet.let_go(NODE, 100.0 + step)
+        pauses.append(quiet.due(NODE, 100.0 + step))
+        quiet.read(NODE)
+    assert pauses == pytest.approx([BRIEF, *[SHORT] * 7, BRIEF])
 
 
 def test_what_was_closed_is_told_to_one_look() -> None:

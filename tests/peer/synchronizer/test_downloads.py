@@ -9,7 +9,7 @@ import pytest
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.prefetching import Prefetching
-from peer.synchronizer.recovery import recover_placed
+from peer.synchronizer.recovery import recover_placed, waiting_for_a_look
 from peer.synchronizer.replacing import Changed
 from peer.synchronizer.steps import Fetch
 from peer.tracker_client import DeviceClient
@@ -98,6 +98,9 @@ async def test_what_is_in_place_when_the_disk_fails_is_agreed_on_once_it_is_seen
     await folder.indexer.scan_everything()
     assert recover_placed(folder.store, (), ()) == {NODE}
     folder.now_read()
+    # While more is to be looked at nothing is settled. It was sent as something new then, and what had been deleted
+    # elsewhere came back.
+    assert waiting_for_a_look(folder.store, ()) == {NODE, folder.node("f")}
     assert recover_placed(folder.store, (), ()) == set()
     synced = folder.store.synced(NODE)
     assert folder.node("f") == NODE
