@@ -15,7 +15,7 @@ from rich.table import Table
 from bench.failures import BenchFailed, failure_of, tail
 from bench.interrupts import until_signal
 from bench.lan.facts import BUSY, Facts, look
-from bench.lan.report import figure_text, machine_line
+from bench.lan.report import machine_line
 from bench.lan.verdicts import Verdict, Word
 from bench.machine import check_machine
 from bench.tables import empty_table
@@ -157,6 +157,10 @@ def expected(verdicts: Sequence[Verdict]) -> Table:
     """The verdicts for people."""
     table = empty_table("What is expected of shoal", ("",), ("limit", "measured", ""))
     for verdict in verdicts:
-        limit, value = (figure_text(figure, verdict.unit) for figure in (verdict.limit, verdict.value))
+        limit, value = (_figure(figure, verdict.unit) for figure in (verdict.limit, verdict.value))
         table.add_row(verdict.what, limit, value, verdict.word, style="bold red" if verdict.word == "RED" else "")
     return table
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f} bytes" if unit == "bytes" else f"{value:.2f} {unit}"

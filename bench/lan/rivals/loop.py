@@ -1,7 +1,8 @@
 """A loop that many people have in a script: inotifywait tells of a change, a program makes the other folder alike.
 
 It waits until no event has come for 50 ms. Events are those of files that are complete (closed after writing, moved in)
-or gone; with those of files being written it would only begin too early and have to do everything again.
+or gone; with those of files being written it would only begin too early and have to do everything again. That there is
+a new directory counts as well: inotifywait watches it a moment later, and misses what is written into it until then.
 """
 
 import shutil
@@ -18,7 +19,9 @@ from bench.lan.works import Saved
 from bench.programs import Program, Programs
 
 DEBOUNCE_SECONDS = 0.05
-_EVENTS = "close_write,moved_to,delete"
+_EVENTS = "create,close_write,moved_to,delete"
+_BEGUN = b"CREATE"
+"""A file that somebody begins to write: no reason to copy."""
 _READY = "Watches established."
 
 Copy = Callable[[OneShot, Path, Path], Awaitable[int]]
@@ -35,6 +38,7 @@ class Loop:
         self._program = OneShot()
         self.processes: Mapping[str, Measured] = {"inotifywait": Daemon(watch.process.pid), name: self._program}
         self._sent = 0
+        self._rest = b""  # of what was told: the beginning of a line
         self._at_rest = True
 
     async def run(self) -> None:
@@ -50,9 +54,13 @@ class Loop:
             self._at_rest = True
 
     async def _news(self) -> bool:
-        """Wait for events; False when there will be no more."""
+        """Wait for events that are a reason to copy; False when there will be no more."""
         assert self._watch.process.stdout is not None
-        return bool(await self._watch.process.stdout.receive_some())
+        while told := await self._watch.process.stdout.receive_some():
+            *events, self._rest = (self._rest + told).split(b"\n")
+            if any(event != _BEGUN for event in events):
+                return True
+        return False
 
     async def saved(self, files: Sequence[Saved]) -> None:
         """It will notice."""
@@ -78,7 +86,7 @@ async def looping(place: Path, programs: Programs, name: str, copy: Copy) -> Asy
     source, target = place / "source", place / "target"
     for folder in (source, target):
         folder.mkdir(parents=True)
-    command = ["inotifywait", "--monitor", "--recursive", "--event", _EVENTS, "--format", ".", str(source)]
+    command = ["inotifywait", "--monitor", "--recursive", "--event", _EVENTS, "--format", "%e", str(source)]
     watch = await programs.start("inotifywait", command, piped=True)
     with trio.move_on_after(READY_SECONDS) as waiting:
         while _READY not in watch.log.read_text("utf-8", "replace"):
