@@ -58,7 +58,7 @@ async def office(
     place.mkdir()
     with network() as made:
         async with programs(place / "logs") as running, watched(running):
-            cloud, slow = _cloud(made, line)
+            cloud, slow = _cloud(made, line, whole_packets=whole_packets)
             certificate = self_signed(place, cloud.address)
             tracker = Tracker(running, place / "tracker", machine=cloud, certificate=certificate)
             await tracker.start()
@@ -69,9 +69,9 @@ async def office(
             yield Office(made, running, tracker, tuple(devices), slow, made.uplink() if slow else None, beside)
 
 
-def _cloud(made: Network, line: Line | None) -> tuple[Machine, SlowLine | None]:
+def _cloud(made: Network, line: Line | None, *, whole_packets: bool) -> tuple[Machine, SlowLine | None]:
     if line is None:
-        return made.machine("cloud"), None
+        return made.machine("cloud", whole_packets=whole_packets), None
     return made.far_machine("cloud", line)
 
 
