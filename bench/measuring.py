@@ -18,6 +18,7 @@ from bench.lan.facts import BUSY, Facts, look
 from bench.lan.report import machine_line
 from bench.lan.verdicts import Verdict, Word
 from bench.machine import check_machine
+from bench.plots import check_plots
 from bench.tables import empty_table
 
 _WIDTH = 140
@@ -86,6 +87,8 @@ async def _attempt(plan: Plan, found: Found, console: Console, say: Say) -> int:
     """What was measured before something went wrong is shown and written as well."""
     try:
         plan.check()
+        if plan.plot_file is not None:
+            check_plots()
         check_machine(plan.need, plan.socket)
         found.facts = look(Path(tempfile.gettempdir()))
     except BenchFailed as error:

@@ -11,7 +11,7 @@ from bench.lan.works import MIB
 from bench.measuring import Plan, Say, conduct
 from bench.network import check_network
 from bench.office import LONGEST_SOCKET
-from bench.options import JSON_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
+from bench.options import JSON_OPTION, PLOT_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
 from bench.swarm.figures import Round, Swarm
 from bench.swarm.session import Setting, measure
 from bench.words import counted, sized
@@ -26,6 +26,7 @@ RECEIVERS, SIZE, RATE, UPLINK = 8, 1000 * MIB, 200.0, 20.0
 @link_options(RATE, UPLINK)
 @SCALE_OPTION
 @JSON_OPTION
+@PLOT_OPTION
 @click.pass_context
 def swarm(
     context: click.Context,
@@ -35,6 +36,7 @@ def swarm(
     uplink: float,
     scale: float,
     json_file: Path | None,
+    plot_file: Path | None,
 ) -> None:
     """One device has a new file: how long until N others on its LAN have it, and what that costs it.
 
@@ -60,6 +62,7 @@ def swarm(
         socket=LONGEST_SOCKET,
         work=work,
         json_file=json_file,
+        plot_file=plot_file,
     )
     context.exit(trio.run(conduct, plan, found))
 

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -131,6 +132,12 @@ class Swarm(Found):
                 _summary(self.of(receivers)) for receivers in sorted({1, self.receivers}) if self.of(receivers)
             ],
         }
+
+    def draw(self, file: Path) -> None:
+        """See `bench.swarm.plot`."""
+        from bench.swarm.plot import draw
+
+        draw(self, file)
 
 
 def _round(round_: Round) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from bench.failures import BenchFailed
 from bench.measuring import Plan, Say, conduct
 from bench.network import check_network
 from bench.office import LONGEST_SOCKET
-from bench.options import JSON_OPTION, RUNS_OPTION, SCALE_OPTION
+from bench.options import JSON_OPTION, PLOT_OPTION, RUNS_OPTION, SCALE_OPTION
 from bench.traffic.figures import Measure, Traffic
 from bench.traffic.rivals import RIVAL_NAMES, RIVALS
 from bench.traffic.session import Setting, measure
@@ -28,6 +28,7 @@ NEED = 1 << 30
 )
 @SCALE_OPTION
 @JSON_OPTION
+@PLOT_OPTION
 @click.pass_context
 def traffic(
     context: click.Context,
@@ -36,6 +37,7 @@ def traffic(
     names: tuple[str, ...],
     scale: float,
     json_file: Path | None,
+    plot_file: Path | None,
 ) -> None:
     """How many bytes go over the wire for one update: a small file, many, an edit, frequent appends.
 
@@ -65,5 +67,5 @@ def traffic(
     says = [f"{name:10} {told}" for name, told in described.items()]
     says += [f"{name:10} left out: {why}" for name, why in left_out.items()]
     says += [f"{update.name:10} {update.what(setting.sizes)}" for update in what]
-    plan = Plan(says, check, NEED, LONGEST_SOCKET, work, json_file)
+    plan = Plan(says, check, NEED, LONGEST_SOCKET, work, json_file, plot_file)
     context.exit(trio.run(conduct, plan, found))

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -126,6 +127,12 @@ class Traffic(Found):
             "measures": [_measure(measure) for measure in self.measures],
             "summary": [asdict(summary) for summary in summarise(self.measures)],
         }
+
+    def draw(self, file: Path) -> None:
+        """See `bench.traffic.plot`."""
+        from bench.traffic.plot import draw
+
+        draw(self, file)
 
 
 def _verdict(update: Update, own: Summary, *, judged: bool) -> Verdict:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import trio
 
+from bench.compare import content_hash
 from bench.failures import BenchFailed, failure_of
-from bench.lan.clock import DEADLINE_SECONDS, Arrivals, verify
+from bench.lan.clock import DEADLINE_SECONDS
 from bench.lan.order import interleaved
 from bench.lan.works import Save
 from bench.traffic.figures import Measure
@@ -17,7 +18,7 @@ from bench.traffic.updates import Sizes, Update
 
 QUIET_SECONDS = 1.0
 """After it has come to rest, so that what trails along is counted as well."""
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ async def _measure(sizes: Sizes, run: int, rival: Rival, stand: Stand, update: U
         await _arrived(before, stand)
     await _rest(stand)
     sender, receiver, began = stand.sender.carried(), stand.receiver.carried(), trio.current_time()
-    last = await _do(update, sizes, stand)
+    await _do(update, sizes, stand)
     if update.rests is not None:
         await trio.sleep(update.rests(sizes))
     else:
         await _rest(stand)
-    found = Measure(
+    return Measure(
         update=update.name,
         rival=rival.name,
         run=run,
@@ -66,13 +67,10 @@ async def _measure(sizes: Sizes, run: int, rival: Rival, stand: Stand, update: U
         sender=stand.sender.carried().since(sender),
         receiver=stand.receiver.carried().since(receiver),
     )
-    if last is not None:
-        await trio.to_thread.run_sync(verify, stand.source, stand.target, last.files)
-    return found
 
 
-async def _do(update: Update, sizes: Sizes, stand: Stand) -> Save | None:
-    """Save all at its pace; return the last when it is there."""
+async def _do(update: Update, sizes: Sizes, stand: Stand) -> None:
+    """Save all at its pace; return when the last is there."""
     due = trio.current_time()
     last: Save | None = None
     for last in update.saves(sizes):
@@ -81,7 +79,6 @@ async def _do(update: Update, sizes: Sizes, stand: Stand) -> Save | None:
         due += update.pace
     if last is not None:
         await _arrived(last, stand)
-    return last
 
 
 async def _save(save: Save, stand: Stand) -> None:
@@ -90,11 +87,24 @@ async def _save(save: Save, stand: Stand) -> None:
 
 
 async def _arrived(save: Save, stand: Stand) -> None:
-    arrivals = Arrivals(stand.target, save.files, LOOK_SECONDS)
-    with trio.move_on_after(DEADLINE_SECONDS) as waiting:
-        await arrivals.all_durable()
-    if waiting.cancelled_caught:
-        raise BenchFailed(f"{arrivals.come} of {len(save.files)} files in place within {DEADLINE_SECONDS:g} s")
+    """Return when the contents are the same on both sides: an edit leaves the size as it was."""
+    with trio.move_on_after(DEADLINE_SECONDS):
+        while True:
+            if await trio.to_thread.run_sync(_alike, stand, save):
+                return
+            await trio.sleep(LOOK_SECONDS)
+    raise BenchFailed(f"{save.files[-1].name} has not arrived within {DEADLINE_SECONDS:g} s")
+
+
+def _alike(stand: Stand, save: Save) -> bool:
+    try:
+        return all(_same(stand.source / saved.name, stand.target / saved.name) for saved in save.files)
+    except FileNotFoundError:
+        return False
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.stat().st_size == other.stat().st_size and content_hash(one) == content_hash(other)
 
 
 async def _rest(stand: Stand) -> None:

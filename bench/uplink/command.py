@@ -10,7 +10,7 @@ from bench.lan.report import time_text
 from bench.measuring import Plan, Say, conduct
 from bench.network import check_network
 from bench.office import LONGEST_SOCKET
-from bench.options import JSON_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
+from bench.options import JSON_OPTION, PLOT_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
 from bench.uplink.figures import Turn, Uplink
 from bench.uplink.session import SMALL_FILES, Setting, measure
 
@@ -23,8 +23,17 @@ SIZE, RATE, UPLINK = 100_000_000, 1000.0, 20.0
 @link_options(RATE, UPLINK)
 @SCALE_OPTION
 @JSON_OPTION
+@PLOT_OPTION
 @click.pass_context
-def uplink(context: click.Context, runs: int, rate: float, uplink: float, scale: float, json_file: Path | None) -> None:
+def uplink(
+    context: click.Context,
+    runs: int,
+    rate: float,
+    uplink: float,
+    scale: float,
+    json_file: Path | None,
+    plot_file: Path | None,
+) -> None:
     """How long another device on the LAN waits for a file that its author's uplink takes long to carry.
 
     Once with that uplink, once without any limit; and how long small files take meanwhile. Each device is a network
@@ -52,5 +61,6 @@ def uplink(context: click.Context, runs: int, rate: float, uplink: float, scale:
         socket=LONGEST_SOCKET,
         work=work,
         json_file=json_file,
+        plot_file=plot_file,
     )
     context.exit(trio.run(conduct, plan, found))
