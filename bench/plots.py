@@ -31,7 +31,7 @@ DOTS = 130
 def check_plots() -> None:
     """`BenchFailed`, in one line, when nothing can be drawn."""
     if find_spec("matplotlib") is None:
-        raise BenchFailed("--plot needs matplotlib, which is not installed: pip install 'shoal[bench]'")
+        raise BenchFailed("--plot needs matplotlib, which is not installed: pip install matplotlib")
 
 
 @contextmanager

@@ -87,7 +87,7 @@ async def test_lan_is_drawn(place: Path, tmp_path: Path) -> None:
     assert colours_of(tmp_path / "picture.png") > 10
 
 
-REFUSED = "the measurement can't begin: --plot needs matplotlib, which is not installed: pip install 'shoal[bench]'\n"
+REFUSED = "the measurement can't begin: --plot needs matplotlib, which is not installed: pip install matplotlib\n"
 
 
 def none(*_: object) -> None:
