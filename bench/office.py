@@ -1,5 +1,6 @@
 """An office: devices of one account on a LAN, each a machine of its own, and a tracker beyond their uplink."""
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ from pathlib import Path
 
 from bench.certificates import self_signed
 from bench.company import connected, join_all, settled, start_all
-from bench.network import Line, Machine, Network, SlowLine, network
+from bench.failures import BenchFailed
+from bench.network import Line, Machine, Network, SlowLine, check_network, network
 from bench.network.lan import Uplink
 from bench.parts import Device, Tracker
 from bench.programs import Programs, programs, watched
@@ -16,6 +18,13 @@ MBIT = 10**6
 LONGEST_SOCKET = "shoal-bench-xxxxxxxx/offload-00-0/receiver-00/home/control"
 HOME_DELAY = 0.02
 """Seconds from a home to a server, one way."""
+
+
+def check_office(who: str) -> None:
+    """`BenchFailed`, in one line, when `who` can't have an office here."""
+    check_network(who)
+    if shutil.which("openssl") is None:
+        raise BenchFailed(f"{who} needs openssl, for the tracker's certificate")
 
 
 @dataclass(frozen=True)

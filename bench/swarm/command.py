@@ -9,8 +9,7 @@ import trio
 from bench.lan.report import time_text
 from bench.lan.works import MIB
 from bench.measuring import Plan, Say, conduct
-from bench.network import check_network
-from bench.office import LONGEST_SOCKET
+from bench.office import LONGEST_SOCKET, check_office
 from bench.options import JSON_OPTION, PLOT_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
 from bench.swarm.figures import Round, Swarm
 from bench.swarm.session import Setting, measure
@@ -57,7 +56,7 @@ def swarm(
 
     plan = Plan(
         says=_says(setting),
-        check=partial(check_network, "swarm"),
+        check=partial(check_office, "swarm"),
         need=(receivers + 4) * setting.size + (256 << 20),
         socket=LONGEST_SOCKET,
         work=work,

@@ -8,8 +8,7 @@ import trio
 
 from bench.failures import BenchFailed
 from bench.measuring import Plan, Say, conduct
-from bench.network import check_network
-from bench.office import LONGEST_SOCKET
+from bench.office import LONGEST_SOCKET, check_office
 from bench.options import JSON_OPTION, PLOT_OPTION, RUNS_OPTION, SCALE_OPTION
 from bench.traffic.figures import Measure, Traffic
 from bench.traffic.rivals import RIVAL_NAMES, RIVALS
@@ -53,7 +52,7 @@ def traffic(
     found = Traffic(setting.sizes == Sizes(), asdict(setting.sizes) | {"runs": runs}, described, left_out)
 
     def check() -> None:
-        check_network("traffic")
+        check_office("traffic")
         if not rivals:
             raise BenchFailed(f"nothing to measure: {'; '.join(left_out.values())}")
 

@@ -8,8 +8,7 @@ import trio
 
 from bench.lan.report import time_text
 from bench.measuring import Plan, Say, conduct
-from bench.network import check_network
-from bench.office import LONGEST_SOCKET
+from bench.office import LONGEST_SOCKET, check_office
 from bench.options import JSON_OPTION, PLOT_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
 from bench.uplink.figures import Turn, Uplink
 from bench.uplink.session import SMALL_FILES, Setting, measure
@@ -56,7 +55,7 @@ def uplink(
             f"each link of the LAN: {rate:g} Mbit/s each way; to the tracker: {uplink:g} Mbit/s, 20 ms one way",
             "no limit: the tracker is on the LAN, on a link as fast as the machine",
         ],
-        check=partial(check_network, "uplink"),
+        check=partial(check_office, "uplink"),
         need=6 * setting.size + (256 << 20),
         socket=LONGEST_SOCKET,
         work=work,

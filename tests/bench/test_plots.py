@@ -97,7 +97,7 @@ def none(*_: object) -> None:
 @pytest.mark.parametrize("command", [("lan", "--rival", "cp"), ("swarm",)], ids=["lan", "swarm"])
 def test_without_matplotlib_nothing_begins(command: list[str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "find_spec", none)
-    monkeypatch.setattr("bench.swarm.command.check_network", none)
+    monkeypatch.setattr("bench.swarm.command.check_office", none)
     result = CliRunner().invoke(cli.main, [*command, "--plot", str(place / "out.png")])
     assert (result.exit_code, result.output) == (1, REFUSED)
     assert list(place.iterdir()) == []
