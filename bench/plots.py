@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from bench.failures import BenchFailed
@@ -26,6 +27,8 @@ COLOURS = {
 _BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 DOTS = 130
 """An inch."""
+TITLE = 58
+"""Characters in a line over a field."""
 
 
 def check_plots() -> None:
@@ -102,7 +105,7 @@ def draw_bars(
     field.set_xlim(0, widest * 1.25)
     field.set_xticks([])
     field.spines["bottom"].set_visible(False)
-    field.set_title(title, loc="left", fontsize=10.5, color=INK)
+    field.set_title(fill(title, TITLE), loc="left", fontsize=10.5, color=INK)
 
 
 def hide_rest(fields: Sequence["Axes"], used: int) -> None:
