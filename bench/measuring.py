@@ -6,6 +6,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ async def _attempt(plan: Plan, found: Found, console: Console, say: Say) -> int:
     except BenchFailed as error:
         say(f"the measurement can't begin: {error}", "bold red")
         return 1
-    say(machine_line(found.facts), "bold")
+    say(f"shoal {version('shoal')}; {machine_line(found.facts)}", "bold")
     if found.facts.busy:
         say(
             f"warning: load average {found.facts.load:.2f} at the start, more than {BUSY:g}: figures mean little", "red"
@@ -122,6 +123,7 @@ def _report(plan: Plan, found: Found, console: Console, say: Say) -> None:
 
 def _json(found: Found) -> dict[str, Any]:
     return {
+        "shoal": version("shoal"),
         "machine": asdict(found.facts) | {"busy": found.facts.busy},
         **found.as_json(),
         "verdicts": [asdict(verdict) for verdict in found.verdicts()],

@@ -1,5 +1,6 @@
 """`shoal-bench offload`."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def offload(
     """
     setting = Setting(devices, max(1_000_000, round(SIZE * scale)), rate, uplink, runs)
     judged = (setting.size, rate, uplink) == (SIZE, RATE, UPLINK)
-    found = Offload(judged, {"devices": devices, "size": setting.size, "rate": rate, "uplink": uplink})
+    found = Offload(judged, asdict(setting))
 
     async def work(place: Path, say: Say) -> None:
         def told(scene: Scene) -> None:

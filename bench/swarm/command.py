@@ -45,7 +45,9 @@ def swarm(
     """
     setting = Setting(receivers, max(MIB, round(SIZE * scale)), rate, uplink, runs)
     judged = (receivers, setting.size, rate, uplink) == (RECEIVERS, SIZE, RATE, UPLINK)
-    found = Swarm(receivers, judged, {"receivers": receivers, "size": setting.size, "rate": rate, "uplink": uplink})
+    found = Swarm(
+        receivers, judged, {"receivers": receivers, "size": setting.size, "rate": rate, "uplink": uplink, "runs": runs}
+    )
 
     async def work(place: Path, say: Say) -> None:
         def told(round_: Round) -> None:

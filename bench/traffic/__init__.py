@@ -5,4 +5,5 @@ updates   what is saved: one small file, many, an edit, frequent appends
 rivals    who carries it from one machine to another
 session   all rivals in turns, each from nothing
 figures   what was measured, what is expected of it, JSON of both
+plot      the picture
 """

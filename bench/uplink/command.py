@@ -1,5 +1,6 @@
 """`shoal-bench uplink`."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def uplink(
     """
     setting = Setting(max(1_000_000, round(SIZE * scale)), rate, uplink, runs)
     judged = (setting.size, rate, uplink) == (SIZE, RATE, UPLINK)
-    found = Uplink(judged, {"size": setting.size, "rate": rate, "uplink": uplink})
+    found = Uplink(judged, asdict(setting))
 
     async def work(place: Path, say: Say) -> None:
         def told(turn: Turn) -> None:
