@@ -96,7 +96,8 @@ async def test_every_header_is_counted_where_packets_are_whole(network: Network)
         await receive(called, size)
     sent, received = one.carried().since(before[0]).sent, other.carried().since(before[1]).received
     least = size + size // payload * headers
-    assert least * 0.99 <= received <= sent <= least * 1.05
+    for carried in (sent, received):
+        assert least * 0.99 <= carried <= least * 1.05
     assert 0 < other.carried().since(before[1]).sent < size // 10
 
 
