@@ -87,9 +87,8 @@ async def conduct(plan: Plan, found: Found) -> int:
 async def _attempt(plan: Plan, found: Found, console: Console, say: Say) -> int:
     """What was measured before something went wrong is shown and written as well."""
     try:
+        _check_files(plan)
         plan.check()
-        if plan.plot_file is not None:
-            check_plots()
         check_machine(plan.need, plan.socket)
         found.facts = look(Path(tempfile.gettempdir()))
     except BenchFailed as error:
@@ -106,6 +105,15 @@ async def _attempt(plan: Plan, found: Found, console: Console, say: Say) -> int:
     found.failure = None if failure is None else str(failure)
     _report(plan, found, console, say)
     return 0 if found.is_well else 1
+
+
+def _check_files(plan: Plan) -> None:
+    """Before anything is measured: it would be lost."""
+    for file in (plan.json_file, plan.plot_file):
+        if file is not None and not file.parent.is_dir():
+            raise BenchFailed(f"there is no folder {file.parent} for {file.name}")
+    if plan.plot_file is not None:
+        check_plots()
 
 
 def _report(plan: Plan, found: Found, console: Console, say: Say) -> None:
