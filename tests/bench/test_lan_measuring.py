@@ -80,8 +80,12 @@ def test_small_files_differ_and_lie_in_directories_of_a_hundred(prepared: Prepar
 
 def test_scales() -> None:
     assert scaled(1) == Sizes()
-    assert scaled(0.1) == Sizes(latency_files=3, bulk=100 << 20, append=104_858, small_files=1000)
-    assert scaled(1e-9) == Sizes(latency_files=3, bulk=1 << 20, append=1 << 10, small_files=10)
+    assert scaled(0.1) == Sizes(
+        latency_files=3, bulk=100 << 20, append=104_858, small_files=1000, crowd=10_000, crowded_files=10
+    )
+    assert scaled(1e-9) == Sizes(
+        latency_files=3, bulk=1 << 20, append=1 << 10, small_files=10, crowd=10, crowded_files=3
+    )
 
 
 # The clock -----------------------------------------------------------------------------------------------------------
