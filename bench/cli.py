@@ -18,6 +18,7 @@ from bench.offload.command import offload
 from bench.options import JSON_OPTION
 from bench.swarm.command import swarm
 from bench.tracker.command import tracker
+from bench.traffic.command import traffic
 from bench.uplink.command import uplink
 
 
@@ -31,6 +32,7 @@ main.add_command(lan)
 main.add_command(swarm)
 main.add_command(uplink)
 main.add_command(offload)
+main.add_command(traffic)
 main.add_command(tracker)
 main.add_command(scan)
 main.add_command(idle)

@@ -6,6 +6,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from rich.table import Table
 from bench.failures import BenchFailed, failure_of, tail
 from bench.interrupts import until_signal
 from bench.lan.facts import BUSY, Facts, look
-from bench.lan.report import figure_text, machine_line
+from bench.lan.report import machine_line
 from bench.lan.verdicts import Verdict, Word
 from bench.machine import check_machine
+from bench.plots import check_plots
 from bench.tables import empty_table
 
 _WIDTH = 140
@@ -85,13 +87,14 @@ async def conduct(plan: Plan, found: Found) -> int:
 async def _attempt(plan: Plan, found: Found, console: Console, say: Say) -> int:
     """What was measured before something went wrong is shown and written as well."""
     try:
+        _check_files(plan)
         plan.check()
         check_machine(plan.need, plan.socket)
         found.facts = look(Path(tempfile.gettempdir()))
     except BenchFailed as error:
         say(f"the measurement can't begin: {error}", "bold red")
         return 1
-    say(machine_line(found.facts), "bold")
+    say(f"shoal {version('shoal')}; {machine_line(found.facts)}", "bold")
     if found.facts.busy:
         say(
             f"warning: load average {found.facts.load:.2f} at the start, more than {BUSY:g}: figures mean little", "red"
@@ -102,6 +105,15 @@ async def _attempt(plan: Plan, found: Found, console: Console, say: Say) -> int:
     found.failure = None if failure is None else str(failure)
     _report(plan, found, console, say)
     return 0 if found.is_well else 1
+
+
+def _check_files(plan: Plan) -> None:
+    """Before anything is measured: it would be lost."""
+    for file in (plan.json_file, plan.plot_file):
+        if file is not None and not file.parent.is_dir():
+            raise BenchFailed(f"there is no folder {file.parent} for {file.name}")
+    if plan.plot_file is not None:
+        check_plots()
 
 
 def _report(plan: Plan, found: Found, console: Console, say: Say) -> None:
@@ -119,6 +131,7 @@ def _report(plan: Plan, found: Found, console: Console, say: Say) -> None:
 
 def _json(found: Found) -> dict[str, Any]:
     return {
+        "shoal": version("shoal"),
         "machine": asdict(found.facts) | {"busy": found.facts.busy},
         **found.as_json(),
         "verdicts": [asdict(verdict) for verdict in found.verdicts()],
@@ -157,6 +170,10 @@ def expected(verdicts: Sequence[Verdict]) -> Table:
     """The verdicts for people."""
     table = empty_table("What is expected of shoal", ("",), ("limit", "measured", ""))
     for verdict in verdicts:
-        limit, value = (figure_text(figure, verdict.unit) for figure in (verdict.limit, verdict.value))
+        limit, value = (_figure(figure, verdict.unit) for figure in (verdict.limit, verdict.value))
         table.add_row(verdict.what, limit, value, verdict.word, style="bold red" if verdict.word == "RED" else "")
     return table
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f} bytes" if unit == "bytes" else f"{value:.2f} {unit}"

@@ -1,5 +1,6 @@
 """An office: devices of one account on a LAN, each a machine of its own, and a tracker beyond their uplink."""
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ from pathlib import Path
 
 from bench.certificates import self_signed
 from bench.company import connected, join_all, settled, start_all
-from bench.network import Line, Machine, Network, SlowLine, network
+from bench.failures import BenchFailed
+from bench.network import Line, Machine, Network, SlowLine, check_network, network
 from bench.network.lan import Uplink
 from bench.parts import Device, Tracker
 from bench.programs import Programs, programs, watched
@@ -16,6 +18,13 @@ MBIT = 10**6
 LONGEST_SOCKET = "shoal-bench-xxxxxxxx/offload-00-0/receiver-00/home/control"
 HOME_DELAY = 0.02
 """Seconds from a home to a server, one way."""
+
+
+def check_office(who: str) -> None:
+    """`BenchFailed`, in one line, when `who` can't have an office here."""
+    check_network(who)
+    if shutil.which("openssl") is None:
+        raise BenchFailed(f"{who} needs openssl, for the tracker's certificate")
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ async def office(
     place.mkdir()
     with network() as made:
         async with programs(place / "logs") as running, watched(running):
-            cloud, slow = _cloud(made, line)
+            cloud, slow = _cloud(made, line, whole_packets=whole_packets)
             certificate = self_signed(place, cloud.address)
             tracker = Tracker(running, place / "tracker", machine=cloud, certificate=certificate)
             await tracker.start()
@@ -69,9 +78,9 @@ async def office(
             yield Office(made, running, tracker, tuple(devices), slow, made.uplink() if slow else None, beside)
 
 
-def _cloud(made: Network, line: Line | None) -> tuple[Machine, SlowLine | None]:
+def _cloud(made: Network, line: Line | None, *, whole_packets: bool) -> tuple[Machine, SlowLine | None]:
     if line is None:
-        return made.machine("cloud"), None
+        return made.machine("cloud", whole_packets=whole_packets), None
     return made.far_machine("cloud", line)
 
 

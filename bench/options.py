@@ -11,6 +11,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 JSON_OPTION = click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures to this file too."
 )
+PLOT_OPTION = click.option(
+    "--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw the figures: a PNG."
+)
 SCALE_OPTION = click.option(
     "--scale",
     default=1.0,

@@ -20,7 +20,8 @@ from bench.lan.rivals import RIVAL_NAMES, RIVALS
 from bench.lan.session import Plan, Session
 from bench.lan.works import WORK_NAMES, scaled
 from bench.machine import check_machine
-from bench.options import JSON_OPTION, SCALE_OPTION
+from bench.options import JSON_OPTION, PLOT_OPTION, SCALE_OPTION
+from bench.plots import check_plots
 
 LONGEST_SOCKET = "shoal-bench-xxxxxxxx/shoal/receiver/home/control"
 _WIDTH = 140
@@ -39,6 +40,7 @@ _WIDTH = 140
     help="Record shoal's processes with py-spy, if that is installed, into this folder.",
 )
 @JSON_OPTION
+@PLOT_OPTION
 @click.pass_context
 def lan(
     context: click.Context,
@@ -48,6 +50,7 @@ def lan(
     scale: float,
     profile: Path | None,
     json_file: Path | None,
+    plot_file: Path | None,
 ) -> None:
     """Time from saving to having it on another device, and what that costs, beside what else there is.
 
@@ -59,23 +62,29 @@ def lan(
     left_out = {rival.name: why for rival in chosen if (why := rival.missing()) is not None}
     rivals = tuple(rival for rival in chosen if rival.name not in left_out)
     plan = Plan(rivals, runs, works, scaled(scale), profiling.folder_for(profile, printer.say))
-    context.exit(trio.run(partial(measure, plan, left_out, printer, json_file)))
+    context.exit(trio.run(partial(measure, plan, left_out, printer, json_file, plot_file)))
 
 
-async def measure(plan: Plan, left_out: dict[str, str], printer: Printer, json_file: Path | None) -> int:
+async def measure(
+    plan: Plan, left_out: dict[str, str], printer: Printer, json_file: Path | None, plot_file: Path | None = None
+) -> int:
     """Measure until the end or a signal; the exit code. Ends what it started and removes what it made."""
-    code = await until_signal(partial(_attempt, plan, left_out, printer, json_file), printer.say)
+    code = await until_signal(partial(_attempt, plan, left_out, printer, json_file, plot_file), printer.say)
     if code > 128:
         printer.say("everything is stopped and removed", "bold")
     return code
 
 
-async def _attempt(plan: Plan, left_out: dict[str, str], printer: Printer, json_file: Path | None) -> int:
+async def _attempt(
+    plan: Plan, left_out: dict[str, str], printer: Printer, json_file: Path | None, plot_file: Path | None = None
+) -> int:
     """The exit code. What was measured before something went wrong is shown and written as well."""
     measures: list[Measure] = []
     try:
         if not plan.rivals:
             raise BenchFailed(f"nothing to measure: {'; '.join(left_out.values())}")
+        if plot_file is not None:
+            check_plots()
         check_machine(plan.sizes.needed, LONGEST_SOCKET)
         machine = facts.look(Path(tempfile.gettempdir()))
         rivals = {rival.name: rival.describe() for rival in plan.rivals}
@@ -88,7 +97,15 @@ async def _attempt(plan: Plan, left_out: dict[str, str], printer: Printer, json_
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(outcome), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     printer.end(outcome)
+    if plot_file is not None and outcome.failure is None:
+        _draw(outcome, plot_file)
     return 0 if outcome.is_well else 1
+
+
+def _draw(outcome: Outcome, file: Path) -> None:
+    from bench.lan.plot import draw
+
+    draw(outcome, file)
 
 
 async def _measure_all(plan: Plan, printer: Printer, measures: list[Measure]) -> None:

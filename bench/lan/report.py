@@ -24,8 +24,8 @@ NOTES = f"""\
 writing: what the program takes to write; the clock starts when it has closed its last file. median, least, most: from
 then until everything is in place and fsynced on the receiver. faster: the median of {ANCHOR} by this one. floor: this
 median by that of {FLOOR} and fsync. CPU: of all processes until then, median. peak: the process that had most memory.
-moved: bytes to the receiver, as the rival itself counts; to cloud: from the sender. at rest: how much longer until
-nothing is under way; for shoal, until all is in the cloud.
+moved: bytes to the receiver, as the rival itself counts, which unison doesn't; to cloud: from the sender. at rest: how
+much longer until nothing is under way; for shoal, until all is in the cloud.
 """
 
 
@@ -119,7 +119,7 @@ def _time_cells(row: Summary) -> Iterator[str]:
         yield "" if times is None else f"{times:.1f}×"
     yield f"{row.cpu_seconds:.2f}"
     yield memory_text(row.peak_bytes)
-    yield sized(row.moved)
+    yield sized(row.moved) if row.moved else ""
     yield sized(row.counters["cloud_out"]) if "cloud_out" in row.counters else ""
     yield time_text(row.settling)
 

@@ -1,5 +1,6 @@
 """`shoal-bench offload`."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -8,8 +9,7 @@ import trio
 
 from bench.lan.report import time_text
 from bench.measuring import Plan, Say, conduct
-from bench.network import check_network
-from bench.office import LONGEST_SOCKET
+from bench.office import LONGEST_SOCKET, check_office
 from bench.offload.figures import Offload, Scene
 from bench.offload.session import Setting, measure
 from bench.options import JSON_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
@@ -36,7 +36,7 @@ def offload(
     """
     setting = Setting(devices, max(1_000_000, round(SIZE * scale)), rate, uplink, runs)
     judged = (setting.size, rate, uplink) == (SIZE, RATE, UPLINK)
-    found = Offload(judged, {"devices": devices, "size": setting.size, "rate": rate, "uplink": uplink})
+    found = Offload(judged, asdict(setting))
 
     async def work(place: Path, say: Say) -> None:
         def told(scene: Scene) -> None:
@@ -51,7 +51,7 @@ def offload(
             f"files of {setting.size / 10**6:g} MB that are in the cloud only; {devices} devices on one LAN",
             f"each link: {rate:g} Mbit/s each way; to the tracker: {uplink:g} Mbit/s, 20 ms one way",
         ],
-        check=partial(check_network, "offload"),
+        check=partial(check_office, "offload"),
         need=SCENES * (devices + 4) * setting.size + (256 << 20),
         socket=LONGEST_SOCKET,
         work=work,

@@ -19,7 +19,7 @@ from bench.network import Line
 from bench.office import HOME_DELAY, MBIT, Office, link_rate, office
 from bench.offload.figures import Scene, Taken
 from bench.parts import Device
-from bench.sampling import COUNTERS, Counters
+from bench.sampling import Counters, counters_of
 from bench.spreading import arrivals, new_file, verify_all
 
 UPLOAD_SECONDS = 300.0
@@ -112,7 +112,7 @@ class _Stage:
         made = self._office
         assert made.uplink is not None
         save = new_file(f"{name}.bin", self._setting.size)
-        before, wire = {device.name: _counters(device) for device in devices}, made.uplink.carried()
+        before, wire = {device.name: counters_of(device) for device in devices}, made.uplink.carried()
         await self._upload(save)
         began = perf_counter()
         async with trio.open_nursery() as nursery:
@@ -121,7 +121,7 @@ class _Stage:
         taken = made.uplink.carried().since(wire).received
         await settled(made.programs, devices)
         await verify_all(save, self._author.folder, devices)
-        moved = [Taken(each.name, **_difference(before[each.name], _counters(each))) for each in devices]
+        moved = [Taken(each.name, **_difference(before[each.name], counters_of(each))) for each in devices]
         return Scene(self._run, name, self._setting.size, seconds, tuple(moved), taken)
 
     async def _upload(self, save: Save) -> None:
@@ -135,11 +135,6 @@ class _Stage:
                     return
                 await trio.sleep(LOOK_SECONDS)
         raise BenchFailed(f"the author's file is not in the cloud within {UPLOAD_SECONDS:g} s: {status}")
-
-
-def _counters(device: Device) -> Counters:
-    """As of the last look at its status."""
-    return {name: device.moved[name] for name in COUNTERS}
 
 
 def _difference(before: Counters, after: Counters) -> Mapping[str, int]:

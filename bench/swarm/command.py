@@ -9,9 +9,8 @@ import trio
 from bench.lan.report import time_text
 from bench.lan.works import MIB
 from bench.measuring import Plan, Say, conduct
-from bench.network import check_network
-from bench.office import LONGEST_SOCKET
-from bench.options import JSON_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
+from bench.office import LONGEST_SOCKET, check_office
+from bench.options import JSON_OPTION, PLOT_OPTION, RUNS_OPTION, SCALE_OPTION, link_options
 from bench.swarm.figures import Round, Swarm
 from bench.swarm.session import Setting, measure
 from bench.words import counted, sized
@@ -26,6 +25,7 @@ RECEIVERS, SIZE, RATE, UPLINK = 8, 1000 * MIB, 200.0, 20.0
 @link_options(RATE, UPLINK)
 @SCALE_OPTION
 @JSON_OPTION
+@PLOT_OPTION
 @click.pass_context
 def swarm(
     context: click.Context,
@@ -35,6 +35,7 @@ def swarm(
     uplink: float,
     scale: float,
     json_file: Path | None,
+    plot_file: Path | None,
 ) -> None:
     """One device has a new file: how long until N others on its LAN have it, and what that costs it.
 
@@ -44,7 +45,9 @@ def swarm(
     """
     setting = Setting(receivers, max(MIB, round(SIZE * scale)), rate, uplink, runs)
     judged = (receivers, setting.size, rate, uplink) == (RECEIVERS, SIZE, RATE, UPLINK)
-    found = Swarm(receivers, judged, {"receivers": receivers, "size": setting.size, "rate": rate, "uplink": uplink})
+    found = Swarm(
+        receivers, judged, {"receivers": receivers, "size": setting.size, "rate": rate, "uplink": uplink, "runs": runs}
+    )
 
     async def work(place: Path, say: Say) -> None:
         def told(round_: Round) -> None:
@@ -55,11 +58,12 @@ def swarm(
 
     plan = Plan(
         says=_says(setting),
-        check=partial(check_network, "swarm"),
+        check=partial(check_office, "swarm"),
         need=(receivers + 4) * setting.size + (256 << 20),
         socket=LONGEST_SOCKET,
         work=work,
         json_file=json_file,
+        plot_file=plot_file,
     )
     context.exit(trio.run(conduct, plan, found))
 

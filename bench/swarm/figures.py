@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -117,9 +118,11 @@ class Swarm(Found):
         ]
 
     def tables(self) -> Iterator[Table | str]:
-        """Each round, and the medians."""
+        """Each round, and the medians; each receiver of the newest round."""
         yield rounds_table(self.rounds)
         yield NOTES
+        if self.rounds:
+            yield receivers_table(self.rounds[-1])
 
     def as_json(self) -> Mapping[str, Any]:
         """Everything."""
@@ -131,6 +134,12 @@ class Swarm(Found):
                 _summary(self.of(receivers)) for receivers in sorted({1, self.receivers}) if self.of(receivers)
             ],
         }
+
+    def draw(self, file: Path) -> None:
+        """See `bench.swarm.plot`."""
+        from bench.swarm.plot import draw
+
+        draw(self, file)
 
 
 def _round(round_: Round) -> dict[str, Any]:
@@ -179,3 +188,11 @@ def cells(round_: Round) -> Iterator[str]:
     most = max(round_.received, key=lambda each: each.cloud)
     yield sized(most.lan)
     yield sized(most.cloud)
+
+
+def receivers_table(round_: Round) -> Table:
+    """Where the bytes of each came from."""
+    table = empty_table(f"Each receiver, run {round_.run}", ("",), ("after", "LAN", "cloud"))
+    for received, seconds in zip(round_.received, round_.seconds, strict=True):
+        table.add_row(received.name, time_text(seconds), sized(received.lan), sized(received.cloud))
+    return table

@@ -3,4 +3,5 @@
 command   the command
 session   the turns: with an uplink, and without any limit
 figures   what was measured, what is expected of it, JSON of both
+plot      the picture
 """

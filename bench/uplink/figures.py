@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -106,6 +107,12 @@ class Uplink(Found):
             "turns": [asdict(turn) for turn in self.turns],
             "summary": [_summary(uplink, group) for uplink in (LIMITED, FREE) if (group := self.of(uplink))],
         }
+
+    def draw(self, file: Path) -> None:
+        """See `bench.uplink.plot`."""
+        from bench.uplink.plot import draw
+
+        draw(self, file)
 
 
 def _median(group: Sequence[Turn]) -> float:

@@ -30,11 +30,13 @@ from bench.lan.rivals.cp import CP, Copies
 from bench.lan.session import Plan, Session
 from bench.lan.usage import Usage
 from bench.lan.verdicts import judge
-from bench.lan.works import WORK_NAMES, Saved, scaled
+from bench.lan.works import WORKS, Saved, scaled
 from bench.programs import Programs
 from tests.support.leftovers import assert_nothing_is_left
 
 TINY = 0.001
+DONE = [work.name for work in WORKS if work.by_default]
+"""What is done when no work is named."""
 
 
 def measured(work: str, rival: str, *seconds: float, run: int = 1, moved: int = 0, peak: int = 0) -> Measure:
@@ -114,7 +116,8 @@ def test_what_a_work_stands_on_is_done_first_and_does_not_count() -> None:
     assert named("append", "insert") == [("bulk", False), ("insert", True), ("append", True)]
     assert named("bulk", "insert") == [("bulk", True), ("insert", True)]
     assert named("small") == [("small", True)]
-    assert named() == [(name, True) for name in WORK_NAMES]
+    assert named("crowded") == [("crowd", False), ("crowded", True)]
+    assert named() == [(name, True) for name in DONE]
 
 
 # Verdicts ------------------------------------------------------------------------------------------------------------
@@ -150,8 +153,9 @@ def test_what_just_meets_its_limit_is_well() -> None:
         (summaries(WELL | {"small": 4.01}), "small"),
         (summaries(WELL, moved=3 * MIB + 1), "insert"),
         (summaries(WELL, peak=200_000_001), "peak memory of a peer in any work"),
+        (summaries({"crowded": 0.13}), "crowded"),
     ],
-    ids=["latency", "bulk", "small", "insert", "memory"],
+    ids=["latency", "bulk", "small", "insert", "memory", "crowded"],
 )
 def test_each_limit_can_be_missed(found: list[Summary], missed: str) -> None:
     assert [what for what, word in words(found).items() if word == "RED"] == [missed]
@@ -251,7 +255,7 @@ async def test_copies_are_measured(place: Path, tmp_path: Path, capsys: pytest.C
     figures = await run_tiny(tmp_path / "out.json", [CP], runs=2)
     sizes = figures["sizes"]
     assert [(row["run"], row["work"]) for row in figures["measures"]] == [
-        (run, work) for run in (1, 2) for work in WORK_NAMES
+        (run, work) for run in (1, 2) for work in DONE
     ]
     assert [row["moved"] for row in figures["measures"][:5]] == [
         sizes["latency_files"] * sizes["latency"],
@@ -284,7 +288,7 @@ async def the_whole(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert {"shoal", "cp"} <= set(names)
     assert list(figures["rivals"]) == names
     assert {(row["work"], row["rival"]) for row in figures["summary"]} == {
-        (work, name) for work in WORK_NAMES for name in names
+        (work, name) for work in DONE for name in names
     }
     for row in figures["measures"]:
         assert len(row["seconds"]) == (figures["sizes"]["latency_files"] if row["work"] == "latency" else 1)

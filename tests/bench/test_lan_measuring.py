@@ -80,8 +80,12 @@ def test_small_files_differ_and_lie_in_directories_of_a_hundred(prepared: Prepar
 
 def test_scales() -> None:
     assert scaled(1) == Sizes()
-    assert scaled(0.1) == Sizes(latency_files=3, bulk=100 << 20, append=104_858, small_files=1000)
-    assert scaled(1e-9) == Sizes(latency_files=3, bulk=1 << 20, append=1 << 10, small_files=10)
+    assert scaled(0.1) == Sizes(
+        latency_files=3, bulk=100 << 20, append=104_858, small_files=1000, crowd=10_000, crowded_files=10
+    )
+    assert scaled(1e-9) == Sizes(
+        latency_files=3, bulk=1 << 20, append=1 << 10, small_files=10, crowd=10, crowded_files=3
+    )
 
 
 # The clock -----------------------------------------------------------------------------------------------------------
@@ -263,7 +267,7 @@ def test_syncthing_is_set_up_for_loopback_alone(tmp_path: Path) -> None:
         home = tmp_path / name / "home"
         home.mkdir(parents=True)
         (home / "config.xml").write_text(_configuration())
-        both.append(Instance(home, tmp_path / name / "folder", name.upper(), port, port + 100, "k"))
+        both.append(Instance(home, tmp_path / name / "folder", name.upper(), port, "k"))
     configure(both[0], both)
     root = ElementTree.parse(both[0].home / "config.xml").getroot()
     assert [(each.attrib["id"], each.findtext("address")) for each in root.findall("device")] == [
@@ -271,7 +275,7 @@ def test_syncthing_is_set_up_for_loopback_alone(tmp_path: Path) -> None:
         ("RECEIVER", "tcp://127.0.0.1:4002"),
     ]
     assert root.findtext("options/listenAddress") == "tcp://127.0.0.1:4001"
-    assert root.findtext("gui/address") == "127.0.0.1:4101"
+    assert root.findtext("gui/address") == str(both[0].home / "api")
     assert {name: root.findtext(f"options/{name}") for name in OPTIONS} == OPTIONS
     (folder,) = root.findall("folder")
     assert folder.attrib["fsWatcherDelayS"] == "1"
@@ -280,7 +284,7 @@ def test_syncthing_is_set_up_for_loopback_alone(tmp_path: Path) -> None:
 
 def test_a_syncthing_without_a_switch_is_refused(tmp_path: Path) -> None:
     """Rather than one that calls out."""
-    instance = Instance(tmp_path, tmp_path, "OWN", 1, 2, "k")
+    instance = Instance(tmp_path, tmp_path, "OWN", 1, "k")
     (tmp_path / "config.xml").write_text(_configuration().replace("relaysEnabled", "other"))
     with pytest.raises(BenchFailed, match="no options/relaysEnabled"):
         configure(instance, [instance])

@@ -90,3 +90,10 @@ def test_without_root_there_is_a_reason(place: Path, monkeypatch: pytest.MonkeyP
         "the measurement can't begin: swarm needs root: it makes a network of its own, of network namespaces\n"
     )
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_figures_that_could_not_be_written_are_not_measured(option: str, place: Path) -> None:
+    result = CliRunner().invoke(cli.main, ["swarm", option, str(place / "nowhere" / "out")])
+    assert result.exit_code == 1
+    assert result.output == f"the measurement can't begin: there is no folder {place}/nowhere for out\n"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,21 @@ def test_offload(place: Path, tmp_path: Path) -> None:
         assert scene["copies"] >= 1
         assert scene["wire_copies"] >= scene["copies"]
         assert all(seconds > 0 for seconds in scene["seconds"])
+
+
+def test_traffic(place: Path, tmp_path: Path) -> None:
+    rivals = ["shoal", *(["rsync"] if shutil.which("rsync") else [])]
+    words = [word for rival in rivals for word in ("--rival", rival)] + ["--only", "one", "--only", "edit"]
+    figures = measured(place, tmp_path / "out.json", "traffic", *words, *TINY)
+    assert [(row["rival"], row["update"]) for row in figures["measures"]] == [
+        (rival, update) for rival in rivals for update in ("one", "edit")
+    ]
+    for row in figures["measures"]:
+        # The contents of a small file have to come over the wire; of an edit less than all of it does.
+        size = 1024 if row["update"] == "one" else figures["settings"]["edited"]
+        assert (row["most"] > size) == (row["update"] == "one")
+        assert row["receiver"]["received"] > 0
+        assert row["most"] == max(sum(row[side].values()) for side in ("sender", "receiver"))
 
 
 async def test_an_interrupt_ends_everything(place: Path) -> None:

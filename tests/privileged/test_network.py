@@ -85,6 +85,22 @@ async def test_the_slow_line_has_its_rate_and_delay(network: Network) -> None:
                 assert size * 8 / 20e6 <= took <= 6, f"{size * 8 / took / 1e6:.1f} Mbit/s"
 
 
+async def test_every_header_is_counted_where_packets_are_whole(network: Network) -> None:
+    one, other = network.machine("one", whole_packets=True), network.machine("other", whole_packets=True)
+    size, payload, headers = 1_000_000, 1448, 66
+    listener = await listen(other)
+    caller, called = await connect(one, listener)
+    before = one.carried(), other.carried()
+    async with listener, caller, called, trio.open_nursery() as nursery:
+        nursery.start_soon(caller.send_all, bytes(size))
+        await receive(called, size)
+    sent, received = one.carried().since(before[0]).sent, other.carried().since(before[1]).received
+    least = size + size // payload * headers
+    for carried in (sent, received):
+        assert least * 0.99 <= carried <= least * 1.05
+    assert 0 < other.carried().since(before[1]).sent < size // 10
+
+
 def test_a_line_that_is_cut_loses_what_is_sent(network: Network) -> None:
     near = network.machine("near")
     far, line = network.far_machine("far")

@@ -3,7 +3,9 @@
 base.py         what a rival is
 shoal.py        a tracker and two devices
 syncthing.py    two instances
-rsync.py        a loop of inotifywait and rsync
+loop.py         inotifywait and a program that copies
+rsync.py        such a loop with rsync
+unison.py       another with unison
 cp.py           a copy, the floor
 """
 
@@ -12,8 +14,9 @@ from bench.lan.rivals.cp import CP
 from bench.lan.rivals.rsync import RSYNC
 from bench.lan.rivals.shoal import SHOAL
 from bench.lan.rivals.syncthing import SYNCTHING
+from bench.lan.rivals.unison import UNISON
 
-RIVALS: tuple[Rival, ...] = (SHOAL, SYNCTHING, RSYNC, CP)
+RIVALS: tuple[Rival, ...] = (SHOAL, SYNCTHING, RSYNC, UNISON, CP)
 RIVAL_NAMES = tuple(rival.name for rival in RIVALS)
 
 __all__ = ["RIVALS", "RIVAL_NAMES", "Rival"]

@@ -74,7 +74,8 @@ def has_lan() -> bool:
     return LAN_OPTION in said
 
 
-def _missing() -> str | None:
+def missing() -> str | None:
+    """Why there can be none."""
     try:
         for name in ("shoal", "shoal-tracker"):
             program(name)
@@ -83,17 +84,21 @@ def _missing() -> str | None:
     return None
 
 
-def _describe() -> str:
+def version() -> str:
+    """Of this Shoal."""
     command = [program("shoal"), "--version"]
-    version = subprocess.run(command, capture_output=True, text=True, check=True, env=environment()).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment()).stdout.strip()
+
+
+def _describe() -> str:
     way = (
         f"devices with {LAN_OPTION} 127.0.0.1" if has_lan() else f"no {LAN_OPTION} yet, so all goes through the tracker"
     )
-    return f"{version}; a tracker with its data in a folder, two devices; {way}"
+    return f"{version()}; a tracker with its data in a folder, two devices; {way}"
 
 
 def _moved(counters: Mapping[str, int]) -> int:
     return counters["lan_in"] + counters["cloud_in"]
 
 
-SHOAL = Rival("shoal", _missing, _describe, _start, _moved)
+SHOAL = Rival("shoal", missing, _describe, _start, _moved)

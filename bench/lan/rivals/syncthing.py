@@ -5,7 +5,7 @@ import socket
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bench.failures import BenchFailed
 from bench.lan.rivals.base import LOOK_SECONDS, READY_SECONDS, SETTLE_SECONDS, Rival, Running
 from bench.lan.usage import Daemon, Measured
 from bench.lan.works import Saved
+from bench.network import Machine
 from bench.programs import Program, Programs, run
 
 FOLDER = "bench"
@@ -46,13 +47,18 @@ class Instance:
     folder: Path
     device: str  # its id
     listen: int  # port
-    api: int  # port
     key: str  # for the API
+    machine: Machine | None = None  # that it runs on; None for this one, on loopback
 
     @property
     def address(self) -> str:
         """Where the other finds it."""
-        return f"tcp://127.0.0.1:{self.listen}"
+        return f"tcp://{self.machine.address if self.machine else '127.0.0.1'}:{self.listen}"
+
+    @property
+    def api(self) -> Path:
+        """A Unix socket: it can be reached from here, wherever the instance runs."""
+        return self.home / "api"
 
 
 class Syncthing:
@@ -108,7 +114,7 @@ class Client:
 
     async def get(self, path: str, **parameters: str) -> dict[str, Any]:
         """`BenchFailed` when it doesn't answer as it should."""
-        url, headers = f"http://127.0.0.1:{self.instance.api}/rest/{path}", {"X-API-Key": self.instance.key}
+        url, headers = f"http://localhost/rest/{path}", {"X-API-Key": self.instance.key}
         try:
             reply = await self._http.get(url, params=parameters, headers=headers)
             reply.raise_for_status()
@@ -132,27 +138,43 @@ class Client:
         return status["state"] == "idle" and not needed
 
 
+Machines = tuple[Machine | None, Machine | None]
+"""The sender's and the receiver's; None for this one, on loopback."""
+
+
 @asynccontextmanager
-async def _start(place: Path, programs: Programs) -> AsyncIterator[Running]:
-    sender, receiver = [await _generate(place / name) for name in ("sender", "receiver")]
-    for instance in (sender, receiver):
-        instance.folder.mkdir()
-        configure(instance, (sender, receiver))
-    async with httpx.AsyncClient(trust_env=False, timeout=30.0) as http:
+async def two_instances(place: Path, programs: Programs, machines: Machines) -> AsyncIterator[Syncthing]:
+    """Both at work, connected and at rest."""
+    names = ("sender", "receiver")
+    both = [await _generate(place / name, machine) for name, machine in zip(names, machines, strict=True)]
+    async with AsyncExitStack() as ending:
         clients = []
-        for instance in (sender, receiver):
-            command = ["syncthing", "serve", "--home", str(instance.home), "--no-browser", "--no-upgrade"]
-            # Without a process that watches over it: one process to measure, and to end.
-            alone = {"STMONITORED": "yes"}
-            name = instance.home.parent.name
-            clients.append(Client(instance, await programs.start(name, command, variables=alone), http))
+        for instance in both:
+            instance.folder.mkdir()
+            configure(instance, both)
+            transport = httpx.AsyncHTTPTransport(uds=str(instance.api))
+            http = await ending.enter_async_context(httpx.AsyncClient(transport=transport, timeout=30.0))
+            clients.append(Client(instance, await _serve(instance, programs), http))
         syncthing = Syncthing(programs, *clients)
         await syncthing.connected()
         await syncthing.settle()
         yield syncthing
 
 
-async def _generate(place: Path) -> Instance:
+async def _serve(instance: Instance, programs: Programs) -> Program:
+    prefix = instance.machine.prefix if instance.machine else ()
+    command = [*prefix, "syncthing", "serve", "--home", str(instance.home), "--no-browser", "--no-upgrade"]
+    # Without a process that watches over it: one process to measure, and to end.
+    return await programs.start(instance.home.parent.name, command, variables={"STMONITORED": "yes"})
+
+
+@asynccontextmanager
+async def _start(place: Path, programs: Programs) -> AsyncIterator[Running]:
+    async with two_instances(place, programs, (None, None)) as syncthing:
+        yield syncthing
+
+
+async def _generate(place: Path, machine: Machine | None) -> Instance:
     """Have it make a home with its keys."""
     home = place / "home"
     home.mkdir(parents=True)
@@ -162,7 +184,7 @@ async def _generate(place: Path) -> Instance:
     device, key = root.find("device"), root.findtext("gui/apikey")
     assert device is not None
     assert key is not None
-    return Instance(home, place / "folder", device.attrib["id"], free_port(), free_port(), key)
+    return Instance(home, place / "folder", device.attrib["id"], free_port(), key, machine)
 
 
 def configure(instance: Instance, both: Sequence[Instance]) -> None:
@@ -177,7 +199,7 @@ def configure(instance: Instance, both: Sequence[Instance]) -> None:
         device = ElementTree.SubElement(root, "device", {"id": each.device, "name": each.home.parent.name})
         ElementTree.SubElement(device, "address").text = each.address
         ElementTree.SubElement(folder, "device", {"id": each.device})
-    _set(root, "gui/address", f"127.0.0.1:{instance.api}")
+    _set(root, "gui/address", str(instance.api))
     _set(root, "options/listenAddress", instance.address)
     for name, value in OPTIONS.items():
         _set(root, f"options/{name}", value)
@@ -209,11 +231,13 @@ def free_port() -> int:
         return port
 
 
-def _missing() -> str | None:
+def missing() -> str | None:
+    """Why there can be none."""
     return None if shutil.which("syncthing") else "syncthing is not installed"
 
 
-def _describe() -> str:
+def describe() -> str:
+    """What runs."""
     said = subprocess.run(["syncthing", "--version"], capture_output=True, text=True, check=True).stdout
     version = " ".join(said.split()[:2])
     return (
@@ -222,4 +246,4 @@ def _describe() -> str:
     )
 
 
-SYNCTHING = Rival("syncthing", _missing, _describe, _start, lambda counters: counters["in"])
+SYNCTHING = Rival("syncthing", missing, describe, _start, lambda counters: counters["in"])
