@@ -15,7 +15,7 @@ from peer.synchronizer.precedence import Precedence
 from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
 from peer.version_store import Upload, Version
-from protocol.api import LEASE, WITHDRAW, LeaseReply, LeaseRequest, WithdrawRequest
+from protocol.api import LEASE, WANTED, WITHDRAW, LeaseReply, LeaseRequest, WantedRequest, WithdrawRequest
 from protocol.chunks import OVERHEAD
 from protocol.errors import Code, Refused
 from protocol.failpoints import failpoint
@@ -30,6 +30,8 @@ PARALLEL = 2
 """Packs under way at once."""
 RESCUE_MS = 90_000
 """Milliseconds from its announcement after which another device's version may need this one's help."""
+DAMAGED_SOON, DAMAGED_AGAIN = 60.0, 3600.0
+"""Seconds until the tracker is asked for the first time, and again, which chunks have been damaged there."""
 GIVE_UP = 300.0
 """Seconds after which a version is withdrawn whose bytes this device, its author, has lost and can't replace."""
 
@@ -44,6 +46,7 @@ class Uploads:
         self._lost: dict[VersionId, float] = {}
         self._to_go = 0  # bytes in clear
         self._precedence = Precedence()
+        self._ask_damaged_at = trio.current_time() + DAMAGED_SOON
         self.failure: str | None = None
         """Why the last upload failed, when it wasn't for want of a connection."""
         self.waiting = False
@@ -81,6 +84,21 @@ class Uploads:
         with context.store.database.transaction():
             context.versions.put_durable(reply.settled)
             context.versions.want_missing(context.versions.lists(known), set(reply.missing))
+
+    async def ask_what_is_damaged(self) -> None:
+        """Now and then: which chunks that the tracker had have been damaged there, and are here?"""
+        if trio.current_time() < self._ask_damaged_at:
+            return
+        context = self._context
+        self._ask_damaged_at = trio.current_time() + DAMAGED_AGAIN
+        reply = await self._client.call(WANTED, WantedRequest(workspace=context.keys.workspace))
+        here = context.holdings.places(reply.versions)
+        known = list(context.versions.get_many(here).values())
+        await fetch_runs(context, self._client, [run for version in known for run in version.runs])
+        with context.store.database.transaction():
+            context.versions.want_missing(context.versions.lists(known), set(reply.chunks))
+        if here:
+            log.warning("%d chunks were damaged at the tracker: what is here of them goes there", len(reply.chunks))
 
     async def _withdraw_lost(self) -> None:
         """Take back what can't be brought to the cloud any more, and what no change of the file will replace."""

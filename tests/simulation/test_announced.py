@@ -9,6 +9,7 @@ import trio
 from peer.sparing import BATTERY, LOOK
 from peer.status import status_of
 from peer.synchronizer.precedence import LAN_ALONE, LAN_LONGEST
+from peer.synchronizer.uploads import DAMAGED_AGAIN
 from peer.traffic import TrafficOptions
 from tests.simulation.stage import (
     HOUR,
@@ -203,6 +204,30 @@ async def another_device_finishes_what_the_author_can_not(stage: Stage) -> None:
     phone.disk.user.mkdir("/Shoal")
     stage.start(phone)
     await stage.until(lambda: visible(phone) == {"f": FIRST})
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop, phone)
+
+
+@scene
+async def what_is_damaged_in_the_cloud_is_healed_from_a_device(stage: Stage) -> None:
+    """Whoever holds it, author or not. Until then it can be had on the LAN, and nothing is lost."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    save(laptop, "g", SECOND)
+    await stage.all_well(laptop, desktop)
+    laptop.switch_off()
+    stage.host.damage()
+    assert await stage.host.scrub() > 0
+    assert len(await stage.host.check()) > 0
+    assert desktop.settled
+    stage.part_lan()
+    await stage.pass_time(DAMAGED_AGAIN + LONG)
+    assert sent_packs(stage, "desktop") > 0
+    assert await stage.host.scrub() == 0
+    phone = stage.devices["phone"]
+    phone.disk.user.mkdir("/Shoal")
+    stage.start(phone)
+    await stage.until(lambda: visible(phone) == {"f": FIRST, "g": SECOND})
     stage.start(laptop)
     await stage.all_well(laptop, desktop, phone)
 
