@@ -123,6 +123,8 @@ class VersionStore:
     def put_durable(self, versions: Iterable[VersionId]) -> None:
         """These versions are in the cloud, or were withdrawn: nobody needs this device's copy any more."""
         rows = [(self._workspace, version) for version in versions]
+        wanted = [version for _, version in rows]
+        self._database.run_in("DELETE FROM uploads WHERE workspace = ? AND version IN (??)", self._workspace, wanted)
         self._database.run_many("UPDATE versions SET durable = 1 WHERE workspace = ? AND version = ?", rows)
         self._database.run_many("UPDATE outgoing SET version = NULL WHERE workspace = ? AND version = ?", rows)
 
@@ -240,6 +242,11 @@ class VersionStore:
                 if not waits(version)
             ]
         return found[:limit]
+
+    def queued(self, versions: Iterable[VersionId]) -> list[tuple[VersionId, ChunkId]]:
+        """Wanted chunks that are to be made of these versions."""
+        sql = "SELECT version, chunk FROM uploads WHERE workspace = ? AND version IN (??)"
+        return list(self._database.rows_in(sql, self._workspace, versions))
 
     def uploaded(self, chunks: Iterable[ChunkId]) -> None:
         """The tracker has these chunks, or can't be given them."""

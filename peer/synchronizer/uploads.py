@@ -6,6 +6,7 @@ meanwhile can't be had any more, and is left to the version that the change make
 """
 
 import logging
+from collections.abc import Sequence
 
 import trio
 
@@ -61,7 +62,7 @@ class Uploads:
         for start in range(0, len(versions), VERSIONS_AT_ONCE):
             part = tuple(versions[start : start + VERSIONS_AT_ONCE])
             request = LeaseRequest(workspace=self._context.keys.workspace, versions=part)
-            await self._take(await self._client.call(LEASE, request))
+            await self._take(part, await self._client.call(LEASE, request))
         await self._withdraw_lost()
 
     def _announced(self) -> list[VersionId]:
@@ -77,13 +78,20 @@ class Uploads:
         """Whether the cloud lacks a version that this device could bring there, now or later."""
         return bool(self._announced())
 
-    async def _take(self, reply: LeaseReply) -> None:
+    async def _take(self, asked: Sequence[VersionId], reply: LeaseReply) -> None:
+        """Queue what is missing and left to this device, and nothing else of what was asked about: another device may
+        have brought it meanwhile, or be at it."""
         context = self._context
         known = list(context.versions.get_many(reply.granted).values())
         await fetch_runs(context, self._client, [run for version in known for run in version.runs])
         with context.store.database.transaction():
             context.versions.put_durable(reply.settled)
-            context.versions.want_missing(context.versions.lists(known), set(reply.missing))
+            granted, missing = set(reply.granted), set(reply.missing)
+            queued = context.versions.queued(asked)
+            context.versions.uploaded(
+                chunk for version, chunk in queued if version not in granted or chunk not in missing
+            )
+            context.versions.want_missing(context.versions.lists(known), missing)
 
     async def ask_what_is_damaged(self) -> None:
         """Now and then: which chunks that the tracker had have been damaged there, and are here?"""

@@ -107,7 +107,29 @@ async def a_device_that_goes_in_the_middle_of_its_upload(stage: Stage) -> None:
     await stage.until(lambda: visible(desktop) == {"f": content} and desktop.settled)
     assert desktop.peer is not None
     assert 0 < desktop.peer.context.counters["cloud_out"] < len(content)
+    before = sent_packs(stage, "laptop")
     stage.start(laptop)
+    await stage.all_well(laptop, desktop)
+    assert sent_packs(stage, "laptop") == before, "what another has brought is not sent again"
+
+
+@scene
+async def an_author_that_comes_back_leaves_it_to_who_has_the_lease(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    content = Random(7).randbytes(6 << 20)
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", content)
+    await stage.until(lambda: visible(desktop) == {"f": content})
+    laptop.switch_off()
+    await stage.until(lambda: stage.host.stored_bytes() > 0, every=0.01)
+    stage.cut_off(desktop, UPLOADS)  # in the middle; it has the lease for a minute from now
+    stage.cut_off(laptop)
+    before = sent_packs(stage, "laptop")
+    stage.start(laptop)
+    await stage.pass_time(20)
+    assert sent_packs(stage, "laptop") == before
+    await stage.until(lambda: laptop.settled)
+    stage.cut_off(desktop)
     await stage.all_well(laptop, desktop)
 
 
