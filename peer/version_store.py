@@ -18,6 +18,7 @@ from protocol.identifiers import HASH_LENGTH, ChunkId, DeviceId, NodeId, RunId, 
 from protocol.manifests import Manifest, content_hash, read_manifest
 from protocol.runs import open_run
 
+_LAST_POSITION = (1 << 63) - 1
 _REF_LENGTH = 2 * HASH_LENGTH + 4
 
 
@@ -224,13 +225,16 @@ class VersionStore:
             "INSERT OR IGNORE INTO uploads (workspace, version, chunk, key, offset, length) VALUES (?,?,?,?,?,?)", rows
         )
 
-    def next_uploads(self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False) -> list[Upload]:
-        """The oldest wanted chunks, without those of versions that are `waiting`."""
-        sql = """SELECT position, version, chunk, key, offset, length FROM uploads
-                 WHERE workspace = ? AND position > ? ORDER BY position LIMIT ?"""
+    def next_uploads(
+        self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False, *, newest: bool = False
+    ) -> list[Upload]:
+        """The oldest wanted chunks first, or the newest, without those of versions that are `waiting`."""
+        sql = f"""SELECT position, version, chunk, key, offset, length FROM uploads
+                  WHERE workspace = ? AND position {"<" if newest else ">"} ?
+                  ORDER BY position {"DESC" if newest else ""} LIMIT ?"""
         found: list[Upload] = []
         waits = cache(waiting)
-        after, rows = -1, list[Any]()
+        after, rows = _LAST_POSITION if newest else -1, list[Any]()
         while len(found) < limit:
             rows = self._database.rows(sql, self._workspace, after, limit)
             if not rows:

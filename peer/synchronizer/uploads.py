@@ -6,7 +6,8 @@ meanwhile can't be had any more, and is left to the version that the change make
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import trio
 
@@ -18,7 +19,7 @@ from peer.tracker_client import DeviceClient
 from peer.version_store import Upload, Version
 from protocol.api import LEASE, WANTED, WITHDRAW, LeaseReply, LeaseRequest, WantedRequest, WithdrawRequest
 from protocol.chunks import OVERHEAD
-from protocol.errors import Code, Refused
+from protocol.errors import Code, Refused, Unreachable
 from protocol.failpoints import failpoint
 from protocol.identifiers import VersionId
 from protocol.packs import build_pack
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 LOOK_AHEAD = 1024
 """Wanted chunks considered for one pack."""
 VERSIONS_AT_ONCE = 1000
-PARALLEL = 2
-"""Packs under way at once."""
 RESCUE_MS = 90_000
 """Milliseconds from its announcement after which another device's version may need this one's help."""
 DAMAGED_SOON, DAMAGED_AGAIN = 60.0, 3600.0
@@ -140,17 +139,27 @@ class Uploads:
         try:
             while not self._lan_comes_first():
                 context.traffic.require()
-                wanted = context.versions.next_uploads(LOOK_AHEAD * PARALLEL, self._goes_to_the_lan_first)
-                if not wanted:
+                packs = self._next_packs()
+                if not packs:
                     break
                 async with trio.open_nursery() as nursery:
-                    for pack in _split(wanted, context.traffic.up.size)[:PARALLEL]:
+                    for pack in packs:
                         nursery.start_soon(self._send_pack, pack)
         finally:
             self.waiting = context.versions.upload_bytes() > 0
             if not self.waiting:
                 self._precedence.forget()
             context.transfer.moved(self._to_go)  # also what others have brought to the cloud meanwhile
+
+    def _next_packs(self) -> list[list[Upload]]:
+        """What is sent side by side: what has waited longest, and the newest, so that a new file doesn't wait for all
+        of a large one, nor the other way round."""
+        versions, most = self._context.versions, self._context.traffic.up.size
+        oldest = _fitting(versions.next_uploads(LOOK_AHEAD, self._goes_to_the_lan_first), most)
+        newest = versions.next_uploads(2 * LOOK_AHEAD, self._goes_to_the_lan_first, newest=True)
+        taken = {item.position for item in oldest}
+        rest = _fitting((item for item in newest if item.position not in taken), most)
+        return [pack for pack in (oldest, rest) if pack]
 
     def _lan_comes_first(self) -> bool:
         """Whether devices on the LAN are still so busy with what is here that nothing goes to the cloud."""
@@ -173,9 +182,7 @@ class Uploads:
         if chunks:
             try:
                 body = build_pack(context.keys.workspace, chunks)
-                began = trio.current_time()
-                await self._client.upload_pack(body)
-                context.traffic.up.took(len(body), trio.current_time() - began)
+                await self._upload(body)
                 context.counters["cloud_out"] += len(body)
                 failpoint("peer.pack.sent")
             except Refused as refusal:
@@ -188,16 +195,22 @@ class Uploads:
         self._to_go -= moved
         context.transfer.moved(moved)
 
+    async def _upload(self, body: bytes) -> None:
+        fit, began = self._context.traffic.up, trio.current_time()
+        try:
+            await self._client.upload_pack(body)
+        except Unreachable:
+            fit.failed()
+            raise
+        fit.took(len(body), trio.current_time() - began)
 
-def _split(wanted: list[Upload], most: int) -> list[list[Upload]]:
-    """Cut into packs of at most so many bytes; a single chunk may have more."""
-    packs: list[list[Upload]] = [[]]
-    size = 0
-    for item in wanted:
-        length = item.ref.length + OVERHEAD
-        if packs[-1] and (size + length > most or len(packs[-1]) >= LOOK_AHEAD):
-            packs.append([])
-            size = 0
-        packs[-1].append(item)
-        size += length
-    return packs
+
+def _fitting(wanted: Iterable[Upload], most: int) -> list[Upload]:
+    """As many of the first of these as one pack is to have; a single chunk may have more than `most` bytes."""
+    pack: list[Upload] = []
+    for item in islice(wanted, LOOK_AHEAD):
+        most -= item.ref.length + OVERHEAD
+        if pack and most < 0:
+            break
+        pack.append(item)
+    return sorted(pack)

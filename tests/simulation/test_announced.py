@@ -134,6 +134,23 @@ async def an_author_that_comes_back_leaves_it_to_who_has_the_lease(stage: Stage)
 
 
 @scene
+async def a_new_file_does_not_wait_for_all_of_a_large_one(stage: Stage) -> None:
+    """Nor does the large one stand still: each has half of the uplink."""
+    laptop, _ = await stage.begin("laptop", "desktop")
+    stage.part_lan()
+    stage.weather.delay = 2.0
+    save(laptop, "large", Random(7).randbytes(6 << 20))
+    await stage.until(lambda: stage.host.stored_bytes() > 1 << 20, every=0.1)
+    save(laptop, "small", FIRST)
+    await stage.until(lambda: not_durable(laptop) == 2)
+    large, small = stage.host.stored_bytes(), len(FIRST)
+    await stage.until(lambda: not_durable(laptop) == 1, 60)
+    assert large + small < stage.host.stored_bytes() < 6 << 20
+    stage.weather.delay = 0.01
+    await stage.until(lambda: laptop.settled)
+
+
+@scene
 async def without_the_lan_what_is_in_the_cloud_does_until_the_rest_comes(stage: Stage) -> None:
     """Rule a."""
     laptop, desktop = await stage.begin("laptop", "desktop")
