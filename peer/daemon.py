@@ -220,6 +220,7 @@ def _nothing_yet() -> dict[str, Any]:
         "watch": "on",
         "lan": "on",
         "lan_unreachable": [],
+        "lan_dropped": {},
         "peers": [],
         "bytes": {"lan_in": 0, "lan_out": 0, "cloud_in": 0, "cloud_out": 0},
         "scan_seconds": None,

@@ -266,6 +266,7 @@ class Peer:
                     await self._let_the_lan_ask()
                 elif not self.uploads.waiting:
                     await self.uploads.ask_what_is_missing()
+                await self.uploads.ask_what_is_damaged()
                 await self.uploads.drain()
                 self.uploads.failure = None
                 patience = self._upload_again()

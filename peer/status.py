@@ -45,6 +45,7 @@ def status_of(peer: Peer) -> dict[str, Any]:
         "watch": _watch(peer),
         "lan": _lan(peer),
         "lan_unreachable": [] if peer.meeting is None else list(peer.meeting.unreachable.values()),
+        "lan_dropped": {} if peer.meeting is None else dict(peer.meeting.dropped),
         "peers": [_neighbour(link) for link in context.neighbours.links],
         "bytes": {way: counters[way] for way in ("lan_in", "lan_out", "cloud_in", "cloud_out")},
         "limits": {

@@ -80,6 +80,10 @@ class Fit:
             fitting = self._most if seconds <= 0 else int(size / seconds * SECONDS)
             self.size = max(LEAST, min(fitting, 2 * self.size, self._most))
 
+    def failed(self) -> None:
+        """A request came to nothing: it may have been too much for the line, and would be again and again."""
+        self.size = max(LEAST, self.size // 4)
+
 
 @dataclass(slots=True)
 class Traffic:

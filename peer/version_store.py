@@ -18,6 +18,7 @@ from protocol.identifiers import HASH_LENGTH, ChunkId, DeviceId, NodeId, RunId, 
 from protocol.manifests import Manifest, content_hash, read_manifest
 from protocol.runs import open_run
 
+_LAST_POSITION = (1 << 63) - 1
 _REF_LENGTH = 2 * HASH_LENGTH + 4
 
 
@@ -123,6 +124,8 @@ class VersionStore:
     def put_durable(self, versions: Iterable[VersionId]) -> None:
         """These versions are in the cloud, or were withdrawn: nobody needs this device's copy any more."""
         rows = [(self._workspace, version) for version in versions]
+        wanted = [version for _, version in rows]
+        self._database.run_in("DELETE FROM uploads WHERE workspace = ? AND version IN (??)", self._workspace, wanted)
         self._database.run_many("UPDATE versions SET durable = 1 WHERE workspace = ? AND version = ?", rows)
         self._database.run_many("UPDATE outgoing SET version = NULL WHERE workspace = ? AND version = ?", rows)
 
@@ -222,13 +225,16 @@ class VersionStore:
             "INSERT OR IGNORE INTO uploads (workspace, version, chunk, key, offset, length) VALUES (?,?,?,?,?,?)", rows
         )
 
-    def next_uploads(self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False) -> list[Upload]:
-        """The oldest wanted chunks, without those of versions that are `waiting`."""
-        sql = """SELECT position, version, chunk, key, offset, length FROM uploads
-                 WHERE workspace = ? AND position > ? ORDER BY position LIMIT ?"""
+    def next_uploads(
+        self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False, *, newest: bool = False
+    ) -> list[Upload]:
+        """The oldest wanted chunks first, or the newest, without those of versions that are `waiting`."""
+        sql = f"""SELECT position, version, chunk, key, offset, length FROM uploads
+                  WHERE workspace = ? AND position {"<" if newest else ">"} ?
+                  ORDER BY position {"DESC" if newest else ""} LIMIT ?"""
         found: list[Upload] = []
         waits = cache(waiting)
-        after, rows = -1, list[Any]()
+        after, rows = _LAST_POSITION if newest else -1, list[Any]()
         while len(found) < limit:
             rows = self._database.rows(sql, self._workspace, after, limit)
             if not rows:
@@ -240,6 +246,11 @@ class VersionStore:
                 if not waits(version)
             ]
         return found[:limit]
+
+    def queued(self, versions: Iterable[VersionId]) -> list[tuple[VersionId, ChunkId]]:
+        """Wanted chunks that are to be made of these versions."""
+        sql = "SELECT version, chunk FROM uploads WHERE workspace = ? AND version IN (??)"
+        return list(self._database.rows_in(sql, self._workspace, versions))
 
     def uploaded(self, chunks: Iterable[ChunkId]) -> None:
         """The tracker has these chunks, or can't be given them."""

@@ -393,6 +393,25 @@ class WithdrawRequest:
     versions: tuple[VersionId, ...] = wire(2, many(octets(ID_LENGTH), 1000))
 
 
+MAX_WANTED, MAX_WANTED_VERSIONS = 1000, 8000
+"""Damaged chunks in one answer, and versions that list them."""
+
+
+@message
+class WantedRequest:
+    """Which chunks were damaged at the tracker, and are to be brought again?"""
+
+    workspace: WorkspaceId = wire(1, octets(ID_LENGTH))
+
+
+@message
+class WantedReply:
+    """Each of the chunks is listed by one of the versions, if any version that can be had still lists it."""
+
+    chunks: tuple[ChunkId, ...] = wire(1, many(octets(HASH_LENGTH), MAX_WANTED), default=())
+    versions: tuple[VersionId, ...] = wire(2, many(octets(ID_LENGTH), MAX_WANTED_VERSIONS), default=())
+
+
 @message
 class PackReply:
     """The chunks are durable; so are the versions that they completed."""
@@ -445,9 +464,10 @@ CHANGED = Endpoint("/v1/changed", ChangedRequest, HistoryReply, request_limit=64
 STAGE = Endpoint("/v1/stage", Commit, Empty, request_limit=MAX_COMMIT_BYTES)
 CLOSE = Endpoint("/v1/close", Close, CommitReply, request_limit=SMALL, reply_limit=LARGE)
 WITHDRAW = Endpoint("/v1/withdraw", WithdrawRequest, Empty, request_limit=64 << 10)
+WANTED = Endpoint("/v1/wanted", WantedRequest, WantedReply, reply_limit=LARGE)
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     SALT, SIGNUP, LOGIN, REGISTER, CHALLENGE, RENEW, LOGOUT, ACCOUNT, WORKSPACES, COMMIT, DELTA, RUNS, LEASE, WITHDRAW,
-    HISTORY, DELETED, CHANGED, STAGE, CLOSE,
+    HISTORY, DELETED, CHANGED, STAGE, CLOSE, WANTED,
 )  # fmt: skip
 
 MAX_CHUNKS_REQUEST_BYTES = 256 << 10

@@ -11,7 +11,7 @@ from protocol.errors import Problem
 from protocol.login import normalise_email
 from tracker.metadata.breaker import limits_of
 from tracker.plans import plan_called
-from tracker.schema import IS_ANNOUNCED, chunks, devices, entries, nodes, objects, users, versions, workspaces
+from tracker.schema import IS_ANNOUNCED, chunks, damaged, devices, entries, nodes, objects, users, versions, workspaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ def statistics(connection: Connection) -> dict[str, int]:
         "versions": count(versions),
         "versions_not_durable": count(versions, IS_ANNOUNCED),
         "chunks": count(chunks),
+        "chunks_damaged": count(damaged),
         "objects": count(objects),
         "used_bytes": total(users.c.used_bytes),
         "chunk_bytes": total(chunks.c.length),

@@ -29,6 +29,7 @@ from tracker.metadata.access import require
 from tracker.metadata.batches import batches
 from tracker.metadata.durable import Recorded, expected_chunks, record_pack
 from tracker.schema import chunks
+from tracker.scrubbing import take_for_damaged
 
 HASHERS = 2
 TRANSFERS = 16
@@ -66,8 +67,9 @@ class Blocks:
         packed = read_index(body, workspace)
         if any(item.length == 0 for item in packed):
             raise Malformed("an uploaded pack with an empty chunk")
-        fresh = await self._database.read(expected_chunks, workspace, user, packed)
-        key = await self._machine.offload(lambda: _verify(workspace, body, packed), self._hashing)
+        expected = await self._database.read(expected_chunks, workspace, user, packed)
+        key = await self._machine.offload(lambda: _verify(workspace, body, packed, expected.damaged_in), self._hashing)
+        fresh = expected.fresh
         if not fresh:
             return Recorded(0, (), ())
         await self.storage.put(key, body)
@@ -85,10 +87,10 @@ class Blocks:
         found = await self._read(request.workspace, [held[chunk] for chunk in wanted if chunk in held])
         return build_pack(request.workspace, ((chunk, found.get(chunk, b"")) for chunk in wanted))
 
-    async def _read(self, workspace: WorkspaceId, places: Iterable[Held]) -> dict[ChunkId, bytes]:
+    async def _read(self, workspace: WorkspaceId, held: Sequence[Held]) -> dict[ChunkId, bytes]:
         """The bytes of these chunks, each held against its id; a damaged or lost one is logged and left out."""
         found: dict[ChunkId, bytes] = {}
-        for run in coalesce(places):
+        for run in coalesce(held):
             start = run[0].offset
             end = max(each.offset + each.length for each in run)
             try:
@@ -99,17 +101,30 @@ class Blocks:
             found |= {each.id: data[each.offset - start : each.offset - start + each.length] for each in run}
         good = await self._machine.offload(lambda: {id for id in found if chunk_id(found[id]) == id}, self._hashing)
         if len(good) < len(found):
-            _log.error("%d stored chunks of workspace %s are damaged", len(found) - len(good), workspace.hex())
+            await self._note_damage(workspace, [each for each in held if each.id in found and each.id not in good])
         return {id: data for id, data in found.items() if id in good}
 
+    async def _note_damage(self, workspace: WorkspaceId, damaged: Iterable[Held]) -> None:
+        """Have the devices asked for what is damaged; whoever wanted it is answered all the same."""
+        try:
+            places = {each.id: each.object for each in damaged}
+            count = await take_for_damaged(self._machine, self._database, workspace, places)
+            _log.error("%d chunks of workspace %s are damaged, and wanted from its devices", count, workspace.hex())
+        except Refused as error:
+            _log.error("damaged chunks of workspace %s could not be noted: %s", workspace.hex(), error)
 
-def _verify(workspace: WorkspaceId, body: bytes, packed: Sequence[Packed]) -> str:
-    """Hold each chunk against its id; the key of the object that the pack becomes."""
+
+def _verify(workspace: WorkspaceId, body: bytes, packed: Sequence[Packed], damaged_in: Sequence[str]) -> str:
+    """Hold each chunk against its id; the key of the object that the pack becomes. It is another than that of an
+    object with the same chunks that is damaged."""
     view = memoryview(body)
     for item in packed:
         if chunk_id(view[item.offset : item.offset + item.length]) != item.id:
             raise Refused(Code.WRONG_ID, "a chunk is not what its id says")
-    return f"{workspace.hex()}/{digest(body).hex()}"
+    name = digest(body)
+    if damaged_in:
+        name = digest(name + " ".join(damaged_in).encode())
+    return f"{workspace.hex()}/{name.hex()}"
 
 
 def find_chunks(

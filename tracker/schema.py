@@ -318,6 +318,18 @@ chunks = _growing(
     Column("condemned_ms", BigInteger),  # by garbage collection; a commit that names the chunk clears it
 )
 
+# Chunks that were stored and are not what their ids say any more, where they lay, and versions that list them.
+damaged = _growing(
+    "damaged",
+    _workspace(),
+    Column("chunk", Bytes(32), primary_key=True),
+    Column("object", String(129), nullable=False),
+    Column("offset", Integer, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("versions", Bytes, nullable=False),  # version ids, one after the other
+    Column("found_ms", BigInteger, nullable=False),
+)
+
 objects = _growing(
     "objects",
     _workspace(),

@@ -94,6 +94,8 @@ def _lan_lines(status: Status) -> Iterator[str]:
         yield f"LAN      {shown(status['lan'])}"
     for reason in status.get("lan_unreachable", ()):
         yield f"LAN      {shown(reason)}"
+    for reason, times in (status.get("lan_dropped") or {}).items():
+        yield f"LAN      cut off {counted(times, 'time')}: {shown(reason)}"
 
 
 def _workspace_line(workspace: Mapping[str, Any]) -> str:

@@ -38,6 +38,11 @@ MOST_MESSAGES = 256
 """Control messages waiting to be sent; one more, and the other side takes nothing any more."""
 PATIENCE = 5.0
 """Seconds for which nothing may come while an answer is due."""
+LONGEST_ANSWER = 60.0
+"""Seconds that one answer, of about 1 MiB, may take to come: less than that is a trickle, which only keeps the link."""
+TRESPASSES = 64
+"""Messages about workspaces that aren't the device's user's which are answered as if these didn't exist: the lists of
+members on both sides need not be the same at once. One more is no mistake."""
 QUIET, SILENT = 10.0, 25.0
 """Seconds without a word after which this side pings, and after which the other side is taken to be gone."""
 OLDEST = 3600.0
@@ -151,6 +156,7 @@ class Link:
         self._gets, self._to_serve = trio.open_memory_channel[Get](MOST_REQUESTS)  # full: the device floods
         self._outbox, self._to_send = trio.open_memory_channel[Control](MOST_MESSAGES)  # full: it takes nothing
         self._budget, self._budget_at = MESSAGES_BURST, self.opened_at
+        self._trespasses = 0
 
     # Life
 
@@ -197,6 +203,8 @@ class Link:
                 raise LinkEnded("it is silent", Blame.PATH)
             if self._due and now - max(channel.heard_at, self._due_since) > PATIENCE:
                 raise LinkEnded("it owes an answer", Blame.PATH)
+            if self._due and now - self._due_since > LONGEST_ANSWER:
+                raise LinkEnded("it is too slow", Blame.PATH)
             if now - min(channel.said_at, channel.heard_at) > QUIET:
                 number += 1
                 self.post(Ping(number=number))
@@ -270,6 +278,12 @@ class Link:
         self._budget_at = now
         if self._budget < 0:
             raise LinkEnded("it floods", Blame.DEVICE)
+
+    def trespass(self) -> None:
+        """The device has asked for what its user may not have; `LinkEnded` when that is no mistake any more."""
+        self._trespasses += 1
+        if self._trespasses > TRESPASSES:
+            raise LinkEnded("it asks for what its user may not have", Blame.DEVICE)
 
     def _take(self, message: Control) -> None:
         if isinstance(message, Ask):

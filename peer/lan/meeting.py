@@ -309,7 +309,7 @@ class Meeting:
         if ended.blame is Blame.NOBODY:
             log.info("the link with %s is over: %s", self._called(link.channel), ended)
         else:
-            self.dropped[str(ended)] += 1
+            self.dropped[str(ended).partition(":")[0]] += 1  # what follows may be anything
             log.warning("the link with %s was cut: %s", self._called(link.channel), ended)
 
     def _name_for(self, device: DeviceId) -> str:

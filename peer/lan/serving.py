@@ -1,7 +1,7 @@
 """What this device gives to others on the LAN: word of what it holds, and chunks.
 
 Each request is held against the newest list of members. Of a workspace that is not the other's, this device says what
-it says of what it doesn't have.
+it says of what it doesn't have, and ends the link with who doesn't stop asking.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from peer.synchronizer.lists import ChunkList
 from peer.synchronizer.prefetching import Prefetching
 from protocol.chunks import OVERHEAD
 from protocol.errors import WrongRoot
-from protocol.identifiers import VersionId
+from protocol.identifiers import VersionId, WorkspaceId
 from protocol.lan_frames import Put
 from protocol.lan_messages import MAX_GET_BYTES, Ask, Get, Holding, Offer
 from protocol.names import RESERVED
@@ -62,16 +62,23 @@ class Serving:
 
     def holding(self, link: Link, ask: Ask) -> Holding:
         """See `Host`."""
-        may = self._members.may_read(link.device, ask.workspace)
+        may = self._may(link, ask.workspace)
         held = self._context.holdings.places(ask.versions).keys() if may else ()
         absent = tuple(version for version in ask.versions if version not in held)
         shares = self._context.partials.shares(absent) if may else ()
         return Holding(workspace=ask.workspace, held=tuple(held), absent=absent, shares=fitting(shares))
 
+    def _may(self, link: Link, workspace: WorkspaceId) -> bool:
+        may = self._members.may_read(link.device, workspace)
+        if not may and self._members.fresh:
+            self._members.doubt()  # this device may not have heard yet
+            link.trespass()
+        return may
+
     async def answer(self, link: Link, gets: Sequence[Numbered]) -> list[memoryview]:
         """See `Host`."""
         context, fill = self._context, link.channel.records_out.fill
-        may = {get.workspace: self._members.may_read(link.device, get.workspace) for get, _ in gets}
+        may = {get.workspace: self._may(link, get.workspace) for get, _ in gets}
         versions = [version for get, _ in gets if may[get.workspace] for version, _, _ in get.parts]
         places = context.holdings.places(versions)
         under_way = context.partials.places(version for version in versions if version not in places)

@@ -16,7 +16,7 @@ from peer.tracker_client import DeviceClient
 from peer.traffic import Traffic
 from protocol.api import ChunksRequest
 from protocol.chunks import OVERHEAD
-from protocol.errors import CannotOpen, Malformed
+from protocol.errors import CannotOpen, Malformed, Unreachable
 from protocol.identifiers import DeviceId, WorkspaceId
 from protocol.lan_messages import MAX_GET_BYTES, Part
 from protocol.packs import read_index
@@ -53,7 +53,11 @@ class CloudSource:
         self._traffic.require()
         request = ChunksRequest(workspace=self._workspace, chunks=tuple(each.ref.id for each in wanted))
         began = trio.current_time()
-        body = await self._client.fetch_chunks(request)
+        try:
+            body = await self._client.fetch_chunks(request)
+        except Unreachable:
+            self._traffic.down.failed()
+            raise
         self._traffic.down.took(len(body), trio.current_time() - began)
         return partial(self._open, wanted, body)
 

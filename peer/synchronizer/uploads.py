@@ -6,6 +6,8 @@ meanwhile can't be had any more, and is left to the version that the change make
 """
 
 import logging
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import trio
 
@@ -15,9 +17,9 @@ from peer.synchronizer.precedence import Precedence
 from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
 from peer.version_store import Upload, Version
-from protocol.api import LEASE, WITHDRAW, LeaseReply, LeaseRequest, WithdrawRequest
+from protocol.api import LEASE, WANTED, WITHDRAW, LeaseReply, LeaseRequest, WantedRequest, WithdrawRequest
 from protocol.chunks import OVERHEAD
-from protocol.errors import Code, Refused
+from protocol.errors import Code, Refused, Unreachable
 from protocol.failpoints import failpoint
 from protocol.identifiers import VersionId
 from protocol.packs import build_pack
@@ -26,10 +28,10 @@ log = logging.getLogger(__name__)
 LOOK_AHEAD = 1024
 """Wanted chunks considered for one pack."""
 VERSIONS_AT_ONCE = 1000
-PARALLEL = 2
-"""Packs under way at once."""
 RESCUE_MS = 90_000
 """Milliseconds from its announcement after which another device's version may need this one's help."""
+DAMAGED_SOON, DAMAGED_AGAIN = 60.0, 3600.0
+"""Seconds until the tracker is asked for the first time, and again, which chunks have been damaged there."""
 GIVE_UP = 300.0
 """Seconds after which a version is withdrawn whose bytes this device, its author, has lost and can't replace."""
 
@@ -44,6 +46,7 @@ class Uploads:
         self._lost: dict[VersionId, float] = {}
         self._to_go = 0  # bytes in clear
         self._precedence = Precedence()
+        self._ask_damaged_at = trio.current_time() + DAMAGED_SOON
         self.failure: str | None = None
         """Why the last upload failed, when it wasn't for want of a connection."""
         self.waiting = False
@@ -58,7 +61,7 @@ class Uploads:
         for start in range(0, len(versions), VERSIONS_AT_ONCE):
             part = tuple(versions[start : start + VERSIONS_AT_ONCE])
             request = LeaseRequest(workspace=self._context.keys.workspace, versions=part)
-            await self._take(await self._client.call(LEASE, request))
+            await self._take(part, await self._client.call(LEASE, request))
         await self._withdraw_lost()
 
     def _announced(self) -> list[VersionId]:
@@ -74,13 +77,35 @@ class Uploads:
         """Whether the cloud lacks a version that this device could bring there, now or later."""
         return bool(self._announced())
 
-    async def _take(self, reply: LeaseReply) -> None:
+    async def _take(self, asked: Sequence[VersionId], reply: LeaseReply) -> None:
+        """Queue what is missing and left to this device, and nothing else of what was asked about: another device may
+        have brought it meanwhile, or be at it."""
         context = self._context
         known = list(context.versions.get_many(reply.granted).values())
         await fetch_runs(context, self._client, [run for version in known for run in version.runs])
         with context.store.database.transaction():
             context.versions.put_durable(reply.settled)
-            context.versions.want_missing(context.versions.lists(known), set(reply.missing))
+            granted, missing = set(reply.granted), set(reply.missing)
+            queued = context.versions.queued(asked)
+            context.versions.uploaded(
+                chunk for version, chunk in queued if version not in granted or chunk not in missing
+            )
+            context.versions.want_missing(context.versions.lists(known), missing)
+
+    async def ask_what_is_damaged(self) -> None:
+        """Now and then: which chunks that the tracker had have been damaged there, and are here?"""
+        if trio.current_time() < self._ask_damaged_at:
+            return
+        context = self._context
+        self._ask_damaged_at = trio.current_time() + DAMAGED_AGAIN
+        reply = await self._client.call(WANTED, WantedRequest(workspace=context.keys.workspace))
+        here = context.holdings.places(reply.versions)
+        known = list(context.versions.get_many(here).values())
+        await fetch_runs(context, self._client, [run for version in known for run in version.runs])
+        with context.store.database.transaction():
+            context.versions.want_missing(context.versions.lists(known), set(reply.chunks))
+        if here:
+            log.warning("%d chunks were damaged at the tracker: what is here of them goes there", len(reply.chunks))
 
     async def _withdraw_lost(self) -> None:
         """Take back what can't be brought to the cloud any more, and what no change of the file will replace."""
@@ -114,17 +139,27 @@ class Uploads:
         try:
             while not self._lan_comes_first():
                 context.traffic.require()
-                wanted = context.versions.next_uploads(LOOK_AHEAD * PARALLEL, self._goes_to_the_lan_first)
-                if not wanted:
+                packs = self._next_packs()
+                if not packs:
                     break
                 async with trio.open_nursery() as nursery:
-                    for pack in _split(wanted, context.traffic.up.size)[:PARALLEL]:
+                    for pack in packs:
                         nursery.start_soon(self._send_pack, pack)
         finally:
             self.waiting = context.versions.upload_bytes() > 0
             if not self.waiting:
                 self._precedence.forget()
             context.transfer.moved(self._to_go)  # also what others have brought to the cloud meanwhile
+
+    def _next_packs(self) -> list[list[Upload]]:
+        """What is sent side by side: what has waited longest, and the newest, so that a new file doesn't wait for all
+        of a large one, nor the other way round."""
+        versions, most = self._context.versions, self._context.traffic.up.size
+        oldest = _fitting(versions.next_uploads(LOOK_AHEAD, self._goes_to_the_lan_first), most)
+        newest = versions.next_uploads(2 * LOOK_AHEAD, self._goes_to_the_lan_first, newest=True)
+        taken = {item.position for item in oldest}
+        rest = _fitting((item for item in newest if item.position not in taken), most)
+        return [pack for pack in (oldest, rest) if pack]
 
     def _lan_comes_first(self) -> bool:
         """Whether devices on the LAN are still so busy with what is here that nothing goes to the cloud."""
@@ -147,9 +182,7 @@ class Uploads:
         if chunks:
             try:
                 body = build_pack(context.keys.workspace, chunks)
-                began = trio.current_time()
-                await self._client.upload_pack(body)
-                context.traffic.up.took(len(body), trio.current_time() - began)
+                await self._upload(body)
                 context.counters["cloud_out"] += len(body)
                 failpoint("peer.pack.sent")
             except Refused as refusal:
@@ -162,16 +195,22 @@ class Uploads:
         self._to_go -= moved
         context.transfer.moved(moved)
 
+    async def _upload(self, body: bytes) -> None:
+        fit, began = self._context.traffic.up, trio.current_time()
+        try:
+            await self._client.upload_pack(body)
+        except Unreachable:
+            fit.failed()
+            raise
+        fit.took(len(body), trio.current_time() - began)
 
-def _split(wanted: list[Upload], most: int) -> list[list[Upload]]:
-    """Cut into packs of at most so many bytes; a single chunk may have more."""
-    packs: list[list[Upload]] = [[]]
-    size = 0
-    for item in wanted:
-        length = item.ref.length + OVERHEAD
-        if packs[-1] and (size + length > most or len(packs[-1]) >= LOOK_AHEAD):
-            packs.append([])
-            size = 0
-        packs[-1].append(item)
-        size += length
-    return packs
+
+def _fitting(wanted: Iterable[Upload], most: int) -> list[Upload]:
+    """As many of the first of these as one pack is to have; a single chunk may have more than `most` bytes."""
+    pack: list[Upload] = []
+    for item in islice(wanted, LOOK_AHEAD):
+        most -= item.ref.length + OVERHEAD
+        if pack and most < 0:
+            break
+        pack.append(item)
+    return sorted(pack)

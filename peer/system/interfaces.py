@@ -2,7 +2,8 @@
 
 An interface counts when it is up, has a carrier, can broadcast, and is neither point-to-point nor loopback: no VPN, no
 dial-up, no unplugged cable, no container bridge without containers. Of its addresses those count that others can
-reach: none of 100.64.0.0/10 (carriers and overlay networks share it, RFC 6598), none that IPv6 has not found free yet.
+reach: private ones only, so none of the internet's, none of 100.64.0.0/10 (carriers and overlay networks share it, RFC
+6598), and none that IPv6 has not found free yet. What a person has chosen counts whatever it is.
 """
 
 import fcntl
@@ -22,7 +23,11 @@ _UP, _BROADCAST, _LOOPBACK, _POINT_TO_POINT, _RUNNING = 0x1, 0x2, 0x8, 0x10, 0x4
 """ioctl and flags of netdevice(7). RUNNING isn't in /sys/class/net/*/flags, and the ioctl answers for the network
 namespace of the thread that asks."""
 _CHECKED = _UP | _RUNNING | _BROADCAST | _LOOPBACK | _POINT_TO_POINT
-_SHARED = IPv4Network("100.64.0.0/10")
+_PRIVATE: tuple[IPv4Network | IPv6Network, ...] = (
+    *map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8")),
+    *map(IPv6Network, ("fc00::/7", "fe80::/10", "::1/128")),
+)
+"""RFC 1918 and 3927, RFC 4193 and 4291, and loopback."""
 _IPV6_ADDRESSES = "/proc/thread-self/net/if_inet6"
 _DAD_FAILED, _TENTATIVE = 0x08, 0x40
 """Flags in that file (IFA_F_... in linux/if_addr.h): nobody can bind or reach such an address."""
@@ -63,7 +68,7 @@ class Neighbourhood:
     def admits(self, local: IpAddress, remote: IpAddress) -> bool:
         """Whether a connection from `remote` to `local` may come in: from next door, or through a router from a private
         address, where somebody may have been told this one."""
-        return self.joins(local, remote) or (self.is_own(local) and remote.is_private)
+        return self.joins(local, remote) or (self.is_own(local) and is_private(remote))
 
     def joins(self, local: IpAddress, remote: IpAddress) -> bool:
         """Whether a connection from `remote` to `local` came by one link of ours."""
@@ -130,11 +135,14 @@ def _counts(own: OwnAddress, flags: int, only: IpAddress | None) -> bool:
     return flags & _CHECKED == _UP | _RUNNING | _BROADCAST and _can_be_shared(own.address)
 
 
+def is_private(address: IpAddress) -> bool:
+    """Whether nobody has `address` on the internet."""
+    return any(bare(address) in network for network in _PRIVATE if network.version == address.version)
+
+
 def _can_be_shared(address: IpAddress) -> bool:
-    """Whether another device could reach us at this address, as far as it alone tells."""
-    if address.is_unspecified or address.is_multicast or address.is_loopback:
-        return False
-    return not (isinstance(address, IPv4Address) and address in _SHARED)
+    """Whether another device on a LAN could reach us at this address, as far as it alone tells."""
+    return is_private(address) and not address.is_loopback
 
 
 def _on_link(address: IpAddress, own: OwnAddress) -> bool:

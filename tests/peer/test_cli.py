@@ -268,6 +268,14 @@ def test_a_rate_that_is_none(home: Path, value: str, words: str) -> None:
     assert result.stderr.splitlines()[-1].endswith(words)
 
 
+def test_who_was_cut_off_is_told() -> None:
+    status: dict[str, Any] = {"state": "synced", "workspaces": [], "peers": [], "problems": []}
+    status["bytes"] = {f"{where}_{way}": 0 for where in ("cloud", "lan") for way in ("in", "out")}
+    status["lan_dropped"] = {"it floods": 2, "it owes an answer": 1}
+    lines = [line for line in status_lines(status) if line.startswith("LAN")]
+    assert lines == ["LAN      cut off 2 times: it floods", "LAN      cut off 1 time: it owes an answer"]
+
+
 def test_limits_are_told() -> None:
     status: dict[str, Any] = {
         "state": "syncing",

@@ -52,17 +52,21 @@ def test_which_interfaces_count(flags: int, counts: bool) -> None:
     [
         ("10.0.0.1", True),
         ("169.254.3.4", True),
-        ("203.0.113.9", True),
-        ("100.63.255.255", True),
+        ("172.31.255.255", True),
+        ("172.32.0.0", False),
+        ("203.0.113.9", False),
+        ("8.8.8.8", False),
+        ("100.63.255.255", False),
         ("100.64.0.0", False),
         ("100.127.255.255", False),
-        ("100.128.0.0", True),
+        ("100.128.0.0", False),
         ("0.0.0.0", False),
         ("224.0.0.1", False),
         ("127.0.0.1", False),
         ("fe80::1%eth0", True),
         ("fd00::1", True),
-        ("2001:db8::1", True),
+        ("2001:db8::1", False),
+        ("2a00:1::1", False),
         ("::", False),
         ("::1", False),
         ("ff02::1", False),
@@ -84,6 +88,7 @@ def test_which_of_their_addresses_count(address: str, counts: bool) -> None:
         ("fe80::7%eth0", "fe80::7%2", UP, True),
         ("fe80::7%eth0", "fe80::7%wlan0", UP, False),
         ("fe80::7%eth0", "fe80::7%3", UP, False),
+        ("8.8.8.8", "8.8.8.8", UP, True),
     ],
 )
 def test_one_address_that_a_person_has_chosen(address: str, only: str, flags: int, counts: bool) -> None:
@@ -135,6 +140,24 @@ def test_what_is_our_own() -> None:
 )
 def test_which_connections_come_by_a_link_of_ours(local: str, remote: str, joined: bool) -> None:
     assert NEAR.joins(ip_address(local), ip_address(remote)) is joined
+
+
+@pytest.mark.parametrize(
+    ("remote", "admitted"),
+    [
+        ("192.168.1.9", True),
+        ("172.20.0.1", True),  # through a router
+        ("127.0.0.1", True),
+        ("fd00:9::1", True),
+        ("8.8.8.8", False),
+        ("100.64.0.9", False),
+        ("2a00:1::1", False),
+        ("172.32.0.1", False),
+    ],
+)
+def test_who_may_come_in(remote: str, admitted: bool) -> None:
+    assert NEAR.admits(ip_address("192.168.1.7"), ip_address(remote)) is admitted
+    assert not NEAR.admits(ip_address("192.168.1.8"), ip_address(remote)), "to an address that doesn't count"
 
 
 def test_nothing_is_next_door_without_a_network() -> None:

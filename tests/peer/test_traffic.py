@@ -68,6 +68,13 @@ def test_small_requests_say_nothing_about_the_line() -> None:
     assert fit.size == FIRST
 
 
+def test_what_was_too_much_for_the_line_is_not_tried_for_ever() -> None:
+    fit = Fit()
+    for _ in range(3):
+        fit.failed()
+    assert fit.size == LEAST
+
+
 def test_with_a_limit_the_first_request_fits_it() -> None:
     assert Fit(RATE).size == int(RATE * SECONDS)
     fit = Fit(RATE)

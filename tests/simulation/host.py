@@ -28,6 +28,7 @@ from tracker.administration import set_breaker, set_suspended
 from tracker.assembly import build
 from tracker.checking import check_tracker
 from tracker.schema import ANNOUNCED, DURABLE, WITHDRAWN, chunks, meta, nodes, versions, workspaces
+from tracker.scrubbing import scrub
 from tracker.sessions import retire_device
 from tracker.sqlite import SqliteDatabase
 
@@ -184,6 +185,16 @@ class TrackerHost:
         """How far the order has come: the revisions of all workspaces together, of which there is one."""
         with self._engine.connect() as connection:
             return sum(connection.execute(select(workspaces.c.revision)).scalars())
+
+    def damage(self) -> None:
+        """One bit of each stored object turns over."""
+        for key, data in self._storage.objects.items():
+            self._storage.objects[key] = data[:-1] + bytes([data[-1] ^ 1])
+
+    async def scrub(self) -> int:
+        """What `shoal-tracker scrub` does; how many chunks are damaged."""
+        database = SqliteDatabase(self._machine, self._engine)
+        return (await scrub(self._machine, database, self._storage)).counts["damaged"]
 
     def stored_bytes(self) -> int:
         """How much of all files has been brought here."""

@@ -9,6 +9,7 @@ import trio
 from peer.sparing import BATTERY, LOOK
 from peer.status import status_of
 from peer.synchronizer.precedence import LAN_ALONE, LAN_LONGEST
+from peer.synchronizer.uploads import DAMAGED_AGAIN
 from peer.traffic import TrafficOptions
 from tests.simulation.stage import (
     HOUR,
@@ -106,8 +107,47 @@ async def a_device_that_goes_in_the_middle_of_its_upload(stage: Stage) -> None:
     await stage.until(lambda: visible(desktop) == {"f": content} and desktop.settled)
     assert desktop.peer is not None
     assert 0 < desktop.peer.context.counters["cloud_out"] < len(content)
+    before = sent_packs(stage, "laptop")
     stage.start(laptop)
     await stage.all_well(laptop, desktop)
+    assert sent_packs(stage, "laptop") == before, "what another has brought is not sent again"
+
+
+@scene
+async def an_author_that_comes_back_leaves_it_to_who_has_the_lease(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    content = Random(7).randbytes(6 << 20)
+    stage.cut_off(laptop, UPLOADS)
+    save(laptop, "f", content)
+    await stage.until(lambda: visible(desktop) == {"f": content})
+    laptop.switch_off()
+    await stage.until(lambda: stage.host.stored_bytes() > 0, every=0.01)
+    stage.cut_off(desktop, UPLOADS)  # in the middle; it has the lease for a minute from now
+    stage.cut_off(laptop)
+    before = sent_packs(stage, "laptop")
+    stage.start(laptop)
+    await stage.pass_time(20)
+    assert sent_packs(stage, "laptop") == before
+    await stage.until(lambda: laptop.settled)
+    stage.cut_off(desktop)
+    await stage.all_well(laptop, desktop)
+
+
+@scene
+async def a_new_file_does_not_wait_for_all_of_a_large_one(stage: Stage) -> None:
+    """Nor does the large one stand still: each has half of the uplink."""
+    laptop, _ = await stage.begin("laptop", "desktop")
+    stage.part_lan()
+    stage.weather.delay = 2.0
+    save(laptop, "large", Random(7).randbytes(6 << 20))
+    await stage.until(lambda: stage.host.stored_bytes() > 1 << 20, every=0.1)
+    save(laptop, "small", FIRST)
+    await stage.until(lambda: not_durable(laptop) == 2)
+    large, small = stage.host.stored_bytes(), len(FIRST)
+    await stage.until(lambda: not_durable(laptop) == 1, 60)
+    assert large + small < stage.host.stored_bytes() < 6 << 20
+    stage.weather.delay = 0.01
+    await stage.until(lambda: laptop.settled)
 
 
 @scene
@@ -203,6 +243,30 @@ async def another_device_finishes_what_the_author_can_not(stage: Stage) -> None:
     phone.disk.user.mkdir("/Shoal")
     stage.start(phone)
     await stage.until(lambda: visible(phone) == {"f": FIRST})
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop, phone)
+
+
+@scene
+async def what_is_damaged_in_the_cloud_is_healed_from_a_device(stage: Stage) -> None:
+    """Whoever holds it, author or not. Until then it can be had on the LAN, and nothing is lost."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", FIRST)
+    save(laptop, "g", SECOND)
+    await stage.all_well(laptop, desktop)
+    laptop.switch_off()
+    stage.host.damage()
+    assert await stage.host.scrub() > 0
+    assert len(await stage.host.check()) > 0
+    assert desktop.settled
+    stage.part_lan()
+    await stage.pass_time(DAMAGED_AGAIN + LONG)
+    assert sent_packs(stage, "desktop") > 0
+    assert await stage.host.scrub() == 0
+    phone = stage.devices["phone"]
+    phone.disk.user.mkdir("/Shoal")
+    stage.start(phone)
+    await stage.until(lambda: visible(phone) == {"f": FIRST, "g": SECOND})
     stage.start(laptop)
     await stage.all_well(laptop, desktop, phone)
 

@@ -117,6 +117,14 @@ async def test_check_tells_damage_by_its_exit_code(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "shoal-tracker: 1 problems found\n")
     assert "is not what its id says" in done.stdout
     assert shoal_tracker("check", "--quick", "--data", str(data)).returncode == 0
+    done = shoal_tracker("scrub", "--data", str(data))
+    wanted = "shoal-tracker: 1 chunks are damaged, and wanted from the devices that hold them\n"
+    assert (done.returncode, done.stderr, done.stdout) == (1, wanted, "read 1 chunks in 1 objects\n")
+    assert document("stats", data=data)["chunks_damaged"] == 1
+    body[-1] ^= 1
+    stored.write_bytes(body)
+    assert document("scrub", data=data) == {"objects": 0, "chunks": 0, "recovered": 1, "damaged": 0}
+    assert document("check", data=data)["clean"] is True
 
 
 BAD_USAGE = {

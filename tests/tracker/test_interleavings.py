@@ -4,6 +4,7 @@ What is compared is every row and both answers, so the tracker's own check need 
 leave.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -28,9 +29,11 @@ from tests.tracker.workshop import Workshop, open_workshop_at
 from tracker import accounts
 from tracker.accounts import _check_signup, _register, _sign_up
 from tracker.administration import set_breaker
+from tracker.blocks import find_chunks
 from tracker.identity import Identity, settle_identity
 from tracker.metadata import staging
 from tracker.metadata.commit import commit, prepare
+from tracker.metadata.damage import put_back, set_aside
 from tracker.metadata.durable import record_pack
 from tracker.metadata.lease import LEASE_MS, lease
 from tracker.metadata.order import lock_head
@@ -273,6 +276,16 @@ async def one_pack_twice(shop: Workshop) -> Two:
     return recorded, recorded
 
 
+async def damaged_chunks_brought_again_and_read_well_again(shop: Workshop) -> Two:
+    sealed = (await announce(shop)).sealed
+    await shop.store(sealed)
+    workspace, ids = shop.author.workspace, [chunk for chunk, _ in sealed.chunks]
+    place = (await shop.database.read(find_chunks, workspace, shop.account.user, ids))[ids[0]].object
+    await shop.database.transact(set_aside, workspace, dict.fromkeys(ids, place), {}, shop.now_ms)
+    recorded = await recording(shop, dataclasses.replace(sealed, chunks=sealed.chunks[:2]))
+    return recorded, partial(put_back, workspace=workspace, ids=ids)
+
+
 async def a_pack_and_a_commit_of_the_same_chunks(shop: Workshop) -> Two:
     recorded, other = await recording(shop, (await announce(shop)).sealed), await second(shop)
     return recorded, File.make(other, "copy").sending(shop, other)
@@ -394,6 +407,7 @@ PAIRS = [
     Pair(a_commit_of_who_loses_the_membership, {1, 2}),
     Pair(one_pack_twice, {2}),
     Pair(a_pack_and_a_commit_of_the_same_chunks, {2}),
+    Pair(damaged_chunks_brought_again_and_read_well_again, {2}),
     Pair(a_pack_and_its_withdrawal, {2}),
     Pair(a_pack_and_a_write_that_passes_over_it, {1, 2}),
     Pair(a_write_on_a_head_and_its_withdrawal, {1, 2}),

@@ -11,7 +11,7 @@ from protocol.hashing import digest
 from protocol.identifiers import HASH_LENGTH, WorkspaceId
 from protocol.runs import Listed, list_run
 from tracker.checking.report import Report
-from tracker.schema import ANNOUNCED, DURABLE, awaiting, chunks, runs, states, versions
+from tracker.schema import ANNOUNCED, DURABLE, awaiting, chunks, damaged, runs, states, versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class _Known:
 
     lists: dict[bytes, list[Listed]]  # by run
     held: dict[bytes, int]  # chunk → sealed length
+    damaged: dict[bytes, int]  # the same, of those that are wanted again
     awaited: dict[bytes, dict[bytes, int]]  # version → chunk → sealed length
 
 
@@ -33,8 +34,16 @@ def check_contents(connection: Connection, report: Report, workspace: WorkspaceI
                 select(chunks.c.chunk, chunks.c.length).where(chunks.c.workspace == workspace)
             )
         },
+        damaged={
+            row.chunk: row.length
+            for row in connection.execute(
+                select(damaged.c.chunk, damaged.c.length).where(damaged.c.workspace == workspace)
+            )
+        },
         awaited=_awaited(connection, workspace),
     )
+    for chunk in sorted(known.damaged):
+        report.problem(f"workspace {workspace.hex()}: chunk {chunk.hex()} is damaged, and wanted from its devices")
     rows = connection.execution_options(yield_per=500).execute(
         select(versions, states.c.operation)
         .outerjoin(
@@ -86,10 +95,12 @@ def _check_version(report: Report, row: Row[*tuple[object, ...]], known: _Known,
     report.expect(uploaded == {row.state == ANNOUNCED}, f"{at}: who uploads it does not fit its state")
     lacking = {item.id: item.length for item in items if known.held.get(item.id) != item.length}
     if row.state == DURABLE:
-        report.expect(not lacking, f"{at}: it is durable, and {len(lacking)} of its chunks are not held")
+        unknown = lacking.keys() - known.damaged.keys()
+        report.expect(not unknown, f"{at}: it is durable, and {len(unknown)} of its chunks are not held")
         report.expect(not awaited, f"{at}: it is durable and awaits chunks")
     elif row.state == ANNOUNCED:
-        report.expect(lacking == awaited, f"{at}: what it awaits is not what it lacks")
+        whole = {chunk: length for chunk, length in lacking.items() if chunk not in known.damaged or chunk in awaited}
+        report.expect(whole == awaited, f"{at}: what it awaits is not what it lacks")
         report.expect(bool(awaited), f"{at}: it lacks nothing and is not durable")
     else:
         report.expect(not awaited, f"{at}: it was withdrawn and awaits chunks")

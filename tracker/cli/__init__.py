@@ -7,6 +7,7 @@ import click
 from protocol.errors import ShoalError, Usage
 from tracker.cli.check import check
 from tracker.cli.completion import completion
+from tracker.cli.scrub import command as scrub
 from tracker.cli.serve import serve
 from tracker.cli.stats import stats
 from tracker.cli.user import user
@@ -20,7 +21,7 @@ def command() -> None:
     """The tracker of Shoal: metadata, storage and notifications for sealed file synchronisation."""
 
 
-for each in (serve, user, stats, check, completion):
+for each in (serve, user, stats, check, scrub, completion):
     command.add_command(each)
 
 

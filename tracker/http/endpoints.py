@@ -12,6 +12,7 @@ from tracker.clock import now_ms
 from tracker.failpoints import DELTA_ANSWERING
 from tracker.http.commits import close_commit, stage_part
 from tracker.metadata.access import memberships_of
+from tracker.metadata.damage import wanted
 from tracker.metadata.deltas import read_delta
 from tracker.metadata.history import read_changed, read_deleted, read_history
 from tracker.metadata.lease import lease
@@ -94,6 +95,10 @@ async def _withdraw(services: Services, who: Principal, request: api.WithdrawReq
     return api.Empty()
 
 
+async def _wanted(services: Services, who: Principal, request: api.WantedRequest) -> api.WantedReply:
+    return await services.database.read(wanted, who.user, request)
+
+
 async def _history(services: Services, who: Principal, request: HistoryRequest) -> HistoryReply:
     return await services.database.read(read_history, who.user, request, now_ms(services.machine))
 
@@ -122,6 +127,7 @@ CLOSED: dict[api.Endpoint[Any, Any], Closed[Any, Any]] = {
     api.RUNS: _runs,
     api.LEASE: _lease,
     api.WITHDRAW: _withdraw,
+    api.WANTED: _wanted,
     api.HISTORY: _history,
     api.DELETED: _deleted,
     api.CHANGED: _changed,

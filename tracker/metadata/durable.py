@@ -18,6 +18,7 @@ from protocol.packs import Packed
 from tracker.metadata.access import WRITERS, require
 from tracker.metadata.batches import WORKSPACE, among, batches, lookup
 from tracker.metadata.bulk import Bulk
+from tracker.metadata.damage import damaged_among, healed
 from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_head
 from tracker.metadata.rules import as_durable
@@ -80,10 +81,16 @@ class Recorded:
     records: Sequence[NewRecord]
 
 
-def expected_chunks(
-    connection: Connection, workspace: WorkspaceId, user: UserId, packed: Sequence[Packed]
-) -> list[Packed]:
-    """Those chunks of a pack that are to be stored; held ones are left out.
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Those chunks of a pack that are to be stored, and the objects in which damaged ones of them lay."""
+
+    fresh: Sequence[Packed]
+    damaged_in: Sequence[str]
+
+
+def expected_chunks(connection: Connection, workspace: WorkspaceId, user: UserId, packed: Sequence[Packed]) -> Expected:
+    """What of a pack is to be stored; held chunks are left out.
 
     `Refused` (NOT_ANNOUNCED) when no accepted commit lists one of them at that length.
     """
@@ -91,10 +98,13 @@ def expected_chunks(
     lengths = {item.id: item.length for item in packed}
     held = _held(connection, workspace, lengths)
     announced = {chunk for chunk, _ in _awaited(connection, workspace, lengths)}
-    strangers = [item for item in packed if item.id not in held and item.id not in announced]
+    damaged = damaged_among(connection, workspace, [id for id in lengths if id not in held])
+    expected = announced | damaged.keys()
+    strangers = [item for item in packed if item.id not in held and item.id not in expected]
     if strangers:
         raise Refused(Code.NOT_ANNOUNCED, f"{len(strangers)} of {len(packed)} chunks are in no accepted commit")
-    return [item for item in {item.id: item for item in packed}.values() if item.id not in held]
+    fresh = [item for item in {item.id: item for item in packed}.values() if item.id not in held]
+    return Expected(fresh, sorted(set(damaged.values())))
 
 
 def _held(connection: Connection, workspace: WorkspaceId, lengths: Mapping[ChunkId, int]) -> set[ChunkId]:
@@ -133,10 +143,12 @@ def record_pack(
     lengths = {item.id: item.length for item in packed}
     held = _held(connection, workspace, lengths)
     waiting = _awaited(connection, workspace, {id: lengths[id] for id in lengths if id not in held})
-    wanted = {chunk for chunk, _ in waiting}
+    damaged = damaged_among(connection, workspace, [id for id in lengths if id not in held])
+    wanted = {chunk for chunk, _ in waiting} | damaged.keys()
     fresh = [item for item in packed if item.id in wanted]
     if not fresh:
         return Recorded(0, (), ())
+    healed(connection, workspace, damaged)
     _insert_chunks(connection, workspace, key, size, fresh)
     whole = _satisfy(connection, workspace, device, waiting, time_ms)
     records = _turn_durable(connection, head, whole, time_ms)

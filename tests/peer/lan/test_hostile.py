@@ -110,6 +110,49 @@ async def test_another_workspace_is_as_if_it_were_not(tmp_path: Path) -> None:
             assert await given(channel, version.id, other) == [b""]
 
 
+@pytest.mark.parametrize("way", ["ask", "get"])
+async def test_who_does_not_stop_asking_for_what_is_not_his_is_cut_off(tmp_path: Path, way: str) -> None:
+    """With a reason, and left alone for a while; nobody else notices."""
+    household = Household()
+    async with residents(household, tmp_path, "laptop", "desktop") as (laptop, desktop):
+        version = laptop.save("film", DATA)
+        thief = household.new_device()
+        await laptop.members.refresh()
+        await laptop.until_linked(desktop)
+        other = WorkspaceId(b"another".ljust(16, b"\0"))
+        message = (
+            Ask(workspace=other, versions=(version.id,))
+            if way == "ask"
+            else Get(request=1, workspace=other, parts=((version.id, 0, 1),))
+        )
+        async with intruder(laptop, thief) as channel:
+            for _ in range(links.TRESPASSES):
+                await channel.say(message)
+                await said(channel, Holding if way == "ask" else Record)
+            assert laptop.meeting.dropped == {}
+            await channel.say(message)
+            await hung_up(channel)
+        await until(lambda: laptop.meeting.dropped)
+        assert laptop.meeting.dropped == {"it asks for what its user may not have": 1}
+        assert laptop.meeting._is_set_aside(thief.id)
+        await laptop.until_linked(desktop)
+        assert laptop.counters.get("lan_out", 0) == 0
+
+
+async def test_who_asks_while_the_list_here_is_too_old_does_no_wrong(tmp_path: Path) -> None:
+    household = Household()
+    async with residents(household, tmp_path, "laptop") as (laptop,):
+        version = laptop.save("film", DATA)
+        friend = household.new_device()
+        await laptop.members.refresh()
+        async with intruder(laptop, friend) as channel:
+            household.reachable = False
+            laptop.members._heard_at = None
+            for _ in range(links.TRESPASSES + 1):
+                assert await given(channel, version.id, HOME) == [b""]
+        assert laptop.meeting.dropped == {}
+
+
 async def test_a_list_that_is_too_old_lets_nobody_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meeting, "NETWORK_TICK", 0.05)
     household = Household()
@@ -322,27 +365,44 @@ async def test_who_cheats_is_left_alone_for_a_while(
     await with_false_one(tmp_path, claiming(trick), then)
 
 
-async def test_who_stalls_holds_up_nobody(tmp_path: Path) -> None:
+async def stall(channel: Channel, get: Get) -> None:
+    await trio.sleep_forever()
+
+
+async def trickle(channel: Channel, get: Get) -> None:
+    for number in range(1000):
+        await channel.say(Ping(number=number))
+        await trio.sleep(0.02)
+
+
+@pytest.mark.parametrize("trick", [stall, trickle])
+async def test_who_stalls_holds_up_nobody(tmp_path: Path, trick: Callable[[Channel, Get], Awaitable[None]]) -> None:
     """What it was asked for comes from another meanwhile."""
-
-    async def nothing(channel: Channel, get: Get) -> None:
-        await trio.sleep_forever()
-
-    await with_false_one(tmp_path, claiming(nothing), fetches_all_the_same)
+    await with_false_one(tmp_path, claiming(trick), fetches_all_the_same)
 
 
 async def test_who_owes_an_answer_for_too_long_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "PATIENCE", 0.2)
-
-    async def nothing(channel: Channel, get: Get) -> None:
-        await trio.sleep_forever()
 
     async def then(laptop: Resident, desktop: Resident, false: Device) -> None:
         await takes_the_bait(laptop, desktop)
         await until(lambda: desktop.meeting.dropped)
         assert set(desktop.meeting.dropped) == {"it owes an answer"}
 
-    await with_false_one(tmp_path, claiming(nothing), then)
+    await with_false_one(tmp_path, claiming(stall), then)
+
+
+async def test_who_only_trickles_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says something all the time, and never what is waited for."""
+    monkeypatch.setattr(links, "PATIENCE", 0.2)
+    monkeypatch.setattr(links, "LONGEST_ANSWER", 1.0)
+
+    async def then(laptop: Resident, desktop: Resident, false: Device) -> None:
+        await takes_the_bait(laptop, desktop)
+        await until(lambda: desktop.meeting.dropped)
+        assert desktop.meeting.dropped == {"it is too slow": 1}
+
+    await with_false_one(tmp_path, claiming(trickle), then)
 
 
 async def test_who_is_silent_is_taken_to_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
