@@ -9,7 +9,7 @@ import trio
 
 from peer.excluding import exclude, excluded, include
 from peer.peer import Peer
-from peer.root import MARKER, OUTGOING, TEMP, Marker
+from peer.root import MARKER, OUTGOING, TEMP, Marker, is_speakable
 from protocol.codec import encode
 from protocol.identifiers import ID_LENGTH
 from protocol.names import RESERVED
@@ -67,7 +67,8 @@ def pause(around: Surroundings, device: SimulatedDevice, *, paused: bool) -> Non
 
 async def _do_without(around: Surroundings, device: SimulatedDevice) -> None:
     """Something is excluded at a device, and included again."""
-    paths = [*around.people[device.name].tree()]
+    # The control socket carries no other names.
+    paths = [path for path in around.people[device.name].tree() if is_speakable([path])]
     if not paths:
         return
     path = around.rng.choice(paths)
