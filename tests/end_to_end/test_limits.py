@@ -22,11 +22,11 @@ async def test_contents_keep_to_the_limits_and_neither_the_lan_nor_other_news_wa
     content = os.urandom(SIZE)
     began = trio.current_time()
     write(author.folder / "film", content)
-    await near.until_file("film", content)
+    await far.until_not_durable(1)
     write(author.folder / "note", b"short")
     await far.until_file("note", b"short")
     assert not (far.folder / "film").exists()
-    await far.until_not_durable(1)
+    await near.until_file("film", content)
     status = await author.status()
     assert status["limits"] == {"upload": RATE, "download": None, "waiting": None}
     await author.wait()
