@@ -38,6 +38,8 @@ NETWORK_TICK = 5.0
 """Seconds between looks at the interfaces."""
 COURTESY = 3.0
 """Seconds that the device with the larger id leaves to the other, to dial."""
+MEETING = 4.0
+"""Seconds after it begins to look out in which a device meets those that are there already, as a rule."""
 SET_ASIDE = {Blame.NOBODY: 0.0, Blame.PATH: 10.0, Blame.DEVICE: 600.0}
 """Seconds for which a device is left alone after its link ended."""
 YOUNG = 5.0
@@ -132,6 +134,7 @@ class Meeting:
                 try:
                     async with self._lan.beacons() as beacons, trio.open_nursery() as nursery:
                         self.problem = None
+                        self._neighbours.expect(len(self._members.others()), MEETING)
                         nursery.start_soon(self._advertise, beacons, port)
                         nursery.start_soon(self._look_out, beacons)
                         await self._until_other_than(interfaces)

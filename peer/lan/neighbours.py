@@ -36,6 +36,7 @@ class Neighbours:
         self._workspace = workspace
         self._wake = wake
         self._links: dict[DeviceId, Link] = {}
+        self._expected, self._met_at = 0, float("-inf")
         self._changed = trio.Event()
         self.shared_more = trio.Event()
         """Set, and replaced by another, when somebody has come, has gone, or has more of something than before."""
@@ -72,6 +73,16 @@ class Neighbours:
         """Somebody said how much is there of what it doesn't hold whole."""
         self.shared_more.set()
         self.shared_more = trio.Event()
+
+    def expect(self, devices: int, seconds: float) -> None:
+        """So many devices there are at most, and those that are near will be met within so many seconds."""
+        self._expected, self._met_at = devices, trio.current_time() + seconds
+
+    async def meet(self) -> None:
+        """Wait until all are linked that may be near, if that is still to be expected: not for long."""
+        with trio.move_on_at(self._met_at):
+            while len(self._links) < self._expected:
+                await self._changed.wait()
 
     # What others hold
 

@@ -27,7 +27,7 @@ from peer.synchronizer.replacing import Changed, InTheWay, Placed, Target, diges
 from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
-from peer.synchronizer.swarm import LanSwarm
+from peer.synchronizer.swarm import SHARED_BYTES, LanSwarm
 from peer.synchronizer.temps import ONE_BY_ONE, Lacking, begin, discard, finish, write
 from peer.tracker_client import DeviceClient
 from peer.trees import Fetched, Local, Placing, Remote, Synced
@@ -159,6 +159,8 @@ class Downloads:
 
     async def _gather(self, wanted: Sequence[Wanted]) -> None:
         context, neighbours = self._context, self._context.neighbours
+        if sum(each.ref.length for each in wanted) >= SHARED_BYTES:
+            await neighbours.meet()
         if neighbours.links:
             await neighbours.hear([*dict.fromkeys(each.version for each in wanted)])
         swarm = LanSwarm(context, CloudSource(self._client, context.keys.workspace, context.traffic), wanted)

@@ -45,6 +45,7 @@ class LanSwarm:
     def sources(self) -> Sequence[Source]:
         """See `Swarm`."""
         neighbours = self._context.neighbours
+        neighbours.ask(self._stretch)  # of who came since
         self._lan = {link: self._lan.get(link) or LanSource(link, neighbours) for link in neighbours.links}
         return [self._cloud, *self._lan.values()]
 
