@@ -63,8 +63,10 @@ class Members:
 
     def others(self) -> Mapping[DeviceId, CertifiedDevice]:
         """The devices that may be met on the LAN now: of members, not retired, not this one."""
-        if not self.fresh:
-            return {}
+        return self.listed() if self.fresh else {}
+
+    def listed(self) -> Mapping[DeviceId, CertifiedDevice]:
+        """The same by the newest list there is, however old: for what gives nothing away."""
         own = self._client.credentials.device
         return {id: each for id, each in self._workspace.devices.items() if id != own and not each.retired}
 

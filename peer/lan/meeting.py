@@ -36,9 +36,9 @@ HALF_OPEN, HALF_OPEN_EACH = 16, 4
 """Incoming connections that aren't established yet: in all, and from one address. Further ones are hung up on."""
 NETWORK_TICK = 5.0
 """Seconds between looks at the interfaces."""
-COURTESY = 3.0
+COURTESY = 1.0
 """Seconds that the device with the larger id leaves to the other, to dial."""
-MEETING = 4.0
+MEETING = 6.0
 """Seconds after it begins to look out in which a device meets those that are there already, as a rule."""
 SET_ASIDE = {Blame.NOBODY: 0.0, Blame.PATH: 10.0, Blame.DEVICE: 600.0}
 """Seconds for which a device is left alone after its link ended."""
@@ -85,6 +85,7 @@ class Meeting:
 
     async def run(self) -> None:
         """Meet until cancelled."""
+        self._expect_others()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, nursery)
             nursery.start_soon(self._dial_regularly, nursery)
@@ -134,7 +135,7 @@ class Meeting:
                 try:
                     async with self._lan.beacons() as beacons, trio.open_nursery() as nursery:
                         self.problem = None
-                        self._neighbours.expect(len(self._members.others()), MEETING)
+                        self._expect_others()
                         nursery.start_soon(self._advertise, beacons, port)
                         nursery.start_soon(self._look_out, beacons)
                         await self._until_other_than(interfaces)
@@ -142,6 +143,9 @@ class Meeting:
                 except* Problem as group:
                     self._trouble(group)
                     await trio.sleep(NETWORK_TICK)
+
+    def _expect_others(self) -> None:
+        self._neighbours.expect(len(self._members.listed()), MEETING)
 
     async def _until_other_than(self, interfaces: frozenset[str]) -> None:
         while True:

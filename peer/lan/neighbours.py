@@ -5,7 +5,8 @@ answer at once.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, islice
 
 import trio
@@ -36,6 +37,7 @@ class Neighbours:
         self._workspace = workspace
         self._wake = wake
         self._links: dict[DeviceId, Link] = {}
+        self._sought: dict[VersionId, None] = {}
         self._expected, self._met_at = 0, float("-inf")
         self._changed = trio.Event()
         self.shared_more = trio.Event()
@@ -54,6 +56,7 @@ class Neighbours:
         """A link begins. The one that the device had before must have been taken out."""
         assert link.device not in self._links
         self._links[link.device] = link
+        self._ask(link, list(self._sought))
         self.news()
 
     def remove(self, link: Link) -> None:
@@ -75,7 +78,7 @@ class Neighbours:
         self.shared_more = trio.Event()
 
     def expect(self, devices: int, seconds: float) -> None:
-        """So many devices there are at most, and those that are near will be met within so many seconds."""
+        """There are so many devices, and those of them that are near will be met within so many seconds."""
         self._expected, self._met_at = devices, trio.current_time() + seconds
 
     async def meet(self) -> None:
@@ -103,6 +106,18 @@ class Neighbours:
         wanted = list(dict.fromkeys(versions))
         for link in self.links:
             self._ask(link, [version for version in wanted if version not in link.asked])
+
+    @contextmanager
+    def seeking(self, versions: Iterable[VersionId]) -> Iterator[None]:
+        """These are being fetched: whoever is linked meanwhile is asked about them."""
+        sought = dict.fromkeys(versions)
+        self._sought.update(sought)
+        self.ask(sought)
+        try:
+            yield
+        finally:
+            for version in sought:
+                self._sought.pop(version, None)
 
     def _ask(self, link: Link, versions: Sequence[VersionId]) -> None:
         link.asked.add(versions)

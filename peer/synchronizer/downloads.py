@@ -158,20 +158,26 @@ class Downloads:
         failpoint("peer.temp.written")
 
     async def _gather(self, wanted: Sequence[Wanted]) -> None:
-        context, neighbours = self._context, self._context.neighbours
-        if sum(each.ref.length for each in wanted) >= SHARED_BYTES:
-            await neighbours.meet()
-        if neighbours.links:
-            await neighbours.hear([*dict.fromkeys(each.version for each in wanted)])
+        versions = [*dict.fromkeys(each.version for each in wanted)]
+        with self._context.neighbours.seeking(versions):
+            if sum(each.ref.length for each in wanted) >= SHARED_BYTES:
+                await self._context.neighbours.meet()
+            if self._context.neighbours.links:
+                await self._context.neighbours.hear(versions)
+            lacking = await self._gather_from_all(wanted)
+        for lost in lacking:
+            for job, _ in lost.users:
+                job.failure = job.failure or Lacking("parts of it can't be had")
+
+    async def _gather_from_all(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        context = self._context
         swarm = LanSwarm(context, CloudSource(self._client, context.keys.workspace, context.traffic), wanted)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(swarm.keep_telling)
             lacking = await gather(wanted, swarm, partial(self._use, swarm))
             nursery.cancel_scope.cancel()
         swarm.tell()
-        for lost in lacking:
-            for job, _ in lost.users:
-                job.failure = job.failure or Lacking("parts of it can't be had")
+        return lacking
 
     async def _use(self, swarm: LanSwarm, source: Source, wanted: Sequence[Wanted], sealed: Sealed) -> Outcome:
         context = self._context

@@ -27,6 +27,8 @@ HEDGE = 2.0
 ALONE = 15.0
 """Seconds in which nothing has moved, after which a device doesn't wait for others any more: a request of one that
 shares a slow line may take some."""
+AGAIN = 1.0
+"""Seconds after which what a device couldn't give that is fetching it as well is asked of it once more."""
 MOST_CHUNKS = 512
 """In one request."""
 MOST_BYTES = 48 << 20
@@ -114,7 +116,8 @@ class Pool:
         self._waiting: dict[Wanted, None] = dict.fromkeys(wanted)
         self._asked: dict[Wanted, dict[Candidate, float]] = {}
         self._bytes = 0
-        self._refused: defaultdict[Wanted, set[Candidate]] = defaultdict(set)
+        self._refused: defaultdict[Wanted, dict[Candidate, float]] = defaultdict(dict)  # until when
+        self._now = 0.0
         self._done: set[Wanted] = set()
         self._moved = float("-inf")  # when anything last came, was asked for, or became known
         self._patient = True  # others are waited for
@@ -141,7 +144,7 @@ class Pool:
 
     def take(self, source: Candidate, now: float) -> list[Wanted]:
         """What `source` is to be asked for next; nothing when there is nothing for it now."""
-        asking = self._asking[source]
+        asking, self._now = self._asking[source], now
         if asking.requests and self._bytes >= MOST_BYTES:
             return []
         batch = self._next(source, asking) or self._hedge(source, asking, now)
@@ -231,11 +234,12 @@ class Pool:
         self._ended(source, batch)
         if source in self._asking:
             self._asking[source].heard = now
-        self._moved = now
+        self._moved = self._now = now
         missing = set(batch if outcome.wrong is not None else outcome.missing)
         for each in batch:
             if each in missing:
-                self._refused[each].add(source)
+                # A file that is just being put into place can't be read for a moment.
+                self._refused[each][source] = now + AGAIN if source.fetches(each) else float("inf")
                 self._unasked(source, each)
             else:
                 self._done.add(each)
@@ -283,7 +287,9 @@ class Pool:
                 self._asking[source].queues[self._rank(source, each)].append(each)
 
     def look_again(self, now: float) -> None:
-        """Sources may no longer hold what they said they did; others may have begun to fetch, or have given up."""
+        """Sources may no longer hold what they said they did, or hold it again; others may have begun to fetch, or have
+        given up."""
+        self._now = now
         if not self._asked and now - self._moved >= ALONE:
             self._patient = False
         self._route_all()
@@ -331,4 +337,4 @@ class Pool:
         return {source for source in self._asking if not source.is_cloud and self._can(source, each)}
 
     def _can(self, source: Candidate, each: Wanted) -> bool:
-        return source not in self._refused.get(each, ()) and source.gives(each)
+        return self._refused.get(each, {}).get(source, 0.0) <= self._now and source.gives(each)

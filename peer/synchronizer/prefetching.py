@@ -51,7 +51,9 @@ class Prefetched:
     ended: trio.Event = field(default_factory=trio.Event)
     more: trio.Event = field(default_factory=trio.Event)
     kept: bool = False
-    """Its temporary file belongs to who fetches the announced version."""
+    """Its temporary file belongs to who fetches the announced version,"""
+    lost: bool = False
+    """or has been thrown away."""
 
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
@@ -115,7 +117,7 @@ class Prefetching:
         file.kept = True
         file.scope.cancel()
         await file.ended.wait()
-        return file if file.kept else None
+        return None if file.lost else file
 
     # Fetching
 
@@ -136,12 +138,13 @@ class Prefetching:
                 await self._end(file)
 
     async def _end(self, file: Prefetched) -> None:
-        del self._files[file.version]
         if not file.kept:
+            file.lost = True
             try:
                 await self._in_thread(lambda folder: discard(folder, file.temp))
             except (OSError, WrongRoot) as error:
                 log.info("not swept: %s", error)
+        del self._files[file.version]
         file.ended.set()
 
     async def _work(self, file: Prefetched) -> None:

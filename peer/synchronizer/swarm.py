@@ -45,7 +45,6 @@ class LanSwarm:
     def sources(self) -> Sequence[Source]:
         """See `Swarm`."""
         neighbours = self._context.neighbours
-        neighbours.ask(self._stretch)  # of who came since
         self._lan = {link: self._lan.get(link) or LanSource(link, neighbours) for link in neighbours.links}
         return [self._cloud, *self._lan.values()]
 
@@ -53,8 +52,8 @@ class LanSwarm:
         """See `Swarm`."""
         link = source.link if isinstance(source, LanSource) else None
         for version in self._stretch if link is not None else ():
-            if link is not None and version in link.shares:
-                yield from self._new(link, version, link.shares[version])
+            if link is not None:
+                yield from self._new(link, version, link.shares.get(version, b""))
 
     def _new(self, link: Link, version: VersionId, bitmap: bytes) -> Iterator[Wanted]:
         known = self._known.get((link, version), b"")
