@@ -139,7 +139,7 @@ class Reading:
             context.quiet.disturbed(row.node, row.print, trio.current_time())
             context.look_again(wanted.parent)
             return None
-        context.quiet.read(row.node)
+        context.quiet.read(row.node, trio.current_time())
         return result[0]
 
 

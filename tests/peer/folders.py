@@ -198,7 +198,7 @@ class SyncFolder:
             assert path is not None
             content = Content(digest(self.hand.read("/".join(path))), row.print.mtime_ns)
             self.store.put_local(Local(node, row.parent, row.name, row.kind, content, row.print, row.blocked))
-            self.context.quiet.read(node)
+            self.context.quiet.read(node, trio.current_time())
         self.store.mark_clean([node for _, node in self.store.dirty_after(0, 10_000)])
 
     def dirty(self) -> set[NodeId]:

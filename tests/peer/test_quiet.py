@@ -94,7 +94,7 @@ def test_after_it_was_read_the_next_change_starts_anew() -> None:
     quiet = Quiet()
     for size in (10, 20, 30, 40):
         quiet.changed(NODE, look(size), 100.0)
-    quiet.read(NODE)
+    quiet.read(NODE, 100.0)
     assert quiet.due(NODE, 100.0) == 0
     quiet.changed(NODE, look(50), 100.0)
     assert quiet.due(NODE, 100.0) == pytest.approx(SHORT)
@@ -125,7 +125,7 @@ def test_what_is_opened_and_closed_for_each_line_is_read_soon_once_in_a_while() 
         quiet.changed(NODE, look(SMALL + step), 100.0 + step)
         quiet.let_go(NODE, 100.0 + step)
         pauses.append(quiet.due(NODE, 100.0 + step))
-        quiet.read(NODE)
+        quiet.read(NODE, 100.0)
     assert pauses == pytest.approx([CLOSED, *[LONG] * 7, CLOSED])
 
 
@@ -144,7 +144,7 @@ def test_a_small_file_that_was_closed_is_read_at_once_but_not_for_each_line() ->
         quiet.changed(NODE, look(step), 100.0 + step)
         quiet.let_go(NODE, 100.0 + step)
         pauses.append(quiet.due(NODE, 100.0 + step))
-        quiet.read(NODE)
+        quiet.read(NODE, 100.0)
     assert pauses == pytest.approx([BRIEF, *[SHORT] * 7, BRIEF])
 
 
@@ -156,3 +156,26 @@ def test_what_was_closed_is_told_to_one_look() -> None:
     assert quiet.closed_in({("b",)}) == {}
     assert quiet.closed_in({("a",), ("b",)}) == {("a",): {"f", "g"}}
     assert quiet.closed_in({(), ("a",)}) == {(): {"h"}}
+
+
+def test_what_is_added_to_all_the_time_is_read_now_and_then() -> None:
+    """A line a second, as to a log: read at once a few times, then every five seconds, however it is closed."""
+    quiet, reads = Quiet(), []
+    for second in range(30):
+        now = 100.0 + second
+        quiet.changed(NODE, look(1000 + second), now)
+        quiet.let_go(NODE, now)
+        if quiet.due(NODE, now + 0.5) == 0:
+            quiet.read(NODE, now + 0.4)
+            reads.append(second)
+    assert reads == [0, 1, 2, 3, 8, 13, 18, 23, 28]
+    quiet.changed(NODE, look(2000), 200.0)
+    assert quiet.due(NODE, 200.0) == pytest.approx(SHORT), "it has rested"
+
+
+def test_what_is_written_anew_all_the_time_is_no_log() -> None:
+    quiet = Quiet()
+    for second in range(10):
+        quiet.changed(NODE, look(1000 - second), 100.0 + second)
+        assert quiet.due(NODE, 100.0 + second) == pytest.approx(SHORT)
+        quiet.read(NODE, 100.0 + second)

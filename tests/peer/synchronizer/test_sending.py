@@ -96,7 +96,7 @@ async def test_who_passes_over_a_head_does_so_on_the_durable_head_of_the_plan(fo
     node, old, new = folder.node("f"), VersionId(b"o" * 16), VersionId(b"n" * 16)
     planned = Remote(node, ROOT, "f", FILE, PlaceMark(b"p" * 16), new, None, old)
     step = SendWrite(node, skip=True)
-    folder.context.quiet.read(node)
+    folder.context.quiet.read(node, trio.current_time())
     await Reading(folder.context).read([node])
     folder.store.put_remote(planned._replace(durable=new))
     assert await sending.send([step], {node: planned}) == (False, False)
