@@ -8,6 +8,7 @@ A small file to which something is added all the time, as to a log, is read ever
 its versions costs a chunk, twenty times as much as a line (adaptive deferment, as Li et al. call it, Middleware 2013).
 """
 
+from collections import deque
 from collections.abc import Set
 from dataclasses import dataclass
 from itertools import takewhile
@@ -20,6 +21,8 @@ BRIEF, SHORT, CLOSED, LONG, LONGEST = 0.005, 0.02, 0.05, 0.5, 8.0
 """Seconds."""
 SMALL = 1 << 20
 """Bytes up to which a file is small."""
+BURST = 4
+"""Small files closed within SHORT after which no further one is read sooner than it."""
 GAP, RECENT, OFTEN = 5.0, 10.0, 3
 """Seconds between two reads of a file that was added to and read so often in a row, each time so soon."""
 WHOLE_NS = 10_000_000
@@ -53,6 +56,7 @@ class Quiet:
         self._watched: dict[NodeId, _Watched] = {}
         self._closed: dict[Names, set[str]] = {}  # and not looked at since
         self._hurried: dict[NodeId, float] = {}  # less than LONGEST ago, in this order
+        self._small: deque[float] = deque(maxlen=BURST)  # when small files were last closed
         self._logs: dict[NodeId, _Log] = {}  # read less than RECENT ago, in this order
 
     def closed(self, directory: Names, name: str) -> None:
@@ -90,9 +94,17 @@ class Quiet:
         watched = self._watched.get(node)
         if watched is None:
             return
-        pause = BRIEF if watched.print.size <= SMALL else CLOSED
+        pause = CLOSED
+        if watched.print.size <= SMALL:
+            pause = SHORT if self._is_burst(time) else BRIEF
         if watched.due > max(time + pause, watched.not_before) and self._may_hurry(node, time):
             watched.due = max(time + pause, watched.not_before)
+
+    def _is_burst(self, time: float) -> bool:
+        """Whether many files have just been closed: they are better read and sent together."""
+        burst = len(self._small) == BURST and time - self._small[0] < SHORT
+        self._small.append(time)
+        return burst
 
     def _may_hurry(self, node: NodeId, time: float) -> bool:
         """Whether a closed file is to be read at once; not again and again what is opened, added to and closed."""

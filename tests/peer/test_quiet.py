@@ -179,3 +179,12 @@ def test_what_is_written_anew_all_the_time_is_no_log() -> None:
         quiet.changed(NODE, look(1000 - second), 100.0 + second)
         assert quiet.due(NODE, 100.0 + second) == pytest.approx(SHORT)
         quiet.read(NODE, 100.0 + second)
+
+
+def test_of_many_small_files_that_are_closed_only_a_few_are_read_sooner() -> None:
+    quiet = Quiet()
+    nodes = [NodeId(bytes([number]) * 16) for number in range(10)]
+    for node in nodes:
+        quiet.changed(node, look(10), 100.0)
+        quiet.let_go(node, 100.0)
+    assert [quiet.due(node, 100.0) for node in nodes] == pytest.approx([BRIEF] * 4 + [SHORT] * 6)
