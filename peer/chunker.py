@@ -15,7 +15,7 @@ from pyfastcdc import FastCDC
 
 from peer.ports import Descriptor, Disk
 from peer.trees import Content, Fingerprint, fingerprint
-from protocol.chunks import OVERHEAD, ChunkRef, body_room, seal_in_place
+from protocol.chunks import OVERHEAD, ChunkRef, seal_into
 from protocol.identifiers import MAX_INLINE
 from protocol.keys import WorkspaceKeys
 
@@ -144,12 +144,9 @@ class _Sealer:
             self._underway.result()
 
     def _seal(self, bodies: Sequence[memoryview]) -> None:
-        buffer = memoryview(bytearray(max(map(len, bodies), default=0) + OVERHEAD))
+        room = memoryview(bytearray(max(map(len, bodies), default=0) + OVERHEAD))
         before = len(self._refs)
-        for body in bodies:
-            sealed = buffer[: len(body) + OVERHEAD]
-            body_room(sealed)[:] = body
-            self._refs.append(seal_in_place(self._convergence, sealed))
+        self._refs += [seal_into(self._convergence, body, room) for body in bodies]
         self._tell(self._refs[before:])
 
 

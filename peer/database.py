@@ -20,7 +20,7 @@ CHECKPOINT_PAGES = 4000
 # which takes longer than binding it; and nearly all of ours are bytes and bools.
 sqlite3.register_adapter(bytes, bytes.__bytes__)
 sqlite3.register_adapter(bool, bool.__int__)
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Stored as `user_version`. Raise it with every change of the schema, and add the step that brings an older one up."""
 
 SCHEMA = """
@@ -103,7 +103,8 @@ CREATE TABLE runs (
     PRIMARY KEY (workspace, run)
 ) WITHOUT ROWID;
 
--- What the chunker made of local files that have not been sent yet; `chunks` is (id, key, length: u32) for each.
+-- What the chunker made of local files that have not been sent yet; `chunks` is (id, key, length: u32,
+-- saved by compression: u32) for each.
 CREATE TABLE staged (
     workspace BLOB NOT NULL, node BLOB NOT NULL,
     digest BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -119,6 +120,7 @@ CREATE TABLE uploads (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     workspace BLOB NOT NULL, version BLOB NOT NULL,
     chunk BLOB NOT NULL, key BLOB NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    saved INTEGER NOT NULL DEFAULT 0,    -- by compression
     UNIQUE (workspace, chunk)
 );
 
@@ -200,7 +202,11 @@ ALTER TABLE placing ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE placing ADD COLUMN inode INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outgoing ADD COLUMN digest BLOB;
 """
-STEPS_UP = {1: _TO_2, 2: _TO_3}
+_TO_4 = """
+ALTER TABLE uploads ADD COLUMN saved INTEGER NOT NULL DEFAULT 0;
+DELETE FROM staged;
+"""
+STEPS_UP = {1: _TO_2, 2: _TO_3, 3: _TO_4}
 """What brings a schema up to the next one, by its number."""
 
 

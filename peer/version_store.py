@@ -1,6 +1,7 @@
 """Versions of one workspace in the client database: opened manifests, runs, what the chunker staged, what is to be
 uploaded."""
 
+import struct
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from protocol.manifests import Manifest, content_hash, read_manifest
 from protocol.runs import open_run
 
 _LAST_POSITION = (1 << 63) - 1
-_REF_LENGTH = 2 * HASH_LENGTH + 4
+_REF = struct.Struct(f">{HASH_LENGTH}s{HASH_LENGTH}sII")
 
 
 class Version(NamedTuple):
@@ -219,17 +220,19 @@ class VersionStore:
             offset = 0
             for ref in refs:
                 if ref.id in missing:
-                    rows.append((self._workspace, version, ref.id, ref.key, offset, ref.length))
+                    rows.append((self._workspace, version, ref.id, ref.key, offset, ref.length, ref.saved))
                 offset += ref.length
         self._database.run_many(
-            "INSERT OR IGNORE INTO uploads (workspace, version, chunk, key, offset, length) VALUES (?,?,?,?,?,?)", rows
+            "INSERT OR IGNORE INTO uploads (workspace, version, chunk, key, offset, length, saved)"
+            " VALUES (?,?,?,?,?,?,?)",
+            rows,
         )
 
     def next_uploads(
         self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False, *, newest: bool = False
     ) -> list[Upload]:
         """The oldest wanted chunks first, or the newest, without those of versions that are `waiting`."""
-        sql = f"""SELECT position, version, chunk, key, offset, length FROM uploads
+        sql = f"""SELECT position, version, chunk, key, offset, length, saved FROM uploads
                   WHERE workspace = ? AND position {"<" if newest else ">"} ?
                   ORDER BY position {"DESC" if newest else ""} LIMIT ?"""
         found: list[Upload] = []
@@ -241,8 +244,8 @@ class VersionStore:
                 break
             after = rows[-1][0]
             found += [
-                Upload(position, version, ChunkRef(chunk, key, length), offset)
-                for position, version, chunk, key, offset, length in rows
+                Upload(position, version, ChunkRef(chunk, key, length, saved), offset)
+                for position, version, chunk, key, offset, length, saved in rows
                 if not waits(version)
             ]
         return found[:limit]
@@ -315,7 +318,7 @@ def _columns(version: Version) -> tuple[object, ...]:
 
 
 def _staged_columns(staged: Staged) -> tuple[object, ...]:
-    refs = b"".join(ref.id + ref.key + ref.length.to_bytes(4, "big") for ref in staged.chunks)
+    refs = b"".join(_REF.pack(*ref) for ref in staged.chunks)
     cut = None if staged.cut is None else cbor2.dumps(list(staged.cut))
     return staged.content.digest, staged.size, staged.content.mtime_ns, staged.inline, refs, cut
 
@@ -328,6 +331,5 @@ def _version(
 
 
 def _refs(data: bytes) -> Iterable[ChunkRef]:
-    for at in range(0, len(data), _REF_LENGTH):
-        chunk, key = data[at : at + HASH_LENGTH], data[at + HASH_LENGTH : at + 2 * HASH_LENGTH]
-        yield ChunkRef(ChunkId(chunk), key, int.from_bytes(data[at + 2 * HASH_LENGTH : at + _REF_LENGTH], "big"))
+    for chunk, key, length, saved in _REF.iter_unpack(data):
+        yield ChunkRef(ChunkId(chunk), key, length, saved)

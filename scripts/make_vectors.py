@@ -78,37 +78,52 @@ class World:
 
 
 def chunk_vectors() -> list[Case]:
-    """Sealing of bodies of several lengths, under both epochs."""
+    """Sealing of bodies of several lengths, under both epochs; stored, and compressed."""
     world = World("chunk")
-    return [_chunk(world, epoch, length) for epoch in (1, 2) for length in (1, 1025, 4096)]
+    stored = [_chunk(world, epoch, world.random_bytes(length)) for epoch in (1, 2) for length in (1, 1025, 4096)]
+    return [*stored, *(_chunk(world, 2, body) for body in (_text(world, 1100), _text(world, 9000), bytes(20_000)))]
 
 
-def _chunk(world: World, epoch: int, length: int) -> Case:
-    body = world.random_bytes(length)
+def _chunk(world: World, epoch: int, body: bytes) -> Case:
     ref, sealed = chunks.seal_chunk(world.keys.epoch(epoch).convergence, body)
     return {
-        "name": f"{length} bytes, epoch {epoch}",
+        "name": f"{len(body)} bytes, epoch {epoch}" + (", compressed" if ref.saved else ""),
         "inputs": {**world.base(), "epoch": epoch, "body": body.hex()},
         "outputs": {"key": ref.key.hex(), "sealed": sealed.hex(), "id": ref.id.hex()},
     }
+
+
+def _text(world: World, length: int) -> bytes:
+    """Words from a short list: something that compresses as text does."""
+    words = (b"tide", b"shoal", b"reef", b"current", b"harbour", b"lee", b"mooring", b"swell")
+    return b" ".join(words[each % len(words)] for each in world.random_bytes(length))[:length]
 
 
 def _refs(world: World, count: int) -> list[chunks.ChunkRef]:
     return [chunks.seal_chunk(world.keys.newest.convergence, world.random_bytes(1 + at % 7))[0] for at in range(count)]
 
 
+def _mixed_refs(world: World, count: int) -> list[chunks.ChunkRef]:
+    """Every other one compressed."""
+    bodies = [_text(world, 2000) if at % 2 else world.random_bytes(2000) for at in range(count)]
+    return [chunks.seal_chunk(world.keys.newest.convergence, body)[0] for body in bodies]
+
+
 def run_vectors() -> list[Case]:
-    """Sealed runs of 1, 9 and the most chunks, and where a list is cut."""
+    """Sealed runs of 1, 9 and the most chunks, where a list is cut, and runs with compressed chunks."""
     world = World("run")
-    return [*(_run(world, count) for count in (1, 9, runs.MAX_CHUNKS)), _run_cuts(world)]
+    stored = [_run(world, _refs(world, count)) for count in (1, 9, runs.MAX_CHUNKS)]
+    return [*stored, _run_cuts(world), *(_run(world, _mixed_refs(world, count)) for count in (2, runs.MAX_CHUNKS))]
 
 
-def _run(world: World, count: int) -> Case:
-    refs = _refs(world, count)
+def _run(world: World, refs: list[chunks.ChunkRef]) -> Case:
     run = runs.seal_run(world.keys.newest.run, refs)
-    rows = [{"id": ref.id.hex(), "key": ref.key.hex(), "length": ref.length} for ref in refs]
+    rows = [
+        {"id": ref.id.hex(), "key": ref.key.hex(), "length": ref.length, "sealed_length": ref.sealed_length}
+        for ref in refs
+    ]
     return {
-        "name": f"{count} chunks",
+        "name": f"{len(refs)} chunks" + (", some of them compressed" if any(ref.saved for ref in refs) else ""),
         "inputs": {**world.base(), "epoch": 2, "chunks": rows},
         "outputs": {"key": run.key.hex(), "body": run.body.hex(), "id": run.id.hex()},
     }

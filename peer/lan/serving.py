@@ -19,7 +19,6 @@ from peer.synchronizer.context import Context
 from peer.synchronizer.holdings import Holdings, Place, Reader, Stored
 from peer.synchronizer.lists import ChunkList
 from peer.synchronizer.prefetching import Prefetching
-from protocol.chunks import OVERHEAD
 from protocol.errors import WrongRoot
 from protocol.identifiers import VersionId, WorkspaceId
 from protocol.lan_frames import Put
@@ -121,12 +120,13 @@ def _stored(first: int, count: int, listed: ChunkList | None, held: Held | None)
 
 
 def _check_size(chunks: Sequence[Stored | None]) -> None:
-    if sum(chunk is not None for chunk in chunks) > 1 and _size(chunks) > MAX_GET_BYTES:
+    weights = [chunk.ref.weight for chunk in chunks if chunk is not None]
+    if len(weights) > 1 and sum(weights) > MAX_GET_BYTES:
         raise LinkEnded("it asks for too much at once", Blame.DEVICE)
 
 
 def _size(chunks: Sequence[Stored | None]) -> int:
-    return sum(chunk.ref.length + OVERHEAD for chunk in chunks if chunk is not None)
+    return sum(chunk.ref.sealed_length for chunk in chunks if chunk is not None)
 
 
 def _seal(
@@ -141,7 +141,7 @@ def _seal(
 
 
 def _record(reader: Reader | None, chunks: Sequence[Stored | None], fill: Fill) -> tuple[memoryview, int]:
-    lengths = [0 if chunk is None else chunk.ref.length + OVERHEAD for chunk in chunks]
+    lengths = [0 if chunk is None else chunk.ref.sealed_length for chunk in chunks]
     given = 0
 
     def put(number: int, room: memoryview) -> bool:

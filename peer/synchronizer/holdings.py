@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from peer.ports import Descriptor, Disk
 from peer.root import OUTGOING, Folder, Names, SyncRoot, open_folder
 from peer.tree_store import TreeStore
-from protocol.chunks import OVERHEAD, ChunkRef, body_room, reseal_in_place
+from protocol.chunks import ChunkRef, body_room, reseal
 from protocol.identifiers import NodeId, VersionId
 from protocol.names import RESERVED
 
@@ -80,7 +80,7 @@ class Holdings:
         out: list[bytearray | None] = []
         with self.reading() as reader:
             for chunk in chunks:
-                sealed = bytearray(chunk.ref.length + OVERHEAD)
+                sealed = bytearray(chunk.ref.sealed_length)
                 out.append(sealed if reader.seal(chunk, memoryview(sealed)) else None)
             return out, reader.wrong
 
@@ -98,15 +98,15 @@ class Reader:
 
     def seal(self, chunk: Stored, sealed: memoryview) -> bool:
         """Make the sealed bytes of a chunk in `sealed`, which is as long as they are. False when it isn't held."""
-        room = body_room(sealed)
         if chunk.place is None:
             return False
+        room = body_room(chunk.ref, sealed)
         try:
             if self._folder.disk.read_into(self._open(chunk.place), room, chunk.offset) != len(room):
                 return False
         except OSError:
             return False
-        if reseal_in_place(chunk.ref, sealed):
+        if reseal(chunk.ref, room, sealed):
             return True
         self.wrong.add(chunk.place)
         return False

@@ -19,7 +19,6 @@ from itertools import chain, islice
 from typing import Protocol
 
 from peer.synchronizer.jobs import Wanted
-from protocol.chunks import OVERHEAD
 from protocol.errors import CannotOpen, Malformed
 
 HEDGE = 2.0
@@ -48,7 +47,7 @@ class Candidate(Protocol):
 
     @property
     def most(self) -> int:
-        """Sealed bytes in one request; a single chunk may have more."""
+        """How much the chunks of one request may weigh, in bytes; a single chunk may weigh more."""
         ...
 
     def gives(self, wanted: Wanted) -> bool:
@@ -156,7 +155,7 @@ class Pool:
         self._moved = now
         for each in batch:
             self._waiting.pop(each, None)
-            self._bytes += each.ref.length
+            self._bytes += each.ref.sealed_length
             self._asked.setdefault(each, {})[source] = now
         return batch
 
@@ -187,7 +186,7 @@ class Pool:
             if now_in is not rank:
                 asking.queues[now_in].append(queue.popleft())
                 continue
-            room -= each.ref.length + OVERHEAD
+            room -= each.ref.weight
             if (batch and room < 0) or (asking.requests >= CROWDED and self._is_crowded(source, each)):
                 break
             batch.append(queue.popleft())
@@ -221,7 +220,7 @@ class Pool:
             late = chain(late, (each for each in self._waiting if self._near(each) <= silent))
         batch, room = list[Wanted](), source.most
         for each in islice((each for each in late if self._can(source, each)), MOST_CHUNKS):
-            room -= each.ref.length + OVERHEAD
+            room -= each.ref.weight
             if batch and room < 0:
                 break
             batch.append(each)
@@ -254,7 +253,7 @@ class Pool:
         self.gone(source)
 
     def _ended(self, source: Candidate, batch: Sequence[Wanted]) -> None:
-        self._bytes -= sum(each.ref.length for each in batch)
+        self._bytes -= sum(each.ref.sealed_length for each in batch)
         if source in self._asking:
             self._asking[source].requests -= 1
 

@@ -15,7 +15,6 @@ from peer.synchronizer.jobs import Wanted
 from peer.tracker_client import DeviceClient
 from peer.traffic import Traffic
 from protocol.api import ChunksRequest
-from protocol.chunks import OVERHEAD
 from protocol.errors import CannotOpen, Malformed, Unreachable
 from protocol.identifiers import DeviceId, WorkspaceId
 from protocol.lan_messages import MAX_GET_BYTES, Part
@@ -137,12 +136,11 @@ def _requests(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
     """Cut into what one request may ask for; there is something wanted."""
     batch, room = list[Wanted](), MAX_GET_BYTES
     for each in wanted:
-        length = each.ref.length + OVERHEAD
-        if batch and length > room:
+        if batch and each.ref.weight > room:
             yield batch
             batch, room = [], MAX_GET_BYTES
         batch.append(each)
-        room -= length
+        room -= each.ref.weight
     yield batch
 
 

@@ -18,7 +18,6 @@ from peer.synchronizer.runs import fetch_runs
 from peer.tracker_client import DeviceClient
 from peer.version_store import Upload, Version
 from protocol.api import LEASE, WANTED, WITHDRAW, LeaseReply, LeaseRequest, WantedRequest, WithdrawRequest
-from protocol.chunks import OVERHEAD
 from protocol.errors import Code, Refused, Unreachable
 from protocol.failpoints import failpoint
 from protocol.identifiers import VersionId
@@ -209,7 +208,7 @@ def _fitting(wanted: Iterable[Upload], most: int) -> list[Upload]:
     """As many of the first of these as one pack is to have; a single chunk may have more than `most` bytes."""
     pack: list[Upload] = []
     for item in islice(wanted, LOOK_AHEAD):
-        most -= item.ref.length + OVERHEAD
+        most -= item.ref.weight
         if pack and most < 0:
             break
         pack.append(item)

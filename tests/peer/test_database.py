@@ -71,7 +71,7 @@ def test_a_half_made_schema_is_made_whole(tmp_path: Path) -> None:
 
 
 def test_a_schema_of_before_is_brought_up(tmp_path: Path) -> None:
-    """From 2 to 3."""
+    """From 2 to 4."""
     path = str(tmp_path / "peer.db")
     fresh = open_database(path)
     wanted = columns(fresh)
@@ -89,6 +89,9 @@ def test_a_schema_of_before_is_brought_up(tmp_path: Path) -> None:
         "ALTER TABLE outgoing DROP COLUMN digest",
         "ALTER TABLE fetched DROP COLUMN devices",
         "INSERT INTO fetched VALUES (x'77', x'6e', 1, 2, 3)",
+        "ALTER TABLE uploads DROP COLUMN saved",
+        "INSERT INTO uploads VALUES (1, x'77', x'76', x'63', x'6b', 4, 5)",
+        "INSERT INTO staged VALUES (x'77', x'6e', x'64', 5, 0, NULL, x'00', NULL)",
         "PRAGMA user_version = 2",
     ):
         fresh.run(statement)
@@ -97,6 +100,8 @@ def test_a_schema_of_before_is_brought_up(tmp_path: Path) -> None:
     assert columns(database) == wanted
     assert database.row("SELECT name, wanted FROM local") == ("a", 1)
     assert database.row("SELECT cloud, lan, here, devices FROM fetched") == (1, 2, 3, b"")
+    assert database.row("SELECT offset, length, saved FROM uploads") == (4, 5, 0)
+    assert database.row("SELECT * FROM staged") is None
     database.close()
 
 

@@ -103,6 +103,7 @@ def test_every_control_message_is_described_with_its_fields(cls: type[object]) -
         f"reason text ≤ {lan_messages.MAX_REASON}",
         f"versions I speak: {lan_messages.LAN_LOWEST} to {lan_messages.LAN_HIGHEST}",
         f"at most {size(lan_messages.MAX_GET_BYTES)} of sealed bytes",
+        {8: "an eighth of its length in clear"}[chunks.CLEAR_WEIGHT],
         f"| {lan_frames.MIN_CONTROL} to {lan_frames.MAX_CONTROL:,} |",
         f"| {lan_frames.MIN_RECORD} to {lan_frames.MAX_RECORD:,} |",
         f"{lan.PREFACE_LENGTH} bytes: preface =",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.seeded import seeded_bytes
 from protocol import aead, chunks, manifests, names, runs
-from protocol.chunks import ChunkRef, body_room, reseal_in_place, seal_chunk
+from protocol.chunks import OVERHEAD, ChunkRef, seal_chunk
 from protocol.codec import encode
 from protocol.errors import BadSignature, CannotOpen, Malformed, ShoalError, TooLarge
 from protocol.grants import Grant, make_grant, open_grant, verify_grant
@@ -38,7 +38,7 @@ from protocol.names import is_reserved, name_token, open_name, seal_name
 from protocol.runs import MAX_CHUNKS, MIN_CHUNKS, cut_runs, list_run, open_run, seal_run
 from protocol.signing import ExchangeKey, SigningKey, verify
 from tests.protocol.strategies import EVERY_BYTE, FLIPS, altered
-from tests.support.chunks import open_chunk
+from tests.support.chunks import open_chunk, resealed, sealed_as_is
 
 draw = seeded_bytes("tests of sealing")
 WORKSPACE, OTHER = WorkspaceId(draw(16)), draw(16)
@@ -51,18 +51,16 @@ FOLDER = NodeId(draw(16))
 # Chunks --------------------
 
 
-def resealed(ref: ChunkRef, body: bytes) -> bytes | None:
-    """What `reseal_in_place` makes of a file's present bytes."""
-    sealed = bytearray(len(body) + chunks.OVERHEAD)
-    body_room(memoryview(sealed))[:] = body
-    return bytes(sealed) if reseal_in_place(ref, memoryview(sealed)) else None
+REPETITIVE = st.builds(lambda piece, times: piece * times, st.binary(min_size=1, max_size=40), st.integers(1, 600))
+MIXED = st.lists(REPETITIVE | st.binary(max_size=3000), max_size=4).map(b"".join)
 
 
-@given(st.binary(max_size=3000))
+@given(st.binary(max_size=3000) | MIXED)
 def test_chunk_round_trip(body: bytes) -> None:
     ref, sealed = seal_chunk(KEYS.newest.convergence, body)
     assert open_chunk(ref, sealed) == open_chunk(ref, memoryview(sealed)) == body
-    assert len(sealed) == len(body) + chunks.OVERHEAD
+    assert len(sealed) == ref.sealed_length <= len(body) + OVERHEAD
+    assert ref.length == len(body)
     assert resealed(ref, body) == sealed
     assert seal_chunk(KEYS.newest.convergence, body) == (ref, sealed)
 
@@ -84,10 +82,10 @@ def test_chunk_of_another_length_or_codec_is_refused() -> None:
     ref, sealed = seal_chunk(KEYS.newest.convergence, b"four")
     with pytest.raises(Malformed, match="length"):
         open_chunk(ref._replace(length=5), sealed)
-    for payload in (b"\x01four", b""):
-        sealed = aead.seal(ref.key, aead.ZERO_NONCE, payload, b"")
+    for payload in (b"\x02four", b""):
+        ref, sealed = sealed_as_is(payload, 4)
         with pytest.raises(Malformed, match="codec"):
-            open_chunk(ChunkRef(chunks.chunk_id(sealed), ref.key, 4), sealed)
+            open_chunk(ref, sealed)
 
 
 def test_chunk_is_capped() -> None:
@@ -111,23 +109,26 @@ def test_bytes_that_are_no_chunk_are_refused(data: bytes) -> None:
 # Runs --------------------
 
 HASHES = st.binary(min_size=32, max_size=32)
-REFS = st.lists(st.builds(ChunkRef, HASHES, HASHES, st.integers(1, MAX_CHUNK)), min_size=1, max_size=20)
+STORED_REFS = st.builds(ChunkRef, HASHES, HASHES, st.integers(1, MAX_CHUNK), st.just(0))
+COMPRESSED_REFS = st.builds(ChunkRef, HASHES, HASHES, st.integers(1000, MAX_CHUNK), st.integers(1, 999))
+REFS = st.lists(STORED_REFS, min_size=1, max_size=20) | st.lists(STORED_REFS | COMPRESSED_REFS, min_size=1, max_size=20)
 
 
 @given(REFS)
 def test_run_round_trip(refs: list[ChunkRef]) -> None:
     run = seal_run(KEYS.newest.run, refs)
     assert open_run(run.key, run.body) == refs
-    assert [(item.id, item.length) for item in list_run(run.body)] == [(r.id, r.length + 34) for r in refs]
+    assert [(item.id, item.length) for item in list_run(run.body)] == [(r.id, r.length - r.saved + 34) for r in refs]
     assert runs.run_id(run.body) == run.id
     assert seal_run(KEYS.newest.run, refs) == run
 
 
 def test_longest_run_fits_its_cap() -> None:
-    refs = [ChunkRef(chunks.chunk_id(bytes([at])), bytes(32), MAX_CHUNK) for at in range(MAX_CHUNKS)]
-    run = seal_run(KEYS.newest.run, refs)
-    assert len(run.body) <= runs.MAX_RUN_BYTES
-    assert open_run(run.key, run.body) == refs
+    for saved in (0, 5):
+        refs = [ChunkRef(chunks.chunk_id(bytes([at])), bytes(32), MAX_CHUNK, saved) for at in range(MAX_CHUNKS)]
+        run = seal_run(KEYS.newest.run, refs)
+        assert len(run.body) <= runs.MAX_RUN_BYTES
+        assert open_run(run.key, run.body) == refs
 
 
 @given(REFS, EVERY_BYTE, FLIPS)
@@ -141,7 +142,7 @@ def test_altered_run_is_refused(refs: list[ChunkRef], at: int, flip: int) -> Non
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_run_are_refused(data: bytes) -> None:
-    for body in (data, runs.FORMAT + data):
+    for body in (data, runs.STORED_ONLY + data, runs.FORMAT + data):
         with pytest.raises(Malformed):
             list_run(body)
 
@@ -158,7 +159,28 @@ def test_run_whose_keys_are_too_few_is_refused() -> None:
     listed = 2 * runs._parse(run.body).chunks
     keys = aead.seal(run.key, aead.ZERO_NONCE, bytes(32), listed)
     with pytest.raises(Malformed, match="disagree"):
-        open_run(run.key, runs.FORMAT + encode(runs._RunBody(chunks=listed, keys=keys)))
+        open_run(run.key, run.body[:1] + encode(runs._RunBody(chunks=listed, keys=keys)))
+
+
+@given(st.integers(0, MAX_CHUNK), st.integers(0, MAX_CHUNK), st.binary(min_size=32, max_size=32))
+def test_lengths_in_a_run_are_bounded(content: int, length: int, key: bytes) -> None:
+    listed = key + (content + OVERHEAD).to_bytes(4, "big")
+    keys = aead.seal(key, aead.ZERO_NONCE, key + length.to_bytes(4, "big"), listed)
+    body = runs.FORMAT + encode(runs._RunBody(chunks=listed, keys=keys))
+    if 0 < content <= length:
+        assert open_run(key, body) == [ChunkRef(ChunkId(key), key, length, length - content)]
+    else:
+        with pytest.raises(Malformed):
+            open_run(key, body)
+
+
+def test_run_of_stored_chunks_is_as_before() -> None:
+    refs = [ChunkRef(chunks.chunk_id(bytes([at])), bytes(32), 1000 + at) for at in range(20)]
+    stored = seal_run(KEYS.newest.run, refs)
+    mixed = seal_run(KEYS.newest.run, [*refs[:-1], refs[-1]._replace(length=5000, saved=3000)])
+    assert stored.body[:1] == runs.STORED_ONLY == b"\x01"
+    assert mixed.body[:1] == runs.FORMAT == b"\x02"
+    assert len(mixed.body) == len(stored.body) + 4 * len(refs)
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=400))

@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import zstandard
 from blake3 import blake3
 from nacl import bindings as na
 
@@ -83,7 +84,12 @@ def epoch_key(c: Any, purpose: str) -> bytes:
 
 def check_chunk(c: Any) -> None:
     payload = unseal(c["key"], ZERO, c["sealed"])
-    assert payload == b"\0" + c["body"]
+    if payload[0] == 0:
+        assert payload[1:] == c["body"]
+    else:
+        assert payload[0] == 1
+        assert zstandard.get_frame_parameters(payload[1:]).content_size == len(c["body"]) > len(payload) - 1
+        assert zstandard.ZstdDecompressor().decompress(payload[1:], allow_extra_data=False) == c["body"]
     assert blake(c["sealed"]) == c["id"]
     assert blake(b"\1" + payload, epoch_key(c, "chunk convergence")) == c["key"]
 
@@ -97,12 +103,14 @@ def check_run(c: Any) -> None:
                 lengths.append(0)
         assert [length for length in lengths if length] == c["run_lengths"]
         return
-    assert (c["body"][0], blake(c["body"])) == (1, c["id"])
+    compressed = any(row["length"] + 34 != row["sealed_length"] for row in c["chunks"])
+    assert (c["body"][0], blake(c["body"])) == (1 + compressed, c["id"])
     fields = cbor(c["body"][1:])
     listed, keys = fields[1], unseal(c["key"], ZERO, fields[2], fields[1])
-    assert listed == b"".join(row["id"] + u32(row["length"] + 34) for row in c["chunks"])
-    assert keys == b"".join(row["key"] for row in c["chunks"])
-    assert blake(b"\1" + listed + keys, epoch_key(c, "run convergence")) == c["key"]
+    assert listed == b"".join(row["id"] + u32(row["sealed_length"]) for row in c["chunks"])
+    lengths_in_clear = [u32(row["length"]) if compressed else b"" for row in c["chunks"]]
+    assert keys == b"".join(row["key"] + length for row, length in zip(c["chunks"], lengths_in_clear, strict=True))
+    assert blake(c["body"][:1] + listed + keys, epoch_key(c, "run convergence")) == c["key"]
 
 
 def check_manifest(c: Any) -> None:
