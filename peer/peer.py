@@ -42,6 +42,7 @@ from peer.tree_store import TreeStore
 from peer.version_store import VersionStore
 from peer.watcher import Watcher
 from protocol.breaker import Approval, Changes, sign_approval
+from protocol.compression import LIBRARY
 from protocol.errors import Problem, Refused, ShoalError, Unreachable, Usage, WrongRoot, first_of
 from protocol.identifiers import ApprovalId, new_id
 from protocol.ports import Machine
@@ -108,6 +109,7 @@ class Peer:
         credentials, database = client.credentials, place.database
         store = TreeStore(database, workspace.workspace)
         versions = VersionStore(database, workspace.workspace)
+        versions.unstage_other(LIBRARY)
         problems = Problems(database, workspace.workspace)
         self.context = Context(
             machine=ports.machine,

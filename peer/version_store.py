@@ -20,6 +20,7 @@ from protocol.manifests import Manifest, content_hash, read_manifest
 from protocol.runs import open_run
 
 _LAST_POSITION = (1 << 63) - 1
+LIBRARY_SETTING = "compression"
 _REF = struct.Struct(f">{HASH_LENGTH}s{HASH_LENGTH}sII")
 
 
@@ -206,6 +207,13 @@ class VersionStore:
                 cut_at = None if cut is None else tuple(cbor2.loads(cut))
                 out[node] = Staged(contents[node], size, inline, tuple(_refs(refs)), cut_at)
         return out
+
+    def unstage_other(self, library: str) -> None:
+        """What was staged when another `library` compressed the chunks can't be uploaded any more: it is read again."""
+        if self._database.get_setting(LIBRARY_SETTING) != library.encode():
+            with self._database.transaction():
+                self._database.run("DELETE FROM staged")
+                self._database.set_setting(LIBRARY_SETTING, library.encode())
 
     def unstage(self, nodes: Iterable[NodeId]) -> None:
         """What was staged has been sent, or is of no use."""

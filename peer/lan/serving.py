@@ -4,10 +4,10 @@ Each request is held against the newest list of members. Of a workspace that is 
 it says of what it doesn't have, and ends the link with who doesn't stop asking.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import trio
 
@@ -62,7 +62,7 @@ class Serving:
     def holding(self, link: Link, ask: Ask) -> Holding:
         """See `Host`."""
         may = self._may(link, ask.workspace)
-        held = self._context.holdings.places(ask.versions).keys() if may else ()
+        held = self._context.makeable(self._context.holdings.places(ask.versions)) if may else ()
         absent = tuple(version for version in ask.versions if version not in held)
         shares = self._context.partials.shares(absent) if may else ()
         return Holding(workspace=ask.workspace, held=tuple(held), absent=absent, shares=fitting(shares))
@@ -88,14 +88,12 @@ class Serving:
         wanted = [_chunks(get, lists, held if may[get.workspace] else {}) for get, _ in gets]
         fills = [partial(fill, counter, get.request) for get, counter in gets]
         sealed = await context.machine.offload(lambda: _seal(context.holdings, wanted, fills), self._limiter)
-        frames, given, wrong = sealed
-        if given < sum(map(_size, wanted)):  # a file is not as LOCAL says
-            for place in places.values():
-                if place.parent[:1] != (RESERVED,):
-                    context.look_again(place.parent)
-        context.doubt(wrong)
-        context.counters["lan_out"] += given
-        return frames
+        for place in sealed.unread:  # a file is not as LOCAL says
+            if place.parent[:1] != (RESERVED,):
+                context.look_again(place.parent)
+        context.doubt(sealed.wrong)
+        context.counters["lan_out"] += sealed.given
+        return sealed.frames
 
 
 def _chunks(get: Get, lists: Mapping[VersionId, ChunkList], held: Mapping[VersionId, Held]) -> list[Stored | None]:
@@ -125,19 +123,21 @@ def _check_size(chunks: Sequence[Stored | None]) -> None:
         raise LinkEnded("it asks for too much at once", Blame.DEVICE)
 
 
-def _size(chunks: Sequence[Stored | None]) -> int:
-    return sum(chunk.ref.sealed_length for chunk in chunks if chunk is not None)
+class _Sealed(NamedTuple):
+    """Records, how many bytes of sealed chunks are in them, and which files didn't give what they should."""
+
+    frames: list[memoryview]
+    given: int
+    wrong: Set[Place] = frozenset()
+    unread: Set[Place] = frozenset()
 
 
-def _seal(
-    holdings: Holdings, wanted: Sequence[Sequence[Stored | None]], fills: Sequence[Fill]
-) -> tuple[list[memoryview], int, set[Place]]:
-    """The records of these chunks, each made by its `fill`, how many bytes of sealed chunks are in them, and the files
-    that have other bytes than they should. Runs in a thread."""
+def _seal(holdings: Holdings, wanted: Sequence[Sequence[Stored | None]], fills: Sequence[Fill]) -> _Sealed:
+    """The records of these chunks, each made by its `fill`. Runs in a thread."""
     with _reading(holdings) as reader:
         made = [_record(reader, chunks, fill) for chunks, fill in zip(wanted, fills, strict=True)]
-        wrong = set[Place]() if reader is None else reader.wrong
-    return [frame for frame, _ in made], sum(given for _, given in made), wrong
+        sealed = _Sealed([frame for frame, _ in made], sum(given for _, given in made))
+        return sealed if reader is None else sealed._replace(wrong=reader.wrong, unread=reader.unread)
 
 
 def _record(reader: Reader | None, chunks: Sequence[Stored | None], fill: Fill) -> tuple[memoryview, int]:

@@ -24,8 +24,8 @@ from peer.synchronizer.replacing import Outgoing
 from peer.synchronizer.surprises import Surprises
 from peer.traffic import Traffic
 from peer.tree_store import TreeStore
-from peer.trees import Local, Remote, Synced
-from peer.version_store import Origin, VersionStore
+from peer.trees import Fingerprint, Local, Remote, Synced
+from peer.version_store import Origin, Version, VersionStore, content_of
 from protocol.commits import FILE
 from protocol.identifiers import DeviceId, NodeId, VersionId, new_id
 from protocol.keys import WorkspaceKeys
@@ -109,6 +109,8 @@ class Context:
     """Nodes whose step was refused, and when to try again, by `trio.current_time()`."""
     wake: trio.Event = field(default_factory=trio.Event)
     """Set when there may be something to do."""
+    doubted: dict[NodeId, Fingerprint] = field(default_factory=dict)
+    """Files that were read again because of what they gave, and how they looked then."""
     moving: dict[VersionId, float] = field(default_factory=dict)
     """Heads that the tracker doesn't take for stalled, and until when that is believed."""
     partials: Partials = field(default_factory=Partials)
@@ -163,16 +165,33 @@ class Context:
             self.look_again(directory)
 
     def doubt(self, places: Iterable[Place]) -> None:
-        """These files don't have the bytes that they were read to have. They are looked at, and read again whatever
-        lstat(2) says: a power cut may have left newer bytes under older times."""
+        """These files didn't give the chunks that they should. They are looked at, and read again whatever lstat(2)
+        says: a power cut may have left newer bytes under older times. Once, as long as they look the same: if they have
+        the right bytes then, the chunks were compressed by another version of zstd, and can't be made here."""
         for place in places:
             folder = None if place.parent[:1] == (RESERVED,) else self.store.find(place.parent)
             if folder is None:
                 continue
             row = self.store.local_at(folder, place.name)
             if row is not None and row.kind == FILE and row.content is not None:
+                if self.doubted.get(row.node) == row.print:
+                    continue
+                self.doubted[row.node] = row.print
                 self.store.put_local(row._replace(content=None))
             self.look_again(place.parent)
+
+    def makeable(self, versions: Iterable[VersionId]) -> list[VersionId]:
+        """Without those whose chunks can't all be made here, though their content is."""
+        wanted = list(versions)
+        known = self.versions.get_many(wanted) if self.doubted else {}
+        return [each for each in wanted if each not in known or not self.cannot_make(known[each])]
+
+    def cannot_make(self, version: Version) -> bool:
+        """Whether the file here has a version's content, and yet, read again for that, couldn't give all its chunks."""
+        row = self.store.local(version.node)
+        if row is None or row.content is None or self.doubted.get(row.node) != row.print:
+            return False
+        return row.content.same_bytes(content_of(version.manifest))
 
     def folder_moved(self, old: Names, new: Names) -> None:
         """Shoal itself has moved a folder. News of a change in it may still come under the old path."""

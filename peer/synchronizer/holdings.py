@@ -2,7 +2,8 @@
 
 There is no second copy of anything: a chunk is read from the synced file, or from what Shoal has moved out of the way
 and keeps because the cloud doesn't have it, and sealed with the key that its manifest names. Where the file has changed
-meanwhile that gives other bytes, and the chunk is not held any more.
+meanwhile that gives other bytes, and the chunk is not held any more. Nor is what another version of zstd compressed in
+another way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,8 +76,8 @@ class Holdings:
                 reader.close()
 
     def read(self, chunks: Sequence[Stored]) -> tuple[list[bytearray | None], set[Place]]:
-        """The sealed bytes of these, None for those that are not held, and the files that have other bytes than they
-        should. Runs in a thread; raises `WrongRoot`."""
+        """The sealed bytes of these, None for those that are not held, and the files that didn't
+        give what they should. Runs in a thread; raises `WrongRoot`."""
         out: list[bytearray | None] = []
         with self.reading() as reader:
             for chunk in chunks:
@@ -91,7 +92,10 @@ class Reader:
     def __init__(self, folder: Folder) -> None:
         """Made by `Holdings.reading`."""
         self.wrong: set[Place] = set()
-        """Files that were read, and had other bytes than they should."""
+        """Files that were read, and didn't give the chunks that they should: they have other bytes, or these were
+        compressed otherwise."""
+        self.unread: set[Place] = set()
+        """Files that aren't there, or are too short."""
         self._folder = folder
         self._place: Place | None = None
         self._descriptor: Descriptor | None = None
@@ -101,15 +105,19 @@ class Reader:
         if chunk.place is None:
             return False
         room = body_room(chunk.ref, sealed)
-        try:
-            if self._folder.disk.read_into(self._open(chunk.place), room, chunk.offset) != len(room):
-                return False
-        except OSError:
+        if not self._read(chunk.place, room, chunk.offset):
+            self.unread.add(chunk.place)
             return False
         if reseal(chunk.ref, room, sealed):
             return True
         self.wrong.add(chunk.place)
         return False
+
+    def _read(self, place: Place, room: memoryview, offset: int) -> bool:
+        try:
+            return self._folder.disk.read_into(self._open(place), room, offset) == len(room)
+        except OSError:
+            return False
 
     def _open(self, place: Place) -> Descriptor:
         if self._descriptor is None or place != self._place:

@@ -31,7 +31,7 @@ AGAIN = 1.0
 MOST_CHUNKS = 512
 """In one request."""
 MOST_BYTES = 48 << 20
-"""Asked of all sources together and not here yet. A source of which nothing is asked may be asked all the same."""
+"""In clear, asked of all sources together and not here yet. A source of which nothing is asked may be asked all the same."""
 CROWDED = 2
 """Requests under way to who has it whole while others fetch the same: what it sends is to be spread."""
 AHEAD = 16
@@ -155,7 +155,7 @@ class Pool:
         self._moved = now
         for each in batch:
             self._waiting.pop(each, None)
-            self._bytes += each.ref.sealed_length
+            self._bytes += each.ref.length
             self._asked.setdefault(each, {})[source] = now
         return batch
 
@@ -253,7 +253,7 @@ class Pool:
         self.gone(source)
 
     def _ended(self, source: Candidate, batch: Sequence[Wanted]) -> None:
-        self._bytes -= sum(each.ref.sealed_length for each in batch)
+        self._bytes -= sum(each.ref.length for each in batch)
         if source in self._asking:
             self._asking[source].requests -= 1
 

@@ -69,7 +69,7 @@ class Uploads:
         context = self._context
         own = context.versions.own_announced(context.device)
         others = context.versions.held_announced(context.device, context.machine.now() // 1_000_000 - RESCUE_MS)
-        return list(dict.fromkeys([*own, *context.versions.spooled(), *others]))
+        return list(dict.fromkeys([*own, *context.versions.spooled(), *context.makeable(others)]))
 
     @property
     def unfinished(self) -> bool:
@@ -107,12 +107,17 @@ class Uploads:
             log.warning("%d chunks were damaged at the tracker: what is here of them goes there", len(reply.chunks))
 
     async def _withdraw_lost(self) -> None:
-        """Take back what can't be brought to the cloud any more, and what no change of the file will replace."""
+        """Take back what can't be brought to the cloud any more, and what no change of the file will replace. What zstd
+        compresses otherwise since Shoal was upgraded is then sent anew, as what can be made now."""
         context, now = self._context, trio.current_time()
         announced = set(context.versions.own_announced(context.device)) if self._lost else set()
         self._lost = {version: since for version, since in self._lost.items() if version in announced}
-        lost = context.versions.get_many(version for version, since in self._lost.items() if now - since > GIVE_UP)
-        given_up = tuple(version.id for version in lost.values() if self._is_forsaken(version))
+        lost = context.versions.get_many(self._lost)
+        given_up = tuple(
+            version.id
+            for version in lost.values()
+            if context.cannot_make(version) or (now - self._lost[version.id] > GIVE_UP and self._is_forsaken(version))
+        )
         if given_up:
             log.warning("%d versions can't be brought to the cloud any more, and are withdrawn", len(given_up))
             await self._client.call(WITHDRAW, WithdrawRequest(workspace=context.keys.workspace, versions=given_up))

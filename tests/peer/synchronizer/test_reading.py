@@ -60,3 +60,20 @@ async def test_what_the_disk_could_not_keep_is_not_sent(
     assert folder.row("large").content is None
     assert folder.problems() == {"large": "it can't be read: input/output error"}
     assert (await Reading(folder.context).read([folder.node("large")]))[0] is True
+
+
+async def test_what_another_zstd_has_compressed_is_read_again(folder: SyncFolder, mock_clock: MockClock) -> None:
+    """It could be announced, but not be made again for who asks for it."""
+    versions = folder.context.versions
+    versions.unstage_other("zstd 1")
+    folder.hand.write("f", b"a line that comes again" * 1000)
+    await folder.indexer.scan_everything()
+    mock_clock.jump(SHORT)
+    await Reading(folder.context).read([folder.node("f")])
+    content = folder.row("f").content
+    assert content is not None
+    for library, there in (("zstd 1", 1), ("zstd 2", 0)):
+        versions.unstage_other(library)
+        staged = list(versions.staged({folder.node("f"): content}).values())
+        assert len(staged) == there
+        assert all(ref.saved > 0 for each in staged for ref in each.chunks)
