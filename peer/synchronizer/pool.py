@@ -31,8 +31,8 @@ AGAIN = 1.0
 MOST_CHUNKS = 512
 """In one request."""
 MOST_BYTES = 48 << 20
-"""Bytes in clear asked of all sources together and not here yet. A source of which nothing is asked may be asked all the
-same."""
+"""Bytes in clear asked of all sources together and not here yet. Of a source of which nothing is asked some may be
+asked all the same."""
 CROWDED = 2
 """Requests under way to who has it whole while others fetch the same: what it sends is to be spread."""
 AHEAD = 16
