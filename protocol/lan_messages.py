@@ -40,7 +40,7 @@ chunk n, and what is past the end is not here."""
 
 _VERSIONS = many(octets(ID_LENGTH), MAX_ASK)
 _PARTS = many(row(octets(ID_LENGTH), unsigned(MAX_PART_FIRST), unsigned(MAX_PART_COUNT)), MAX_PARTS)
-_OFFERED = many(row(octets(HASH_LENGTH), octets(HASH_LENGTH), unsigned(MAX_CHUNK)), MAX_OFFERED)
+_OFFERED = many(row(octets(HASH_LENGTH), octets(HASH_LENGTH), unsigned(MAX_CHUNK), unsigned(MAX_CHUNK)), MAX_OFFERED)
 _SHARES = many(row(octets(ID_LENGTH), blob(MAX_BITMAP)), MAX_ASK)
 
 
@@ -120,7 +120,7 @@ class Offer:
     parent: NodeId = wire(3, octets(ID_LENGTH))  # the directory it is in
     size: int = wire(4, unsigned(MAX_FILE_SIZE))  # of the file, in bytes in clear
     first: int = wire(5, unsigned(MAX_PART_FIRST))  # the number of the first of `chunks` in the version's list
-    chunks: tuple[tuple[bytes, bytes, int], ...] = wire(6, _OFFERED)  # id, key, length in clear
+    chunks: tuple[tuple[bytes, bytes, int, int], ...] = wire(6, _OFFERED)  # id, key, length in clear, saved of it
 
 
 Control: TypeAlias = Hello | Ask | Holding | Get | Done | Ping | Pong | Bye | Offer

@@ -698,8 +698,10 @@ def _controls(world: World, keys: lan.Keys) -> list[Case]:
         (Pong(number=(1 << 32) - 1), [7, (1 << 32) - 1]),
         (Bye(reason="an hour is over"), [8, b"an hour is over".hex()]),
         (
-            Offer(workspace=home, version=one, parent=ROOT, size=70_000, first=3, chunks=((b"i" * 32, b"k" * 32, 9),)),
-            [9, home.hex(), one.hex(), ROOT.hex(), 70_000, 3, [[(b"i" * 32).hex(), (b"k" * 32).hex(), 9]]],
+            Offer(
+                workspace=home, version=one, parent=ROOT, size=70_000, first=3, chunks=((b"i" * 32, b"k" * 32, 9, 2),)
+            ),
+            [9, home.hex(), one.hex(), ROOT.hex(), 70_000, 3, [[(b"i" * 32).hex(), (b"k" * 32).hex(), 9, 2]]],
         ),
     ]
     sender = ControlSender(keys.send)

@@ -80,7 +80,7 @@ class Offers:
         end = len(offered.refs)
         while offered.told < end:
             first, offered.told = offered.told, min(end, offered.told + MAX_OFFERED)
-            chunks = tuple((ref.id, ref.key, ref.length) for ref in offered.refs[first : offered.told])
+            chunks = tuple((ref.id, ref.key, ref.length, ref.saved) for ref in offered.refs[first : offered.told])
             message = Offer(
                 workspace=self._workspace,
                 version=offered.version,

@@ -19,7 +19,7 @@ from peer.synchronizer.assembly import Assembly
 from peer.synchronizer.context import Context
 from peer.synchronizer.pieces import Piece
 from peer.synchronizer.temps import create, discard
-from protocol.chunks import OVERHEAD, ChunkRef, chunk_id, open_in_place
+from protocol.chunks import ChunkRef, chunk_id, open_in_place
 from protocol.errors import CannotOpen, Malformed, Unreachable, WrongRoot
 from protocol.identifiers import ChunkId, VersionId
 from protocol.lan_messages import MAX_GET_BYTES, Offer, Part
@@ -90,12 +90,13 @@ class Prefetching:
             self._to_begin.send_nowait(file)
         if file is None or file.link is not link or offer.first != len(file.pieces):
             return
-        for chunk, key, length in offer.chunks:
+        for chunk, key, length, saved in offer.chunks:
             offset = file.pieces[-1].offset + file.pieces[-1].ref.length if file.pieces else 0
-            if offset + length > offer.size:
-                link.end("it offers more than a file has", Blame.DEVICE)
+            if offset + length > offer.size or saved >= max(1, length):
+                link.end("it offers what no file has", Blame.DEVICE)
+                file.scope.cancel()
                 return
-            file.pieces.append(Piece(ChunkRef(ChunkId(chunk), key, length), offset, len(file.pieces)))
+            file.pieces.append(Piece(ChunkRef(ChunkId(chunk), key, length, saved), offset, len(file.pieces)))
         file.moved_at = trio.current_time()
         file.more.set()
 
@@ -172,7 +173,7 @@ class Prefetching:
                 _write(folder, file, pieces, *answer)
 
         await self._in_thread(work)
-        self._context.counters["lan_in"] += sum(piece.ref.length + OVERHEAD for pieces in batch for piece in pieces)
+        self._context.counters["lan_in"] += sum(piece.ref.sealed_length for pieces in batch for piece in pieces)
 
     async def _in_thread(self, work: Callable[[Folder], None]) -> None:
         context = self._context
@@ -196,7 +197,7 @@ def _next(file: Prefetched) -> list[list[Piece]]:
     while file.asked < len(file.pieces) and len(batch) < IN_A_ROW:
         pieces, room = list[Piece](), MAX_GET_BYTES
         for piece in file.pieces[file.asked :]:
-            room -= piece.ref.length + OVERHEAD
+            room -= piece.ref.weight
             if pieces and room < 0:
                 break
             pieces.append(piece)

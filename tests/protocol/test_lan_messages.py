@@ -55,7 +55,7 @@ def test_lists_that_are_empty_are_not_sent() -> None:
         {0: 8, 1: "é" * 200},
         {0: 6, 1: 0, 9: "of a later version"},
         {0: 3, 1: ID, 4: [[ID, bytes(4096)]]},
-        {0: 9, 1: ID, 2: ID, 3: ID, 4: 1 << 30, 5: 1 << 20, 6: [[bytes(32), bytes(32), 1 << 20]] * 512},
+        {0: 9, 1: ID, 2: ID, 3: ID, 4: 1 << 30, 5: 1 << 20, 6: [[bytes(32), bytes(32), 1 << 20, 1 << 20]] * 512},
     ],
     ids=range(12),
 )

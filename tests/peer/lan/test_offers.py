@@ -114,7 +114,8 @@ async def test_an_offer_may_be_unwelcome(home: list[Resident], why: str, monkeyp
         assert (await desktop.fetch(version)).placed
 
 
-async def test_who_offers_more_than_a_file_has_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("length", "saved"), [(1000, 0), (900, 900), (900, 1 << 20)])
+async def test_who_offers_what_no_file_has_is_left(tmp_path: Path, length: int, saved: int) -> None:
     household = Household()
     async with residents(household, tmp_path, "laptop") as (laptop,):
         device = household.new_device()
@@ -122,13 +123,13 @@ async def test_who_offers_more_than_a_file_has_is_left(tmp_path: Path) -> None:
         async with intruder(laptop, device) as channel:
             await until(lambda: laptop.links)
             (link,) = laptop.links
-            chunk = (bytes(32), bytes(32), 1000)
+            chunk = (bytes(32), bytes(32), length, saved)
             workspace = laptop.folder.context.keys.workspace
             await channel.say(
                 Offer(workspace=workspace, version=VERSION, parent=ROOT, size=1999, first=0, chunks=(chunk, chunk))
             )
             await until(lambda: link.ended)
-            assert "more than a file has" in str(link.ended)
+            assert "what no file has" in str(link.ended)
             await until(lambda: not ahead(laptop))
             assert temps(laptop) == []
 
@@ -144,7 +145,7 @@ async def test_a_chunk_that_is_not_its_id_ends_the_link(home: list[Resident], mo
 
     laptop.folder.hand.write("lie", OTHER)
     monkeypatch.setattr(laptop.folder.context.offers, "begin", begin_otherwise)
-    monkeypatch.setattr("peer.synchronizer.holdings.reseal_in_place", lambda *_: True)
+    monkeypatch.setattr("peer.synchronizer.holdings.reseal", lambda *_: True)
     await laptop.offer("film", DATA)
     await until(lambda: link.ended)
     await until(lambda: not ahead(desktop))
