@@ -20,6 +20,7 @@ BAIT = "/Outside"
 """A directory beside the folder, with names in it as there are in the folder."""
 NAMES = ("a", "b", "c.txt", "d.tar.gz", "é")
 DIRECTORIES = ("D", "E", "F")
+WORDS = (b"tide", b"shoal", b"reef", b"current", b"harbour", b"lee", b"mooring", b"swell", b"42", b"1789")
 LINK_TARGETS = ("a", "D", "../b", "/nowhere", "é", BAIT, f"..{BAIT}", f"{BAIT}/D")
 MODES = (0o644, 0o755, 0o600, 0o700, 0o664)
 MAX_DEPTH = 3
@@ -49,9 +50,12 @@ class Person:
         oracle: Oracle,
         log: EventLog,
         actions: Sequence[tuple[Action, int]],
+        *,
+        wordy: bool = False,
     ) -> None:
-        """`actions` with their weights are those of `actions.py`."""
+        """`actions` with their weights are those of `actions.py`. Who is `wordy` writes text more often than not."""
         self.name = name
+        self._wordy = wordy
         self._actions = actions
         self.user = disk.user
         self.volume = disk.volume
@@ -175,6 +179,8 @@ class Person:
         self.count += 1
         label = f"{self.name} {self.count}\n".encode()
         size = self.rng.choices((0, self.rng.randrange(100), 3000, self.rng.randrange(40_000, 90_000)), (5, 45, 30, 20))
+        if self._wordy and self.rng.random() < 0.7:
+            return label + b" ".join(self.rng.choices(WORDS, k=size[0] // 8))
         return label + self.rng.randbytes(size[0])
 
     def replaced(self, path: str, why: str) -> None:

@@ -132,6 +132,7 @@ class Plan:
     tripwires: bool = False  # somebody acts, or the disk fails, where it is least expected
     unnoticed: bool = False  # when the tracker is restored, every connection is dead, and no device knows
     withdrawals: int = 0  # how often a device can't bring a version to the cloud for days
+    wordy: bool = False  # people write what can be compressed as well
 
     @property
     def acting(self) -> float:
@@ -206,7 +207,7 @@ def _with_rare(plan: Plan, rng: Random) -> Plan:
         plan = replace(plan, shells=True)
     if rng.random() < _RARELY:
         plan = replace(plan, sleeping=True, breaker=True, rejecting=True, power_cuts=max(plan.power_cuts, 0.1))
-    return plan
+    return replace(plan, wordy=rng.random() < _RARELY)
 
 
 def _faults(rng: Random) -> frozenset[str]:

@@ -130,7 +130,16 @@ class World:
         }
         actions = actions_of(plan)
         around.people = {
-            name: Person(name, device.disk, FOLDER, Random(f"{seed}/{name}/person"), around.oracle, log, actions)
+            name: Person(
+                name,
+                device.disk,
+                FOLDER,
+                Random(f"{seed}/{name}/person"),
+                around.oracle,
+                log,
+                actions,
+                wordy=plan.wordy,
+            )
             for name, device in around.devices.items()
         }
         self.calm = Calm(around)
