@@ -19,10 +19,12 @@ from protocol.chunks import OVERHEAD, ChunkRef, seal_into
 from protocol.identifiers import MAX_INLINE
 from protocol.keys import WorkspaceKeys
 
-SMALLEST_AVERAGE, LARGEST_AVERAGE = 16 << 10, 512 << 10
+SMALLEST_AVERAGE, LARGEST_AVERAGE = 8 << 10, 512 << 10
 """Bytes."""
-MOST_CHUNKS = 2048
-"""A file with more chunks than this on average is cut into larger ones."""
+FEW_CHUNKS, MOST_CHUNKS = 256, 2048
+"""A file with more chunks than this on average is cut into larger ones. With more than the fewer the smallest are too
+small: up to 2 MiB files are edited and added to, and each time a chunk travels; of larger ones most are written once,
+and each chunk costs a row, a name and a key (decision 0011)."""
 OUTGROWN = 2
 """A file keeps its sizes until it has this many times MOST_CHUNKS."""
 WINDOW = 8 << 20
@@ -51,7 +53,7 @@ def cut_parameters(size: int, inherited: Cut | None = None) -> Cut:
     if inherited is not None and size <= 2 * inherited[1] * MOST_CHUNKS * OUTGROWN:
         return inherited
     average = SMALLEST_AVERAGE
-    while average < LARGEST_AVERAGE and size > average * MOST_CHUNKS:
+    while average < LARGEST_AVERAGE and size > average * (FEW_CHUNKS if average == SMALLEST_AVERAGE else MOST_CHUNKS):
         average *= 2
     return average // 2, average // 2, average * 2
 

@@ -219,7 +219,8 @@ def test_no_file_has_many_more_than_2000_chunks(size: int) -> None:
 
 
 def test_chunks_grow_with_the_file() -> None:
-    assert cut_parameters(1 << 20) == (8 << 10, 8 << 10, 32 << 10)
+    assert cut_parameters(2 << 20) == (4 << 10, 4 << 10, 16 << 10)
+    assert cut_parameters((2 << 20) + 1) == cut_parameters(32 << 20) == (8 << 10, 8 << 10, 32 << 10)
     assert cut_parameters(GIB) == (256 << 10, 256 << 10, 1 << 20)
 
 
