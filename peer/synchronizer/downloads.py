@@ -158,12 +158,13 @@ class Downloads:
         failpoint("peer.temp.written")
 
     async def _gather(self, wanted: Sequence[Wanted]) -> None:
-        versions = [*dict.fromkeys(each.version for each in wanted)]
-        with self._context.neighbours.seeking(versions):
-            if sum(each.ref.length for each in wanted) >= SHARED_BYTES:
-                await self._context.neighbours.meet()
-            if self._context.neighbours.links:
-                await self._context.neighbours.hear(versions)
+        neighbours, versions = self._context.neighbours, [*dict.fromkeys(each.version for each in wanted)]
+        with neighbours.seeking(versions):
+            await neighbours.hear(versions)
+            far = {version for version in versions if not neighbours.holders(version)}
+            if sum(each.ref.length for each in wanted if each.version in far) >= SHARED_BYTES:
+                await neighbours.meet()
+                await neighbours.hear(versions)
             lacking = await self._gather_from_all(wanted)
         for lost in lacking:
             for job, _ in lost.users:
