@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from peer.synchronizer.gathering import Sealed, Source, gather
 from peer.synchronizer.jobs import Wanted
-from peer.synchronizer.pool import HEDGE, Alone, Outcome, Pool
+from peer.synchronizer.pool import ALONE, HEDGE, Alone, Outcome, Pool
 from protocol.chunks import OVERHEAD, ChunkRef
 from protocol.errors import CannotOpen, Malformed, Unreachable
 from protocol.identifiers import ChunkId, VersionId
@@ -238,3 +238,61 @@ def test_every_chunk_is_used_or_lost(data: st.DataObject) -> None:
     for each in chunks:
         able = [source for source in sources if source.gives(each) and each.number not in source.lacking]
         assert (each.number in done) or not able
+
+
+@dataclass
+class Dealt:
+    """Others who fetch the same: what is this device's share, by number; None for what is dealt to nobody."""
+
+    turns: dict[int, bool | None]
+
+    def turn(self, each: Wanted, *, from_cloud: bool) -> bool | None:
+        return self.turns[each.number]
+
+    def order(self, each: Wanted) -> int:
+        return -each.number
+
+
+@given(st.data())
+def test_every_chunk_is_used_or_lost_in_company_too(data: st.DataObject) -> None:
+    """Sources come, go, get more, and lack what they said they have; in the end nobody is waited for."""
+    count = data.draw(st.integers(1, 10))
+    chunks = [wanted(number, in_the_cloud=data.draw(st.booleans())) for number in range(count)]
+    numbers = st.sets(st.integers(0, count - 1))
+    devices = [
+        Giver(holds=data.draw(numbers), lacking=data.draw(numbers), seeking=data.draw(st.booleans()), parallel=2)
+        for _ in range(data.draw(st.integers(0, 3)))
+    ]
+    cloud = Giver(is_cloud=True, lacking=data.draw(numbers), parallel=2)
+    company = Dealt({number: data.draw(st.sampled_from((None, True, False))) for number in range(count)})
+    late = devices[data.draw(st.integers(1, 3)) :]
+    pool, now, done = Pool(chunks, [cloud, *(each for each in devices if each not in late)], company), 0.0, set[int]()
+    asked: list[tuple[Giver, list[Wanted]]] = []
+    for turn in range(400):
+        if pool.finished:
+            break
+        now += data.draw(st.sampled_from((0.0, HEDGE, ALONE))) if turn < 50 else ALONE
+        if bool(late) and data.draw(st.booleans()):
+            pool.joined(late.pop())
+        pool.look_again(now)
+        for source in [cloud, *devices]:
+            if pool.has_room(source) and (batch := pool.take(source, now)):
+                asked.append((source, batch))
+        if asked:
+            source, batch = asked.pop(data.draw(st.integers(0, len(asked) - 1)))
+            missing = [each for each in batch if each.number in source.lacking]
+            pool.answered(source, batch, Outcome(missing), now)
+            done.update(each.number for each in batch if each not in missing)
+            if missing and not source.is_cloud:
+                source.lacks(missing)
+                pool.look_again(now)
+        elif bool(devices) and data.draw(st.booleans()):
+            device = data.draw(st.sampled_from(devices))
+            more = data.draw(numbers)
+            device.holds = (device.holds or set()) | (more - device.lacking)
+            if device in pool.sources:
+                pool.offered(device, [each for each in chunks if each.number in more], now)
+    assert pool.finished
+    lost = {each.number for each in pool.lost}
+    assert done | lost == set(range(count))
+    assert not done & lost
