@@ -52,7 +52,7 @@ class Serving:
 
     def offered(self, link: Link, offer: Offer) -> None:
         """See `Host`."""
-        if self._prefetching is not None and self._members.may_read(link.device, offer.workspace):
+        if self._prefetching is not None and self._may(link, offer.workspace):
             self._prefetching.offered(link, offer)
 
     def shared(self, link: Link) -> None:
@@ -62,7 +62,7 @@ class Serving:
     def holding(self, link: Link, ask: Ask) -> Holding:
         """See `Host`."""
         may = self._may(link, ask.workspace)
-        held = self._context.makeable(self._context.holdings.places(ask.versions)) if may else ()
+        held = dict.fromkeys(self._context.makeable(self._context.holdings.places(ask.versions)) if may else ())
         absent = tuple(version for version in ask.versions if version not in held)
         shares = self._context.partials.shares(absent) if may else ()
         return Holding(workspace=ask.workspace, held=tuple(held), absent=absent, shares=fitting(shares))
