@@ -32,6 +32,7 @@ class Offered:
     parent: NodeId
     place: Place
     size: int
+    listener: Link
     refs: list[ChunkRef] = field(default_factory=list)
     offsets: list[int] = field(default_factory=lambda: [0])
     content: bytes | None = None
@@ -56,10 +57,11 @@ class Offers:
         self.may_hear: Callable[[DeviceId], bool] = lambda _: False
         """Whether a device is one of a member's."""
 
-    @property
-    def wanted(self) -> bool:
-        """Whether there is anybody to offer anything to."""
-        return bool(self._listeners())
+    def listener(self) -> Link | None:
+        """To whom anything is offered: one device only. Others get it from there, and the author sends it once."""
+        links = self._neighbours.links
+        may = (link for link in links if link.channel.version >= OFFERING and self.may_hear(link.device))
+        return next(may, None)
 
     def begin(self, offered: Offered) -> None:
         """From now on its chunks may be fetched as they are sealed."""
@@ -89,12 +91,8 @@ class Offers:
                 first=first,
                 chunks=chunks,
             )
-            for link in self._listeners():
-                link.post(message)
-
-    def _listeners(self) -> list[Link]:
-        links = self._neighbours.links
-        return [link for link in links if link.channel.version >= OFFERING and self.may_hear(link.device)]
+            if offered.listener.ended is None:
+                offered.listener.post(message)
 
     def version_of(self, node: NodeId, staged: Staged) -> VersionId | None:
         """The id under which just this content of a node was offered. Said once: an id stands for one version."""

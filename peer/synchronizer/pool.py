@@ -23,9 +23,10 @@ from protocol.errors import CannotOpen, Malformed
 
 HEDGE = 2.0
 """Seconds without an answer after which what was asked of a source may be asked of another as well."""
-ALONE = 15.0
+ALONE, SOON_ALONE, SLOWER = 15.0, 5.0, 4
 """Seconds in which nothing has moved, after which a device doesn't wait for others any more: a request of one that
-shares a slow line may take some."""
+shares a slow line may take some. Where its own requests took less than a quarter of that, so many times as long is
+enough; without any, the second."""
 AGAIN = 1.0
 """Seconds after which what a device couldn't give that is fetching it as well is asked of it once more."""
 MOST_CHUNKS = 512
@@ -121,6 +122,7 @@ class Pool:
         self._done: set[Wanted] = set()
         self._moved = float("-inf")  # when anything last came, was asked for, or became known
         self._patient = True  # others are waited for
+        self._longest: float | None = None  # seconds that a request of the cloud took
         self.lost: list[Wanted] = []
         """What nobody can give."""
         self._route_all()
@@ -231,6 +233,9 @@ class Pool:
 
     def answered(self, source: Candidate, batch: Sequence[Wanted], outcome: Outcome, now: float) -> None:
         """`source` has answered; all but the missing are done with, unless something was wrong."""
+        if source.is_cloud:
+            asked = [self._asked[each][source] for each in batch if source in self._asked.get(each, {})]
+            self._longest = max(self._longest or 0.0, now - min(asked, default=now))
         self._ended(source, batch)
         if source in self._asking:
             self._asking[source].heard = now
@@ -290,9 +295,13 @@ class Pool:
         """Sources may no longer hold what they said they did, or hold it again; others may have begun to fetch, or have
         given up."""
         self._now = now
-        if not self._asked and now - self._moved >= ALONE:
+        if not self._asked and now - self._moved >= self._patience():
             self._patient = False
         self._route_all()
+
+    def _patience(self) -> float:
+        """How long the others may be silent: they share the line with this device."""
+        return SOON_ALONE if self._longest is None else min(ALONE, max(HEDGE, SLOWER * self._longest))
 
     # Choosing queues
 

@@ -31,6 +31,8 @@ FORSAKEN = 30.0
 """Seconds without a word of what was offered, or of the commit that was to follow, after which it is thrown away."""
 ROOM = 2
 """So many times the size of a file must be free on the disk."""
+FINISHING = 5.0
+"""Seconds that what is under way has to come once the version has been announced."""
 REQUESTS, IN_A_ROW = 4, 4
 """So many times so many requests are under way at once, of about 1 MiB."""
 
@@ -116,6 +118,9 @@ class Prefetching:
         if file is None:
             return None
         file.kept = True
+        file.more.set()
+        with trio.move_on_after(FINISHING):  # what is under way is wanted all the same
+            await file.ended.wait()
         file.scope.cancel()
         await file.ended.wait()
         return None if file.lost else file
@@ -150,7 +155,7 @@ class Prefetching:
 
     async def _work(self, file: Prefetched) -> None:
         """Fetch, until nothing has been said of the file for too long."""
-        while True:
+        while not file.kept:
             batch = _next(file)
             if batch:
                 file.under_way += 1

@@ -76,13 +76,14 @@ class Reading:
     def _offers(self, batch: Sequence[_Wanted]) -> dict[NodeId, Offered]:
         context = self._context
         large = [wanted for wanted in batch if wanted.is_new and wanted.row.print.size >= OFFERED_BYTES]
-        if not large or not context.offers.wanted:
+        listener = context.offers.listener() if large else None
+        if listener is None:
             return {}
         made: dict[NodeId, Offered] = {}
         for wanted in large:
             row, version = wanted.row, VersionId(new_id(context.machine.random_bytes))
             place = Place(wanted.parent, row.name)
-            made[row.node] = Offered(version, row.node, row.parent, place, row.print.size)
+            made[row.node] = Offered(version, row.node, row.parent, place, row.print.size, listener)
             context.offers.begin(made[row.node])
         return made
 

@@ -7,8 +7,8 @@ of several files that were being written a power cut may leave nothing, or zeros
 import trio
 
 from protocol.breaker import WINDOW_MS
-from tests.simulation.actions import remove_directory, save, write
-from tests.simulation.people import Person
+from tests.simulation.actions import remove_directory, save
+from tests.simulation.people import HELD_SECONDS, Person
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.unusual import pause
 
@@ -21,6 +21,21 @@ _AWAKE = 30.0
 
 async def sleep_through(around: Surroundings) -> None:
     """One device sleeps while the others go on."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_finish_regularly, around)
+        await _sleep_through(around)
+        nursery.cancel_scope.cancel()
+
+
+async def _finish_regularly(around: Surroundings) -> None:
+    """Nobody holds a file open for all that time."""
+    while True:
+        await trio.sleep(HELD_SECONDS / 2)
+        for person in around.people.values():
+            person.finish_everything()
+
+
+async def _sleep_through(around: Surroundings) -> None:
     rng = around.rng
     sleeper, *others = rng.sample(list(around.people.values()), len(around.people))
     pause(around, around.devices[sleeper.name], paused=True)
@@ -42,8 +57,19 @@ def black_out(around: Surroundings) -> None:
     name = around.rng.choice(list(around.devices))
     person = around.people[name]
     for path in _files(person):
-        person.do_to(path, write)
+        person.do_to(path, _write_over)
     around.devices[name].crash(power=True)
+
+
+def _write_over(person: Person) -> str:
+    """With another length: nobody can tell other bytes of the same length under the old time without reading them."""
+    path, content = person.present("file"), person.content()
+    before = person.user.read(person.full(path))
+    content += b"." * (len(content) == len(before))
+    person.overwritten(path, "wrote over")
+    person.user.write(person.full(path), content)
+    person.oracle.save(person.name, path, content)
+    return f"writes over {path} ({len(content)} bytes)"
 
 
 def _files(person: Person) -> list[str]:
