@@ -44,8 +44,9 @@ def _draw_sources(field: "Axes", last: Round) -> None:
         alpha=0.95,
     )
     field.axhline(last.size * last.receivers / MIB, color=INK, linewidth=1, linestyle=(0, (1, 2)))
-    field.set_ylim(top=last.size * last.receivers / MIB * 1.22)
-    seconds_grid(field, "MiB that the receivers have, all together")
+    sent = max((sum(column) for column in zip(*heights, strict=True)), default=0.0)
+    field.set_ylim(top=max(sent, last.size * last.receivers / MIB) * 1.22)
+    seconds_grid(field, "MiB sent to the receivers, all together")
     field.set_title("Where the bytes come from", loc="left", fontsize=10.5, color=INK)
     field.legend(loc="upper left", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
 

@@ -29,7 +29,7 @@ LOOK_AHEAD = 1024
 VERSIONS_AT_ONCE = 1000
 RESCUE_MS = 90_000
 """Milliseconds from its announcement after which another device's version may need this one's help."""
-DAMAGED_SOON, DAMAGED_AGAIN = 60.0, 3600.0
+DAMAGED_SOON, DAMAGED_AGAIN = 60.0, 300.0
 """Seconds until the tracker is asked for the first time, and again, which chunks have been damaged there."""
 GIVE_UP = 300.0
 """Seconds after which a version is withdrawn whose bytes this device, its author, has lost and can't replace."""
