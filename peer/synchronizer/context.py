@@ -264,6 +264,16 @@ class Context:
             row = self.store.local(fresh)
             if row is not None and not wanted:
                 self.store.put_local(row._replace(wanted=False))
+            elif row is not None and self.store.local_at(fresh, IGNORE_FILE) is None:
+                self._forget_rules(fresh)
+
+    def _forget_rules(self, folder: NodeId) -> None:
+        """A folder goes on, and has no ignore rules any more: what they kept out of LOCAL is to be found."""
+        if self.selection.bodies([folder]):
+            self.selection.put_rules(folder, None)
+            names = self.store.path(folder)
+            if names is not None:
+                self.look_again(names)
 
     def remember_outgoing(self, outgoing: Outgoing, row: Local, spare: VersionId | None) -> None:
         """Something is in `.shoal/outgoing`; it is let go when it has stayed unchanged for a minute, and the version
