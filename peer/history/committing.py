@@ -57,8 +57,9 @@ PART_RUNS = 1500
 """Runs that the contents of one part name: they list at most 64 chunks each, and a commit at most 100,000."""
 TRIES = 6
 """How often a request is made that gets no answer."""
-STAGINGS = 3
-"""How often the parts are staged anew when the tracker has lost some."""
+STAGINGS = 6
+"""How often the parts are staged, as the tracker may have lost some, or have taken them all into a commit whose answer
+was lost: that is answered again once they are staged again."""
 CLOSE_PATIENCE = 280.0
 """Seconds that the tracker may take over a large commit."""
 T = TypeVar("T")

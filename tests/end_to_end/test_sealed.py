@@ -1,6 +1,7 @@
 """No plaintext byte, name or key in anything the tracker stores or logs (law 7), and a search that would find one."""
 
 import base64
+import os
 import re
 from pathlib import Path
 
@@ -90,6 +91,11 @@ async def account_secrets(tracker: TrackerProgram, device: DeviceProgram, recove
 # Two devices at work -------------------------------------------------------------------------------------------------
 
 
+def telling() -> bytes:
+    """The marker again and again, and so much that can't be compressed between that it stands there as it is."""
+    return b"".join(MARKER.encode() + os.urandom(1000) for _ in range(600))
+
+
 async def work(lab: Lab, module: tuple[str, ...]) -> tuple[TrackerProgram, list[DeviceProgram], str]:
     """A tracker and two devices with all kinds of changes behind them; the recovery key."""
     tracker = lab.tracker(module=(*module, "tracker"))
@@ -105,14 +111,14 @@ async def work(lab: Lab, module: tuple[str, ...]) -> tuple[TrackerProgram, list[
         await device.start()
     folder = one.folder / NAMES["folder"]
     write(folder / NAMES["inline"], f"short: {MARKER}")
-    write(folder / NAMES["chunked"], f"{MARKER}, " * 20_000)
+    write(folder / NAMES["chunked"], telling())
     write(folder / NAMES["umlaut"], "for later")
     write(one.folder / NAMES["deleted"], MARKER)
     (folder / NAMES["link"]).symlink_to(NAMES["target"])
     await settled(one, two)
     (two.folder / NAMES["folder"] / NAMES["inline"]).rename(two.folder / NAMES["moved"])
     (two.folder / NAMES["deleted"]).unlink()
-    write(two.folder / NAMES["folder"] / NAMES["chunked"], f"{MARKER}; " * 20_000)
+    write(two.folder / NAMES["folder"] / NAMES["chunked"], telling())
     await settled(one, two)
     assert contents(one.folder)[NAMES["moved"]] == f"short: {MARKER}".encode()
     return tracker, [one, two], recovery[1]

@@ -39,9 +39,9 @@ LARGE, SMALL, FOLDER, LATER = NAMES
 DEVICES = ("telling-device-one", "telling-device-two")
 
 
-def telling(lines: int, word: str) -> str:
-    """A text with the marker in every line, no two of them alike."""
-    return "".join(f"{MARKER}, {word} {number} {os.urandom(8).hex()}\n" for number in range(lines))
+def telling(times: int, word: str) -> bytes:
+    """The marker again and again, and so much that can't be compressed between that it stands there as it is."""
+    return b"".join(f"{MARKER}, {word} {number} ".encode() + os.urandom(1000) for number in range(times))
 
 
 # Between two devices -------------------------------------------------------------------------------------------------
@@ -73,10 +73,10 @@ async def linked(lab: Lab, tracker: TrackerProgram, nursery: trio.Nursery, *modu
 async def work(wire: Wire) -> None:
     """All kinds of changes, with large contents both ways over the LAN, all of which has to have gone by the relay."""
     one, two = wire.devices
-    write(one.folder / FOLDER / LARGE, telling(5_000, "first"))
-    write(one.folder / FOLDER / SMALL, telling(40, "first"))
+    write(one.folder / FOLDER / LARGE, telling(400, "first"))
+    write(one.folder / FOLDER / SMALL, telling(3, "first"))
     await settled(one, two)
-    replace(two.folder / FOLDER / LARGE, telling(5_000, "second"))
+    replace(two.folder / FOLDER / LARGE, telling(400, "second"))
     (two.folder / FOLDER / SMALL).rename(two.folder / LATER)
     await settled(one, two)
     (one.folder / LATER).unlink()

@@ -13,8 +13,8 @@ def test_large_files_are_read_before_they_are_counted() -> None:
     """They are read half a second after they were last written to, and were counted as different until then."""
     lines = list[str]()
 
-    async def telling(*arguments: Any) -> Peer:
-        peer = await start_peer(*arguments)
+    async def telling(*arguments: Any, **options: Any) -> Peer:
+        peer = await start_peer(*arguments, **options)
         peer.synchronizer.announce_merge = lambda count: lines.append(str(count))
         return peer
 

@@ -1,6 +1,7 @@
 """History: devices that look back, restore and rewind, while others edit, are away, or do the same."""
 
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any
 from unittest import mock
 
@@ -492,7 +493,7 @@ async def links_times_and_permissions_come_back(stage: Stage) -> None:
 @scene
 async def what_has_no_room_is_not_restored(stage: Stage) -> None:
     laptop, desktop = await stage.begin("laptop", "desktop")
-    save(laptop, "f", SECOND)
+    save(laptop, "f", Random(2).randbytes(5000))
     await stage.all_well(laptop, desktop)
     then = revision(laptop)
     remove(laptop, "f")

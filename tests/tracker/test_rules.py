@@ -1,6 +1,7 @@
 """What a commit may do: each reason for a refusal, each rule of marks, and what only the whole commit can show."""
 
 import dataclasses
+from random import Random
 
 import pytest
 
@@ -287,7 +288,7 @@ async def test_mark_reused(shop: Workshop) -> None:
 
 async def test_too_large(shop: Workshop) -> None:
     node = shop.author.new_node()
-    sealed = shop.author.seal(node, bytes(2 << 20))
+    sealed = shop.author.seal(node, Random(1).randbytes(2 << 20))
     content = dataclasses.replace(sealed.content, runs=sealed.content.runs * 512)
     fits = shop.author.create("fits", content=dataclasses.replace(sealed, content=content), node=node)
     assert (await shop.reasons(fits, runs=sealed.runs)) == {0: "quota"}  # 1 GiB of content and its overhead
