@@ -11,7 +11,7 @@ from tests.support.patching import Edit, put_in
 
 FAULTS = {
     "no fsync before the swap": [
-        Edit("peer.synchronizer.downloads", "    if job.sync:\n        disk.fsync(descriptor)\n", ""),
+        Edit("peer.synchronizer.temps", "    if job.sync:\n        disk.fsync(descriptor)\n", ""),
     ],
     "no barrier before the commit": [
         Edit(
