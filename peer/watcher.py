@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 import trio
 
 from peer.ports import Changes, FolderEvents
-from peer.root import Names, open_folder
+from peer.root import Names
 from peer.synchronizer.context import Context
 from protocol.errors import Problem, WatchLimit
 
@@ -88,11 +88,7 @@ class Watcher:
         """What file system the folder is on. `OSError` or `Problem` when it isn't there."""
         context = self._context
 
-        def work() -> str:
-            with open_folder(context.disk, context.root) as folder:
-                return context.disk.file_system(folder.directory(()))
-
-        kind = await context.machine.offload(work, context.limiter)
+        kind = await context.in_folder(lambda folder: context.disk.file_system(folder.directory(())))
         if kind in SHARED and self.shared is None:
             log.warning("the folder is on %s: changes made on other machines are found by scanning", kind)
         self.shared = kind if kind in SHARED else None

@@ -3,8 +3,9 @@
 import errno
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import trio
 
@@ -14,7 +15,7 @@ from peer.lan.neighbours import Neighbours
 from peer.ports import Disk
 from peer.problems import Problems, printable
 from peer.quiet import Quiet
-from peer.root import Names, SyncRoot
+from peer.root import Folder, Names, SyncRoot, open_folder
 from peer.selection import Selection
 from peer.synchronizer.holdings import Holdings, Place
 from peer.synchronizer.lists import ChunkLists
@@ -32,6 +33,7 @@ from protocol.keys import WorkspaceKeys
 from protocol.names import RESERVED
 from protocol.ports import Machine
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 POSTPONED, LONGEST = 15.0, 300.0
 """Seconds until a step that the disk or the tracker refused is tried again: twice, then after twice as long each time.
@@ -131,6 +133,15 @@ class Context:
         self.names = DeviceNames(self.store.database)
         self.surprises = Surprises(self.store, lambda: self.machine.now() // 1_000_000)
         self.selection = Selection(self.store)
+
+    async def in_folder(self, work: Callable[[Folder], T]) -> T:
+        """Do something in the open folder, in a thread. Raises what `open_folder` does, and what `work` does."""
+
+        def run() -> T:
+            with open_folder(self.disk, self.root) as folder:
+                return work(folder)
+
+        return await self.machine.offload(run, self.limiter)
 
     # What the planner has to know of heads that are not in the cloud; see `Outlook`
 

@@ -7,7 +7,7 @@ LAN come before the cloud. The whole file is hashed, in the order of its pieces,
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ from typing import TypeVar
 import trio
 
 from peer.problems import printable
-from peer.root import Folder, Names, open_folder
+from peer.root import Folder, Names
 from peer.synchronizer.context import Context
 from peer.synchronizer.gathering import Sealed, Source, gather
 from peer.synchronizer.jobs import Job, Wanted, grouped, wanted_by
@@ -108,7 +108,7 @@ class Downloads:
                 await self._take_over(job)
             with self._context.partials.gathering(jobs):
                 await self._assemble(jobs)
-                await self._in_thread(lambda folder: finish(folder, jobs))
+                await self._context.in_folder(lambda folder: finish(folder, jobs))
                 failpoint("peer.temp.synced")
                 async with self._context.turn:
                     await self._place([job for job in jobs if job.failure is None])
@@ -143,11 +143,11 @@ class Downloads:
 
         if litter:
             with suppress(OSError, WrongRoot):
-                await self._in_thread(work)
+                await self._context.in_folder(work)
                 self._litter -= litter
 
     async def _assemble(self, jobs: list[Job]) -> None:
-        await self._in_thread(lambda folder: begin(folder, jobs))
+        await self._context.in_folder(lambda folder: begin(folder, jobs))
         wanted = wanted_by(job for job in jobs if job.failure is None)
         self._context.transfer.expect(sum(job.to_come for job in jobs))
         try:
@@ -190,7 +190,7 @@ class Downloads:
 
         outcome = Outcome()
         try:
-            outcome = await self._in_thread(work)
+            outcome = await self._context.in_folder(work)
         except (CannotOpen, Malformed) as error:
             outcome = Outcome(wrong=error)
         missing = set(outcome.missing if outcome.wrong is None else wanted)
@@ -212,15 +212,6 @@ class Downloads:
                 job.cloud += length
             self._context.transfer.moved(length)
 
-    async def _in_thread(self, work: Callable[[Folder], T]) -> T:
-        context = self._context
-
-        def run() -> T:
-            with open_folder(context.disk, context.root) as folder:
-                return work(folder)
-
-        return await context.machine.offload(run, context.limiter)
-
     # Placing
 
     async def _place(self, jobs: list[Job]) -> None:
@@ -235,7 +226,7 @@ class Downloads:
                 Placing(_agreed(job), job.whole.device, job.whole.inode) for job in wanted if job.whole is not None
             )
         try:
-            await self._in_thread(lambda folder: placed.extend(_put_in_place(folder, wanted)))
+            await self._context.in_folder(lambda folder: placed.extend(_put_in_place(folder, wanted)))
         finally:
             with store.database.transaction():
                 self._record(placed)

@@ -2,14 +2,14 @@
 at again."""
 
 import errno
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import replace
 from typing import TypeVar
 
 from peer.ignoring import is_ignored
 from peer.ports import EntryKind
 from peer.problems import Problems, printable
-from peer.root import Folder, Names, open_folder
+from peer.root import Folder, Names
 from peer.synchronizer.conflicts import conflict_name, ends_of_copies
 from peer.synchronizer.context import Context
 from peer.synchronizer.replacing import (
@@ -55,15 +55,6 @@ class LocalSteps:
         self._problems: Problems = context.problems
         self._obstructed: set[tuple[NodeId, str]] = set()
         """Names, by their folder, that something has which is not synced."""
-
-    async def _on_disk(self, work: Callable[[Folder], T]) -> T:
-        context = self._context
-
-        def run() -> T:
-            with open_folder(context.disk, context.root) as folder:
-                return work(folder)
-
-        return await context.machine.offload(run, context.limiter)
 
     async def carry_out(
         self, step: MakeDirectory | MoveLocal | StepAside | SetAside | SetAttributes | RemoveLocal
@@ -154,7 +145,7 @@ class LocalSteps:
             folder.disk.fsync(directory)
             return fingerprint(folder.disk.stat(directory, remote.name))
 
-        print_ = await self._on_disk(work)
+        print_ = await self._context.in_folder(work)
         with self._store.database.transaction():
             self._store.put_local(Local(node, remote.parent, remote.name, remote.kind, None, print_))
             self._put_synced(remote)
@@ -178,7 +169,7 @@ class LocalSteps:
         self._context.stirred({row.parent, parent})
 
     async def _move_on_disk(self, row: Local, source: Target, path: Names, name: str) -> Fingerprint:
-        print_ = await self._on_disk(lambda folder: move(folder, source, path, name))
+        print_ = await self._context.in_folder(lambda folder: move(folder, source, path, name))
         if row.kind == DIRECTORY:
             self._context.folder_moved((*source.parent, source.name), (*path, name))
         return print_
@@ -264,7 +255,7 @@ class LocalSteps:
         if remote.content is None or local.content is None or not local.content.same_bytes(remote.content):
             return False  # REMOTE has moved on since the plan was made
         target, content, symlink = self._target(local), remote.content, local.kind == SYMLINK
-        print_ = await self._on_disk(lambda folder: set_attributes(folder, target, content, symlink=symlink))
+        print_ = await self._context.in_folder(lambda folder: set_attributes(folder, target, content, symlink=symlink))
         # What was written to a file just before its time was set doesn't show: it is read again.
         held = Content(content.digest, print_.mtime_ns, content.executable, content.private) if symlink else None
         with self._store.database.transaction():
@@ -280,7 +271,7 @@ class LocalSteps:
         synced = self._store.synced(node)
         spare = self._context.spare(synced)
         target = replace(target, published=digest_of(synced, spare))
-        outgoing = await self._on_disk(lambda folder: take_away(folder, target))
+        outgoing = await self._context.in_folder(lambda folder: take_away(folder, target))
         self._context.written(target.parent, row.name)
         with self._store.database.transaction():
             self._context.remember_outgoing(outgoing, row, spare)
@@ -295,7 +286,7 @@ class LocalSteps:
             folder.disk.fsync(parent)
 
         try:
-            await self._on_disk(work)
+            await self._context.in_folder(work)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -323,7 +314,7 @@ class LocalSteps:
             )
 
         try:
-            return await self._on_disk(work)
+            return await self._context.in_folder(work)
         except FileNotFoundError:
             return False
 

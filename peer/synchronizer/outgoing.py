@@ -16,7 +16,7 @@ import trio
 
 from peer.chunker import file_digest
 from peer.ports import Descriptor, Disk, EntryKind
-from peer.root import Folder, open_folder
+from peer.root import Folder
 from peer.synchronizer.context import Context
 from peer.synchronizer.local_steps import LocalSteps
 from peer.synchronizer.replacing import original_of, was_published
@@ -100,11 +100,7 @@ class OutgoingRoom:
 
         damaged = await self._is_damaged(waiting)
 
-        def work() -> bool:
-            with open_folder(context.disk, context.root) as folder:
-                return _let_go(folder, waiting, parent or (), conflict, damaged=damaged)
-
-        if await context.machine.offload(work, context.limiter):
+        if await context.in_folder(lambda folder: _let_go(folder, waiting, parent or (), conflict, damaged=damaged)):
             given[home].add(conflict)
             context.log_conflict(parent or (), waiting.original, conflict)
             context.look_again(parent or ())
@@ -116,11 +112,7 @@ class OutgoingRoom:
         if waiting.digest is None or waiting.print[2] > context.surprises.went_down_ns:
             return False
 
-        def work() -> _Found | None:
-            with open_folder(context.disk, context.root) as folder:
-                return _find(folder, waiting.name)
-
-        found = await context.machine.offload(work, context.limiter)
+        found = await context.in_folder(lambda folder: _find(folder, waiting.name))
         return found is not None and found.digest != waiting.digest
 
     async def _adopt(self, *, unknown: bool) -> bool:
@@ -131,12 +123,11 @@ class OutgoingRoom:
         sql = "SELECT name FROM outgoing WHERE workspace = ?"
         known = {row[0] for row in context.store.database.rows(sql, context.store.workspace)}
 
-        def work() -> list[_Found | None]:
-            with open_folder(context.disk, context.root) as folder:
-                return [_find(folder, name) for name in sorted(set(folder.disk.scan(folder.outgoing)) - known)]
+        def work(folder: Folder) -> list[_Found | None]:
+            return [_find(folder, name) for name in sorted(set(folder.disk.scan(folder.outgoing)) - known)]
 
         now, everything = context.machine.now() // 1_000_000, True
-        for found in await context.machine.offload(work, context.limiter):
+        for found in await context.in_folder(work):
             published = found is not None and self._is_published(found)
             if found is None or not (published or unknown):
                 everything = False

@@ -14,7 +14,7 @@ import trio
 
 from peer.lan.channel import Record
 from peer.lan.link import Blame, Link
-from peer.root import Folder, open_folder
+from peer.root import Folder
 from peer.synchronizer.assembly import Assembly
 from peer.synchronizer.context import Context
 from peer.synchronizer.pieces import Piece
@@ -130,7 +130,7 @@ class Prefetching:
     async def _fetch_file(self, file: Prefetched) -> None:
         try:
             with file.scope:
-                await self._in_thread(lambda folder: _begin(folder, file))
+                await self._context.in_folder(lambda folder: _begin(folder, file))
                 async with trio.open_nursery() as nursery:
                     for _ in range(REQUESTS):
                         nursery.start_soon(self._work, file)
@@ -147,7 +147,7 @@ class Prefetching:
         if not file.kept:
             file.lost = True
             try:
-                await self._in_thread(lambda folder: discard(folder, file.temp))
+                await self._context.in_folder(lambda folder: discard(folder, file.temp))
             except (OSError, WrongRoot) as error:
                 log.info("not swept: %s", error)
         del self._files[file.version]
@@ -177,17 +177,8 @@ class Prefetching:
             for pieces, answer in zip(batch, answers, strict=True):
                 _write(folder, file, pieces, *answer)
 
-        await self._in_thread(work)
+        await self._context.in_folder(work)
         self._context.counters["lan_in"] += sum(piece.ref.sealed_length for pieces in batch for piece in pieces)
-
-    async def _in_thread(self, work: Callable[[Folder], None]) -> None:
-        context = self._context
-
-        def run() -> None:
-            with open_folder(context.disk, context.root) as folder:
-                work(folder)
-
-        await context.machine.offload(run, context.limiter)
 
 
 def _begin(folder: Folder, file: Prefetched) -> None:

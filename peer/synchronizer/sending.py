@@ -341,12 +341,11 @@ class Sending:
         rows = [context.store.local(node) for node in draft.nodes] if few else []
         places = [(context.store.path(row.parent), row.name) for row in rows if row is not None and row.kind == FILE]
 
-        def work() -> None:
-            with open_folder(context.disk, context.root) as folder:
-                if not few or len(places) < len(draft.nodes) or not _fsync(folder, places):
-                    context.disk.sync_file_system(folder.directory(()))
+        def work(folder: Folder) -> None:
+            if not few or len(places) < len(draft.nodes) or not _fsync(folder, places):
+                context.disk.sync_file_system(folder.directory(()))
 
-        await context.machine.offload(work, context.limiter)
+        await context.in_folder(work)
 
     # Settling
 

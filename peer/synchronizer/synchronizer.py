@@ -16,7 +16,7 @@ from peer.indexer import Indexer
 from peer.merging import MergeCount, count_merge
 from peer.problems import printable
 from peer.quiet import LONG
-from peer.root import Names, open_folder
+from peer.root import Names
 from peer.synchronizer.context import POSTPONED, Context
 from peer.synchronizer.downloads import Downloads
 from peer.synchronizer.jobs import Job
@@ -243,12 +243,8 @@ class Synchronizer:
         before it counts as agreed on: gone with a power cut, it would count as deleted here."""
         context = self._context
 
-        def work() -> None:
-            with open_folder(context.disk, context.root) as folder:
-                context.disk.sync_file_system(folder.directory(()))
-
         if any(note.agreed.node not in self.progress.fetching for note in context.store.placing()):
-            await context.machine.offload(work, context.limiter)
+            await context.in_folder(lambda folder: context.disk.sync_file_system(folder.directory(())))
 
     def _note_boot(self) -> None:
         """After the first look at everything: what has changed while the machine went down is suspect."""

@@ -16,7 +16,7 @@ FAULTS = {
     "no barrier before the commit": [
         Edit(
             "peer.synchronizer.sending",
-            "        await context.machine.offload(work, context.limiter)\n\n    # Settling",
+            "        await context.in_folder(work)\n\n    # Settling",
             "\n    # Settling",
         ),
     ],
