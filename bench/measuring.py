@@ -20,7 +20,7 @@ from bench.lan.report import machine_line
 from bench.lan.verdicts import Verdict, Word
 from bench.machine import check_machine
 from bench.plots import check_plots
-from bench.tables import empty_table
+from bench.tables import expectations
 
 _WIDTH = 140
 Say = Callable[..., None]
@@ -122,7 +122,7 @@ def _report(plan: Plan, found: Found, console: Console, say: Say) -> None:
     for table in found.tables():
         console.print(table)
     if verdicts := found.verdicts():
-        console.print(expected(verdicts))
+        console.print(expectations("What is expected of shoal", verdicts))
     if found.failure is not None:
         say(f"the measurement failed: {found.failure}", "bold red")
     elif plan.plot_file is not None:
@@ -164,16 +164,3 @@ def at_least(what: str, unit: str, limit: float, value: float, *, judged: bool) 
     """The same the other way round."""
     word: Word = "not judged" if not judged else "ok" if value >= limit else "RED"
     return Verdict(f"{what}, at least", unit, limit, value, word)
-
-
-def expected(verdicts: Sequence[Verdict]) -> Table:
-    """The verdicts for people."""
-    table = empty_table("What is expected of shoal", ("",), ("limit", "measured", ""))
-    for verdict in verdicts:
-        limit, value = (_figure(figure, verdict.unit) for figure in (verdict.limit, verdict.value))
-        table.add_row(verdict.what, limit, value, verdict.word, style="bold red" if verdict.word == "RED" else "")
-    return table
-
-
-def _figure(value: float, unit: str) -> str:
-    return f"{value:,.0f} bytes" if unit == "bytes" else f"{value:.2f} {unit}"

@@ -33,7 +33,7 @@ from protocol.commits import (
     first_chain_hash,
 )
 from protocol.commits import Content as SealedContent
-from protocol.deltas import Delta, Entry, Record, SignedCommit, entry_digest, verify_signed_commit
+from protocol.deltas import Delta, Entry, Record, SignedCommit, Withdrawal, entry_digest, verify_signed_commit
 from protocol.errors import BadSignature, CannotOpen, Malformed, ShoalError
 from protocol.identifiers import (
     HASH_LENGTH,
@@ -122,7 +122,7 @@ class Fold:
     snapshot: bool
     nodes: dict[NodeId, _Folded] = field(default_factory=dict)
     versions: dict[VersionId, Version] = field(default_factory=dict)
-    withdrawn: list[tuple[NodeId, VersionId, VersionId | None]] = field(default_factory=list)
+    withdrawn: list[Withdrawal] = field(default_factory=list)
     known: set[tuple[NodeId, VersionId]] = field(default_factory=set)  # opened before, or sealed by this device
     orders: list[tuple[VersionId, int, int]] = field(default_factory=list)  # of those: revision, time in ms
     unusable: dict[NodeId, str] = field(default_factory=dict)
@@ -454,19 +454,21 @@ class RemoteTree:
         entry: Entry,
         device: DeviceId,
         announced: Iterable[VersionId] = (),
+        withdrawn: Iterable[Withdrawal] = (),
         operations: Sequence[Operation] | None = None,
         names: Mapping[PlaceMark, str] | None = None,
     ) -> Fold:
         """The tracker took this commit, as `entry` of its order: what it says is agreed on, whatever has changed here
-        or there since. Its `operations` are decoded, and the names in them opened, if they are not at hand. Returns it
-        folded, for `show_own`."""
+        or there since, but for what was `withdrawn`. Its `operations` are decoded, and the names in them opened, if
+        they are not at hand. Returns it folded, for `show_own`."""
         fold = Fold(snapshot=False, names=names or {})
         signed = own_entry(commit, device, entry.revision, entry.time_ms).commit
         assert signed is not None
         if operations is None:  # a commit from before
             operations = [decode_operation(data) for data in commit.operations]
             self._versions.put_runs((run_id(body), body) for body in commit.runs)
-        self._take_operations(fold, entry, signed, operations, set(announced))
+        withdrawn = list(withdrawn)
+        self._take_operations(fold, entry, signed, operations, {*announced, *(version for _, version, _ in withdrawn)})
         self._versions.put_many(fold.versions.values())
         agreed = self._store.synceds(operation.node for operation in operations)
         followed = self._store.followed(operation.node for operation in operations)
@@ -481,6 +483,8 @@ class RemoteTree:
             elif (now := _agreed(operation, agreed.get(operation.node), fold.nodes[operation.node])) is not None:
                 agreed[operation.node] = now
         self._store.put_synceds([*agreed.values()])
+        for row in withdrawn:
+            self._take_back(*row)
         self._database.run("DELETE FROM outbox WHERE workspace = ? AND id = ?", self._workspace, commit.id)
         return fold
 

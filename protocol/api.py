@@ -24,7 +24,7 @@ from protocol.codec import (
     wire,
 )
 from protocol.commits import Close, Commit
-from protocol.deltas import MAX_DELTA_BYTES, MAX_REVISION, Delta
+from protocol.deltas import MAX_DELTA_BYTES, MAX_REVISION, WITHDRAWAL, Delta, Withdrawal
 from protocol.errors import Code, Refused
 from protocol.grants import Grant
 from protocol.history import ChangedRequest, DeletedRequest, HistoryReply, HistoryRequest
@@ -282,7 +282,8 @@ class WorkspacesReply:
 
 @message
 class CommitReply:
-    """The commit is in the order. `missing` chunks are to be uploaded; versions without any are durable already."""
+    """The commit is in the order. `missing` chunks are to be uploaded; versions without any are durable already, unless
+    they have been `withdrawn` since: that is told of a commit that is sent again, in rows as a record has them."""
 
     # The workspace's revision just before; the tracker may have put a record in front of the commit.
     since: int = wire(1, unsigned(MAX_REVISION))
@@ -291,6 +292,7 @@ class CommitReply:
     time_ms: int = wire(4, unsigned(MAX_REVISION))
     announced: tuple[VersionId, ...] = wire(5, many(octets(ID_LENGTH), MAX_COMMIT_OPERATIONS), default=())
     missing: tuple[ChunkId, ...] = wire(6, many(octets(HASH_LENGTH), 100_000), default=())
+    withdrawn: tuple[Withdrawal, ...] = wire(7, many(WITHDRAWAL, MAX_COMMIT_OPERATIONS), default=())
 
 
 @message

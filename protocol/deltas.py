@@ -9,6 +9,8 @@ An entry that the tracker made itself (no commit) says which versions turned dur
     record digest = BLAKE3-derive("record digest", CBOR of Record)
 """
 
+from typing import TypeAlias
+
 from protocol.breaker import Approval
 from protocol.codec import (
     U32,
@@ -65,6 +67,11 @@ class SignedCommit:
     approval: Approval | None = wire(7, optional(nested(Approval)), default=None)  # as it came with the commit
 
 
+Withdrawal: TypeAlias = tuple[NodeId, VersionId, VersionId | None]
+"""A node, its version that was withdrawn, and its head from now on."""
+WITHDRAWAL = row(octets(ID_LENGTH), octets(ID_LENGTH), optional(octets(ID_LENGTH)))
+
+
 @message
 class Record:
     """What the tracker itself puts in the order: rows of (node, version); a withdrawn row adds the head from now on,
@@ -73,11 +80,7 @@ class Record:
     durable: tuple[tuple[NodeId, VersionId], ...] = wire(
         1, many(row(octets(ID_LENGTH), octets(ID_LENGTH)), MAX_VERSIONS), default=()
     )
-    withdrawn: tuple[tuple[NodeId, VersionId, VersionId | None], ...] = wire(
-        2,
-        many(row(octets(ID_LENGTH), octets(ID_LENGTH), optional(octets(ID_LENGTH))), MAX_VERSIONS),
-        default=(),
-    )
+    withdrawn: tuple[Withdrawal, ...] = wire(2, many(WITHDRAWAL, MAX_VERSIONS), default=())
 
 
 @message

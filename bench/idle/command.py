@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 import trio
 from rich.console import Console
-from rich.table import Table
 
 from bench.failures import BenchFailed, failure_of, tail
 from bench.idle.figures import FILES, Found, Start, as_json, lines_of
@@ -18,11 +17,10 @@ from bench.idle.session import measure_rest, measure_starts, prepared
 from bench.interrupts import until_signal
 from bench.lan import facts
 from bench.lan.report import machine_line
-from bench.lan.verdicts import Verdict
 from bench.machine import check_machine
 from bench.options import JSON_OPTION
 from bench.parts import Device
-from bench.tables import empty_table
+from bench.tables import expectations
 
 NEED = 4 << 30
 """Bytes to be free for temporary files."""
@@ -100,7 +98,7 @@ async def _attempt(
     found.failure = None if failure is None else str(failure)
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")
-    console.print(_expected(found.verdicts))
+    console.print(expectations("What is expected", found.verdicts))
     if found.failure is not None:
         say(f"the measurement failed: {found.failure}", "bold red")
     return 0 if found.is_well else 1
@@ -122,15 +120,3 @@ async def _in_a_place(work: Work, found: Found, say: Callable[[str, str], None])
             raise failure
     finally:
         shutil.rmtree(place)
-
-
-def _expected(verdicts: list[Verdict]) -> Table:
-    table = empty_table("What is expected", ("",), ("", "limit", "measured", ""))
-    for verdict in verdicts:
-        cells = (verdict.unit, _number(verdict.limit), _number(verdict.value), verdict.word)
-        table.add_row(verdict.what, *cells, style="bold red" if verdict.word == "RED" else "")
-    return table
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3f}"

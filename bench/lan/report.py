@@ -13,8 +13,7 @@ from bench.lan.figures import ANCHOR, FLOOR, Measure, Summary
 from bench.lan.order import to_do
 from bench.lan.outcome import Outcome
 from bench.lan.session import Plan
-from bench.lan.verdicts import Verdict
-from bench.tables import empty_table
+from bench.tables import empty_table, expectations
 from bench.words import sized
 
 MB = 10**6
@@ -78,7 +77,7 @@ class Printer:
         if summaries:
             self._console.print(_times(summaries), NOTES, _processes(summaries), sep="\n")
         if verdicts:
-            self._console.print(_expected(verdicts))
+            self._console.print(expectations("What is expected of shoal", verdicts))
         if outcome.failure is not None:
             self.say(f"the measurement failed: {outcome.failure}", "bold red")
 
@@ -137,14 +136,6 @@ def _processes(summaries: Sequence[Summary]) -> Table:
     return table
 
 
-def _expected(verdicts: Sequence[Verdict]) -> Table:
-    table = empty_table("What is expected of shoal", ("",), ("limit", "measured", ""))
-    for verdict in verdicts:
-        limit, value = (figure_text(figure, verdict.unit) for figure in (verdict.limit, verdict.value))
-        table.add_row(verdict.what, limit, value, verdict.word, style="bold red" if verdict.word == "RED" else "")
-    return table
-
-
 def time_text(seconds: float) -> str:
     """Milliseconds below one second, which is where they matter."""
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
@@ -153,10 +144,3 @@ def time_text(seconds: float) -> str:
 def memory_text(count: int) -> str:
     """Megabytes; nothing where the peak is not known."""
     return f"{count / MB:.0f} MB" if count else ""
-
-
-def figure_text(value: float, unit: str) -> str:
-    """A verdict's value with its unit."""
-    if unit == "bytes":
-        return f"{value:,.0f} bytes"
-    return f"{value:.1f} {unit}"

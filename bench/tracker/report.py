@@ -9,8 +9,7 @@ from rich.table import Table
 from bench.failures import tail
 from bench.lan.facts import BUSY, Facts
 from bench.lan.report import machine_line, time_text
-from bench.lan.verdicts import Verdict
-from bench.tables import empty_table
+from bench.tables import empty_table, expectations
 from bench.tracker.figures import Measure, Summary
 from bench.tracker.outcome import Outcome
 from bench.tracker.session import Plan
@@ -70,7 +69,7 @@ class Printer:
         if summaries:
             self._console.print(_figures(summaries), NOTES, _processes(summaries), sep="\n")
         if verdicts:
-            self._console.print(_expected(verdicts))
+            self._console.print(expectations("What is expected of one process", verdicts))
         if outcome.failure is not None:
             self.say(f"the measurement failed: {outcome.failure}", "bold red")
 
@@ -104,14 +103,6 @@ def _processes(summaries: Sequence[Summary]) -> Table:
 
 def _process_cell(row: Summary, name: str) -> str:
     return f"{row.busy[name]:.2f} {row.cpu_each[name] * 10**6:>8,.0f} µs" if name in row.busy else ""
-
-
-def _expected(verdicts: Sequence[Verdict]) -> Table:
-    table = empty_table("What is expected of one process", ("",), ("", "limit", "measured", ""))
-    for verdict in verdicts:
-        cells = (verdict.unit, number(verdict.limit), number(verdict.value), verdict.word)
-        table.add_row(verdict.what, *cells, style="bold red" if verdict.word == "RED" else "")
-    return table
 
 
 def number(value: float) -> str:

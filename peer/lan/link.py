@@ -226,8 +226,8 @@ class Link:
     # Asking for chunks
 
     async def get(self, requests: Sequence[Sequence[Part]]) -> list[tuple[int, Record]]:
-        """Ask for chunks: of each request its number, and the record that answers it, to be opened with
-        `channel.records_in`. `LinkEnded` when one doesn't come."""
+        """Ask for chunks: of each request its number, and the record that answers it, for `opened`. `LinkEnded` when
+        one doesn't come."""
         due = [await self._ask(parts) for parts in requests]
         return [(each.request, await self._answer(each)) for each in due]
 
@@ -250,6 +250,19 @@ class Link:
             assert self.ended is not None
             raise self.ended
         return due.record
+
+    def opened(self, request: int, record: Record, count: int) -> list[memoryview]:
+        """What is in the answer to a request for `count` chunks; an empty one is not held. Raises `CannotOpen` and
+        `Malformed`."""
+        number, chunks = self.channel.records_in.open(record.counter, record.body)
+        if number != request or len(chunks) != count:
+            raise Malformed("an answer to another request")
+        return chunks
+
+    def spoilt(self, error: BaseException) -> None:
+        """End it for what is wrong with an answer. A record that doesn't open was altered on the way; what is wrong in
+        one that does, the device has sent."""
+        self.end(str(error), Blame.PATH if isinstance(error, CannotOpen) else Blame.DEVICE)
 
     def _take_answer(self, record: Record) -> None:
         if not self._due:

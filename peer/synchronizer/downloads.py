@@ -55,6 +55,7 @@ class Downloads:
         self._client = client
         self._local_steps = local_steps
         self._litter: set[str] = set()
+        self._under_way: dict[str, Job] = {}  # by their names in `.shoal/temp`
 
     async def groups(self, steps: Iterable[Fetch]) -> list[list[Job]]:
         """What to fetch, in groups that are carried out one by one or side by side. Asks the tracker for runs that are
@@ -113,6 +114,8 @@ class Downloads:
                 async with self._context.turn:
                     await self._place([job for job in jobs if job.failure is None])
         finally:
+            for job in jobs:
+                self._under_way.pop(job.temp, None)
             self._litter |= {job.temp for job in jobs if not job.placed}
             await self.tidy()
         troubled = self._context.problems.any()
@@ -129,7 +132,8 @@ class Downloads:
             return
         job.ahead, job.assembly = True, file.assembly
         job.assembly.settle(job.pieces)
-        job.lan += sum(piece.ref.length for piece in job.pieces if job.assembly.has(piece))
+        job.lan = sum(piece.ref.length for piece in job.pieces if job.assembly.has(piece))
+        job.to_come -= job.lan
         job.givers[file.link.device] = None
 
     async def tidy(self) -> None:
@@ -147,7 +151,9 @@ class Downloads:
                 self._litter -= litter
 
     async def _assemble(self, jobs: list[Job]) -> None:
-        await self._context.in_folder(lambda folder: begin(folder, jobs))
+        promised = sum(job.to_come for job in self._under_way.values())
+        self._under_way.update((job.temp, job) for job in jobs)
+        await self._context.in_folder(lambda folder: begin(folder, jobs, promised))
         wanted = wanted_by(job for job in jobs if job.failure is None)
         self._context.transfer.expect(sum(job.to_come for job in jobs))
         try:

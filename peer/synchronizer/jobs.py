@@ -34,7 +34,7 @@ class Job:
     placed: bool = False
     ahead: bool = False  # its temporary file is there already, with what was fetched ahead
     assembly: Assembly = field(init=False)
-    to_come: int = 0  # bytes still to be fetched
+    to_come: int = 0  # bytes still to be fetched, or copied from the replaced file
     cloud: int = 0  # bytes that came from the cloud,
     lan: int = 0  # from the LAN,
     here: int = 0  # and from the replaced file
@@ -43,6 +43,7 @@ class Job:
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
         self.assembly = Assembly(self.pieces)
+        self.to_come = sum(piece.ref.length for piece in self.pieces)
 
     @property
     def temp(self) -> str:
@@ -88,6 +89,7 @@ def wanted_by(jobs: Iterable[Job]) -> list[Wanted]:
     found: dict[ChunkId, Wanted] = {}
     for job in jobs:
         in_the_cloud = job.remote.durable == job.version.id
+        job.to_come = 0
         for piece in job.pieces:
             if piece.ref.id in job.base or job.assembly.has(piece):
                 continue

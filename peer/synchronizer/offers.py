@@ -1,8 +1,8 @@
 """New files that are still being read for their first version, and are offered to the LAN meanwhile.
 
-Reading and sealing takes a second or two per GiB. Whoever is linked hears of each stretch of chunks when it is sealed,
-with the keys, and may fetch it at once; only members of the workspace do. The version's id is drawn here, so that the
-commit which follows names what was fetched. When the file turns out to change, no version of that id is ever announced.
+Reading and sealing takes a second or two per GiB. One linked device of a member hears of each stretch of chunks when it
+is sealed, with the keys, and may fetch it at once. The version's id is drawn here, so the commit to come names what was
+fetched. When the file turns out to change, no version of that id is ever announced.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,9 +1,17 @@
 """Where in a file its chunks belong."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from protocol.chunks import ChunkRef
+
+
+class _OfAList(Protocol):
+    @property
+    def ref(self) -> ChunkRef: ...
+
+
+C = TypeVar("C", bound=_OfAList)
 
 
 class Piece(NamedTuple):
@@ -20,3 +28,16 @@ def pieces_of(refs: Iterable[ChunkRef]) -> Iterator[Piece]:
     for number, ref in enumerate(refs):
         yield Piece(ref, offset, number)
         offset += ref.length
+
+
+def within(most: int, chunks: Iterable[C]) -> Iterator[list[C]]:
+    """Cut into stretches that weigh at most so many bytes; a single chunk may weigh more."""
+    stretch, room = list[C](), most
+    for chunk in chunks:
+        if stretch and chunk.ref.weight > room:
+            yield stretch
+            stretch, room = [], most
+        stretch.append(chunk)
+        room -= chunk.ref.weight
+    if stretch:
+        yield stretch

@@ -220,7 +220,7 @@ class Pool:
             and (asked.keys() <= silent or (not source.is_cloud and now - min(asked.values()) >= HEDGE))
         )
         if source.is_cloud and silent:
-            late = chain(late, (each for each in self._waiting if self._near(each) <= silent))
+            late = chain(late, (each for each in self._waiting if (near := self._near(each)) and near <= silent))
         batch, room = list[Wanted](), source.most
         for each in islice((each for each in late if self._can(source, each)), MOST_CHUNKS):
             room -= each.ref.weight

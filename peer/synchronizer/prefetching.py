@@ -9,6 +9,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import trio
 
@@ -17,10 +18,10 @@ from peer.lan.link import Blame, Link
 from peer.root import Folder
 from peer.synchronizer.assembly import Assembly
 from peer.synchronizer.context import Context
-from peer.synchronizer.pieces import Piece
+from peer.synchronizer.pieces import Piece, within
 from peer.synchronizer.temps import create, discard
 from protocol.chunks import ChunkRef, chunk_id, open_in_place
-from protocol.errors import CannotOpen, Malformed, Unreachable, WrongRoot
+from protocol.errors import CannotOpen, Malformed, Unreachable, WrongRoot, first_of
 from protocol.identifiers import ChunkId, VersionId
 from protocol.lan_messages import MAX_GET_BYTES, Offer, Part
 
@@ -137,8 +138,7 @@ class Prefetching:
         except* (Unreachable, OSError, WrongRoot) as group:
             log.info("what was offered on the LAN is not fetched ahead: %s", group.exceptions[0])
         except* (CannotOpen, Malformed) as group:
-            error = group.exceptions[0]
-            file.link.end(str(error), Blame.PATH if isinstance(error, CannotOpen) else Blame.DEVICE)
+            file.link.spoilt(first_of(group))
         finally:
             with trio.CancelScope(shield=True):
                 await self._end(file)
@@ -189,16 +189,8 @@ def _begin(folder: Folder, file: Prefetched) -> None:
 
 def _next(file: Prefetched) -> list[list[Piece]]:
     """What to ask for next, request by request."""
-    batch: list[list[Piece]] = []
-    while file.asked < len(file.pieces) and len(batch) < IN_A_ROW:
-        pieces, room = list[Piece](), MAX_GET_BYTES
-        for piece in file.pieces[file.asked :]:
-            room -= piece.ref.weight
-            if pieces and room < 0:
-                break
-            pieces.append(piece)
-        file.asked += len(pieces)
-        batch.append(pieces)
+    batch = list(islice(within(MAX_GET_BYTES, islice(file.pieces, file.asked, None)), IN_A_ROW))
+    file.asked += sum(map(len, batch))
     return batch
 
 
@@ -208,17 +200,23 @@ def _part(version: VersionId, pieces: Sequence[Piece]) -> Part:
 
 def _write(folder: Folder, file: Prefetched, pieces: Sequence[Piece], request: int, record: Record) -> None:
     """Verify what came as what is announced later will be, and put it into the file."""
-    number, chunks = file.link.channel.records_in.open(record.counter, record.body)
-    if number != request or len(chunks) != len(pieces):
-        raise Malformed("an answer to another request")
+    chunks = file.link.opened(request, record, len(pieces))
     descriptor = folder.disk.open_for_writing(folder.temp, file.temp)
     try:
         for piece, sealed in _held(pieces, chunks):
             if chunk_id(sealed) != piece.ref.id:
                 raise Malformed("it sent a chunk that isn't what its id says")
-            file.assembly.write(folder.disk, descriptor, piece, open_in_place(piece.ref, sealed))
+            file.assembly.write(folder.disk, descriptor, piece, _clear(piece.ref, sealed))
     finally:
         folder.disk.close(descriptor)
+
+
+def _clear(ref: ChunkRef, sealed: memoryview) -> memoryview:
+    """What is in a chunk. Its id is right: that it doesn't open is for the key, which came with the offer."""
+    try:
+        return open_in_place(ref, sealed)
+    except CannotOpen:
+        raise Malformed("it offered a key that doesn't open the chunk") from None
 
 
 def _held(pieces: Sequence[Piece], chunks: Sequence[memoryview]) -> Iterator[tuple[Piece, memoryview]]:

@@ -380,7 +380,9 @@ class Sending:
             if context.store.database.row(sql, commit.workspace, commit.id) is not None:
                 delta = _own_delta(commit, reply, cursor, context)
                 made, names = (None, None) if draft is None else (draft.operations, draft.names)
-                fold = self._remote.accept(commit, delta.entries[0], context.device, reply.announced, made, names)
+                fold = self._remote.accept(
+                    commit, delta.entries[0], context.device, reply.announced, reply.withdrawn, made, names
+                )
                 if reply.revision > cursor.revision:
                     self._remote.show_own(fold, delta, cursor)
             self._want_missing(draft, reply)  # also when a delta brought the commit before the answer did

@@ -1,6 +1,6 @@
 """Where chunks come from: the cloud, and devices on the LAN."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 
@@ -8,10 +8,11 @@ import trio
 
 from peer.lan.bitmaps import has
 from peer.lan.channel import Record
-from peer.lan.link import REQUESTS, Blame, Link
+from peer.lan.link import REQUESTS, Link
 from peer.lan.neighbours import Neighbours
 from peer.synchronizer.gathering import Sealed
 from peer.synchronizer.jobs import Wanted
+from peer.synchronizer.pieces import within
 from peer.tracker_client import DeviceClient
 from peer.traffic import Traffic
 from protocol.api import ChunksRequest
@@ -106,42 +107,23 @@ class LanSource:
 
     async def ask(self, wanted: Sequence[Wanted]) -> Sealed:
         """See `Source`."""
-        requests, began = list(_requests(wanted)), trio.current_time()
+        requests, began = list(within(MAX_GET_BYTES, wanted)), trio.current_time()
         answers = await self.link.get([_parts(request) for request in requests])
         fast = trio.current_time() - began < FAST
         self.most = min(2 * self.most, self._highest) if fast else MAX_GET_BYTES
         return partial(self._open_all, [len(request) for request in requests], answers)
 
     def _open_all(self, counts: Sequence[int], answers: Sequence[tuple[int, Record]]) -> list[memoryview]:
-        opened = (self._open(count, *answer) for count, answer in zip(counts, answers, strict=True))
+        opened = (self.link.opened(*answer, count) for count, answer in zip(counts, answers, strict=True))
         return list(chain.from_iterable(opened))
-
-    def _open(self, count: int, request: int, record: Record) -> list[memoryview]:
-        number, chunks = self.link.channel.records_in.open(record.counter, record.body)
-        if number != request or len(chunks) != count:
-            raise Malformed("an answer to another request")
-        return chunks
 
     def lacks(self, wanted: Sequence[Wanted]) -> None:
         """See `Source`."""
         self._neighbours.lacks(self.link, {each.version for each in wanted})
 
     def spoilt(self, error: CannotOpen | Malformed) -> None:
-        """See `Source`. A record that doesn't open was altered on the way; what is wrong in one that does, the device
-        has sent."""
-        self.link.end(str(error), Blame.PATH if isinstance(error, CannotOpen) else Blame.DEVICE)
-
-
-def _requests(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-    """Cut into what one request may ask for; there is something wanted."""
-    batch, room = list[Wanted](), MAX_GET_BYTES
-    for each in wanted:
-        if batch and each.ref.weight > room:
-            yield batch
-            batch, room = [], MAX_GET_BYTES
-        batch.append(each)
-        room -= each.ref.weight
-    yield batch
+        """See `Source`."""
+        self.link.spoilt(error)
 
 
 def _parts(wanted: Sequence[Wanted]) -> list[Part]:

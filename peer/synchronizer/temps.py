@@ -25,18 +25,20 @@ class Lacking(ShoalError):
 
 
 def unfailed(jobs: Iterable[Job]) -> Iterator[Job]:
+    """Those at which nothing has failed so far."""
     return (job for job in jobs if job.failure is None)
 
 
-def begin(folder: Folder, jobs: list[Job]) -> None:
+def begin(folder: Folder, jobs: list[Job], promised: int) -> None:
     """Make the temporary files, with what is at hand: inline content, link texts, chunks of the file to be replaced.
-    What doesn't fit on the disk is not begun: it would be fetched in vain, again and again."""
-    free = folder.disk.space(folder.temp).free_bytes
+    What doesn't fit on the disk beside `promised` bytes that are to come is not begun: it would be fetched in vain,
+    again and again."""
+    free = folder.disk.space(folder.temp).free_bytes - promised
     for job in unfailed(jobs):
         try:
-            if (size := sum(piece.ref.length for piece in job.pieces if not job.assembly.has(piece))) > free:
+            if job.to_come > max(0, free):
                 raise OSError(errno.ENOSPC, "No space left on device")
-            free -= size
+            free -= job.to_come
             if job.wary:
                 check_target(folder, job.target)
             job.sync = len(jobs) <= ONE_BY_ONE
@@ -45,7 +47,7 @@ def begin(folder: Folder, jobs: list[Job]) -> None:
             else:
                 _begin_file(folder, job)
         except (OSError, Malformed, Changed) as error:
-            job.failure = error
+            job.failure, job.to_come = error, 0
         folder.trim()
 
 
@@ -173,5 +175,6 @@ def _verify_and_dress(folder: Folder, job: Job, descriptor: Descriptor) -> None:
 
 
 def discard(folder: Folder, name: str) -> None:
+    """Remove what is there in `.shoal/temp` under a name, if anything is."""
     with suppress(FileNotFoundError):
         folder.disk.unlink(folder.temp, name)

@@ -34,10 +34,15 @@ async def test_a_disk_smaller_than_the_workspace(lab: Lab, mount: Mount) -> None
     await two.start()
     for number in range(20):
         await two.until_file(f"small/{number}", f"{number}".encode() * 100)
-    seen = await two.until_status(lambda seen: len(large_problems(seen)) == 2, "short of room for two files")
+
+    def present() -> list[str]:
+        return [path for path in large if (two.folder / path).exists()]
+
+    seen = await two.until_status(
+        lambda seen: len(large_problems(seen)) == 2 and len(present()) == 3, "short of room for two files of five"
+    )
     assert all("no space left" in problem["reason"] for problem in large_problems(seen))
-    there = [path for path in large if (two.folder / path).exists()]
-    assert len(there) == 3
+    there = present()
     for path in there:
         assert (two.folder / path).read_bytes() == (one.folder / path).read_bytes()
     assert os.listdir(two.folder / ".shoal" / "temp") == []

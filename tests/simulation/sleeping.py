@@ -12,7 +12,7 @@ from tests.simulation.people import HELD_SECONDS, Person
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.unusual import pause
 
-_ROUNDS, _AT_ONCE = 4, 2
+_ROUNDS, _AT_ONCE = 2, 3
 """How often the others act, and how many files they write over then."""
 _APART = WINDOW_MS / 1000 + 5.0
 """Seconds."""

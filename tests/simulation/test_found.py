@@ -252,6 +252,32 @@ async def who_deletes_a_version_that_is_withdrawn_has_not_deleted_the_one_before
 
 
 @scene
+async def what_was_withdrawn_before_the_answer_to_its_commit_came_is_an_edit_still(stage: Stage) -> None:
+    """The laptop didn't hear that its commit was taken until that was withdrawn again. The delta told of the withdrawal
+    alone; the answer to the commit, sent once more, made it agreed on: the older content took its place."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.part_lan()
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    stage.cut_off(laptop, UPLOADS)
+    hold_answer(laptop, "/v1/commit")
+    save(laptop, "f", NEWER)
+    await stage.until(stage.host.announced)
+    laptop.switch_off()
+    await stage.pass_time(5)
+    stage.clock.jump(8 * 24 * HOUR)
+    stage.host.stop()
+    await stage.restart_tracker()
+    await stage.until(lambda: not stage.host.announced())
+    save(desktop, "other", b"comes after it")
+    await stage.all_well(desktop)
+    stage.cut_off(laptop)
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"f": NEWER, "other": b"comes after it"}
+
+
+@scene
 async def an_answer_that_a_restored_tracker_has_forgotten_is_not_believed(stage: Stage) -> None:
     """It came when the device had merged with the restored tracker already. So the new file was agreed on, but not at
     the tracker: as one that had been deleted elsewhere it was taken off the disk (law 2)."""

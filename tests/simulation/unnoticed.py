@@ -15,7 +15,7 @@ from protocol.hashing import digest
 from protocol.identifiers import MAX_INLINE
 from tests.simulation.actions import save
 from tests.simulation.device import SimulatedDevice
-from tests.simulation.people import NAMES
+from tests.simulation.people import NAMES, Person
 from tests.simulation.surroundings import Surroundings
 
 _POLL, _TRIES = 0.2, 100
@@ -42,29 +42,42 @@ async def forsake(around: Surroundings) -> None:
     plan, rng = around.plan, around.rng
     for _ in range(plan.withdrawals):
         await trio.sleep(rng.uniform(0, plan.acting / plan.withdrawals))
-        device = rng.choice(list(around.devices.values()))
-        person, files = around.people[device.name], _in_the_cloud(around, device)
-        if not files or around.host.announced():
-            continue
+        await _until(lambda: bool(_in_the_cloud(around)) and not around.host.announced())
+        if not (files := _in_the_cloud(around)):
+            return
+        device, path = rng.choice(files)
         _cut_off(device, frozenset((PACK_PATH,)))
-        path = rng.choice(files)
-        for _ in range(_TRIES):
-            person.do_to(path, save)
-            if len(person.user.read(person.full(path))) > MAX_INLINE:
-                break
-        await _until(around.host.announced)
-        around.log.note("world", "days pass at the tracker")
-        around.clock.jump(_DAYS)
-        around.host.stop()
-        await _until(lambda: around.host.up and not around.host.announced())
-        _cut_off(device, frozenset())
+        try:
+            await _have_one_withdrawn(around, around.people[device.name], path)
+        finally:
+            _cut_off(device, frozenset())
 
 
-def _in_the_cloud(around: Surroundings, device: SimulatedDevice) -> list[str]:
-    """The files of which the device knows that the cloud has them."""
-    files = [(path, digest(entry[1])) for path, entry in around.trees()[device.name].items() if entry[0] == "file"]
-    known = ((path, each) for path, each in files if device.ledger.agreed_on(each))
-    return [path for path, each in known if not device.ledger.agreed_on_only(each)]
+async def _have_one_withdrawn(around: Surroundings, person: Person, path: str) -> None:
+    for _ in range(_TRIES):
+        person.do_to(path, save)
+        if len(person.user.read(person.full(path))) > MAX_INLINE:
+            break
+    await _until(around.host.announced)
+    around.log.note("world", "days pass at the tracker")
+    around.clock.jump(_DAYS)
+    around.host.stop()
+    await _until(lambda: around.host.up and not around.host.announced())
+
+
+def _in_the_cloud(around: Surroundings) -> list[tuple[SimulatedDevice, str]]:
+    """The devices' files of which the device knows that the cloud has them."""
+    trees = around.trees()
+    return [
+        (device, path)
+        for device in around.devices.values()
+        for path, entry in trees[device.name].items()
+        if entry[0] == "file" and _is_in_the_cloud(device, digest(entry[1]))
+    ]
+
+
+def _is_in_the_cloud(device: SimulatedDevice, content: bytes) -> bool:
+    return bool(device.ledger.agreed_on(content)) and not device.ledger.agreed_on_only(content)
 
 
 def _cut_off(device: SimulatedDevice, paths: frozenset[str]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,31 @@ async def test_withdrawing_falls_back_to_the_durable_head_and_frees_quota(shop: 
         await shop.store(sealed)
     await withdraw_own(shop, sealed)
     await shop.check()
+
+
+async def test_a_commit_that_is_sent_again_is_told_what_was_withdrawn(shop: Workshop) -> None:
+    """As the record has it, whatever came after that; what was overtaken when it was withdrawn, no record names."""
+    old, new, overtaken = (shop.author.create(name) for name in ("old", "new", "overtaken"))
+    await shop.commit(old, overtaken)
+    sealed = {
+        create: shop.author.seal(create.node, shop.account.random_bytes(3000), 1000) for create in (old, new, overtaken)
+    }
+    commit = shop.author.commit(
+        shop.author.write(old.node, version(old), sealed[old]),
+        shop.author.create("new", content=sealed[new], node=new.node),
+        shop.author.write(overtaken.node, version(overtaken), sealed[overtaken]),
+        runs=tuple(chain.from_iterable(each.runs for each in sealed.values())),
+    )
+    reply = await shop.send(commit)
+    assert reply.withdrawn == ()
+    await write(shop, overtaken.node, sealed[overtaken].content.version)
+    await withdraw_own(shop, *sealed.values())
+    await write(shop, old.node, version(old))
+    again = await shop.send(commit)
+    assert again.revision == reply.revision
+    assert (again.announced, again.missing) == ((), ())
+    expected = {(old.node, sealed[old].content.version, version(old)), (new.node, sealed[new].content.version, None)}
+    assert set(again.withdrawn) == expected
 
 
 async def test_only_the_author_withdraws(shop: Workshop) -> None:

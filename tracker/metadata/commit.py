@@ -50,7 +50,7 @@ from tracker.metadata.loading import Limits, live_files, read_before
 from tracker.metadata.order import Head, NewRecord, Owner, adding_used, appending, lock_with_owner
 from tracker.metadata.rules import Node, Verdict, judge, once_withdrawn, passed_over
 from tracker.metadata.weighing import Weighed, contents_of, pardon, weigh, weighed_together
-from tracker.metadata.withdraw import stalled_among, take_back
+from tracker.metadata.withdraw import stalled_among, take_back, withdrawn_since
 from tracker.metadata.writing import nodes_of, remove_nodes, states_of
 from tracker.plans import plan_called
 from tracker.schema import ANNOUNCED, COMMIT, DURABLE, awaiting, devices, entries, runs, versions
@@ -199,6 +199,7 @@ def _answer_again(
     named = [content.version for content in contents_of(parts[0].operations)] if len(parts) == 1 else []
     announced, missing = announced_and_missing(connection, workspace, named)
     last = entry.revision + len(parts) - 1
+    withdrawn = withdrawn_since(connection, workspace, entry.revision, named)
     return CommitReply(
         since=entry.revision - 1,
         revision=last,
@@ -206,6 +207,7 @@ def _answer_again(
         time_ms=entry.time_ms,
         announced=tuple(announced),
         missing=tuple(missing),
+        withdrawn=tuple(withdrawn),
     )
 
 

@@ -8,13 +8,14 @@ Progress is the commit itself, and each pack with one of the version's chunks. A
 was overtaken goes quietly. A node without a durable head is deleted by the record: it has nothing to show.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select, update
 
 from protocol.api import WithdrawRequest
-from protocol.deltas import Record
+from protocol.codec import decode
+from protocol.deltas import MAX_DELTA_BYTES, Record, Withdrawal
 from protocol.errors import Code, Refused
 from protocol.identifiers import DeviceId, NodeId, UserId, VersionId, WorkspaceId
 from tracker.metadata.access import WRITERS
@@ -23,7 +24,7 @@ from tracker.metadata.loading import find_nodes
 from tracker.metadata.order import Head, NewRecord, add_used, append_record, lock_for, lock_head
 from tracker.metadata.rules import without_head
 from tracker.metadata.writing import update_contents
-from tracker.schema import ANNOUNCED, IS_ANNOUNCED, NO_UPLOAD, WITHDRAWN, awaiting, versions
+from tracker.schema import ANNOUNCED, IS_ANNOUNCED, NO_UPLOAD, WITHDRAWAL, WITHDRAWN, awaiting, entries, versions
 
 STALLED_MS = 24 * 3600 * 1000
 """Writes may pass over a head that made no progress for so long."""
@@ -143,3 +144,25 @@ def _fall_back(connection: Connection, head: Head, taken: Sequence[Taken], time_
     add_used(connection, head.owner, -freed)
     record = Record(withdrawn=tuple((node, version, fallen[node].version) for node, version in heads))
     return append_record(connection, head, record, time_ms)
+
+
+def withdrawn_since(
+    connection: Connection, workspace: WorkspaceId, revision: int, named: Iterable[VersionId]
+) -> Iterator[Withdrawal]:
+    """What the records after `revision` say of those of `named` that they withdraw."""
+    gone: set[VersionId] = set()
+    for batch in batches(named):
+        rows = connection.scalars(
+            select(versions.c.version).where(
+                versions.c.workspace == workspace, versions.c.version.in_(batch), versions.c.state == WITHDRAWN
+            )
+        )
+        gone.update(map(VersionId, rows))
+    if gone:
+        records = connection.scalars(
+            select(entries.c.record).where(
+                entries.c.workspace == workspace, entries.c.revision > revision, entries.c.kind == WITHDRAWAL
+            )
+        )
+        for record in records:
+            yield from (row for row in decode(Record, record, MAX_DELTA_BYTES).withdrawn if row[1] in gone)

@@ -163,14 +163,20 @@ class Resident:
         self._put_local(name, node, staged[0].content, staged[1])
         return self.announce(name, node, staged[0], VersionId(context.machine.random_bytes(16)))
 
-    async def offer(self, name: str, data: bytes) -> tuple[NodeId, Staged, VersionId]:
-        """A file in the folder, read as the synchronizer does it, while it is offered; under which id it was."""
+    def notice(self, name: str, data: bytes) -> NodeId:
+        """A file in the folder that is to be read."""
         folder, context = self.folder, self.folder.context
         folder.hand.write(name, data)
         node = NodeId(context.machine.random_bytes(16))
         with open_folder(context.disk, context.root) as opened:
             print_ = fingerprint(context.disk.stat(opened.directory(()), name))
         folder.store.put_local(Local(node, ROOT, name, FILE, None, print_))
+        return node
+
+    async def offer(self, name: str, data: bytes) -> tuple[NodeId, Staged, VersionId]:
+        """A file in the folder, read as the synchronizer does it, while it is offered; under which id it was."""
+        folder, context = self.folder, self.folder.context
+        node = self.notice(name, data)
         assert (await Reading(context).read([node]))[0]
         local = folder.store.local(node)
         assert local is not None

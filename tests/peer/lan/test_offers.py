@@ -1,16 +1,22 @@
 """A file that is offered while it is read, and what is fetched of it before it is announced; over real sockets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-from peer.ports import Space
+from peer.chunker import Cut, stage_file
+from peer.lan.link import Link
+from peer.ports import Descriptor, Disk, Space
 from peer.root import TEMP
 from peer.synchronizer import prefetching, reading
+from peer.synchronizer.reading import Reading
 from peer.system.disk import LinuxDisk
+from protocol.chunks import ChunkRef
 from protocol.identifiers import ROOT, NodeId, VersionId
+from protocol.keys import WorkspaceKeys
 from protocol.lan_messages import Offer
 from protocol.names import RESERVED
 from tests.peer.lan.household import Household, Resident, intruder, residents, until
@@ -86,12 +92,32 @@ async def test_what_is_never_announced_is_thrown_away(home: list[Resident], monk
 async def test_what_changes_while_it_is_read_is_never_announced_under_that_id(
     home: list[Resident], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(prefetching, "FORSAKEN", 0.05)
+    laptop, desktop = home
+    stage, offers = stage_file, laptop.folder.context.offers
+    offered: list[VersionId] = []
+
+    def stage_what_grows(disk: Disk, descriptor: Descriptor, keys: WorkspaceKeys, cut: Cut | None, tell: Any) -> Any:
+        def tell_and_add(refs: Sequence[ChunkRef]) -> None:
+            tell(refs)
+            offered[:] = offers._offered
+            laptop.folder.hand.write("film", DATA + b"more")
+
+        return stage(disk, descriptor, keys, cut, tell_and_add)
+
+    monkeypatch.setattr(reading, "stage_file", stage_what_grows)
+    node = laptop.notice("film", DATA)
+    assert not (await Reading(laptop.folder.context).read([node]))[0]
+    assert len(offered) == 1
+    assert offers.lists(offered) == {}
+    await until(lambda: not ahead(desktop))
+    assert temps(desktop) == []
+
+
+async def test_an_id_is_for_one_version(home: list[Resident]) -> None:
     laptop, _ = home
-    node, staged, offered = await laptop.offer("film", DATA)
-    offers = laptop.folder.context.offers
-    assert offers.version_of(node, staged) is None, "an id is for one version"
-    offers.read(offers._offered[offered], None)
-    assert offers.lists([offered]) == {}
+    node, staged, _ = await laptop.offer("film", DATA)
+    assert laptop.folder.context.offers.version_of(node, staged) is None
 
 
 @pytest.mark.parametrize("why", ["paused", "full", "excluded", "enough already"])
@@ -105,10 +131,18 @@ async def test_an_offer_may_be_unwelcome(home: list[Resident], why: str, monkeyp
         desktop.folder.context.selection.exclude(NodeId(bytes(16)))
     else:
         monkeypatch.setattr(prefetching, "MOST", 0)
+    heard = list[Offer]()
+    offered_to = desktop.prefetching.offered
+
+    def hear(link: Link, offer: Offer) -> None:
+        offered_to(link, offer)
+        heard.append(offer)
+
+    monkeypatch.setattr(desktop.prefetching, "offered", hear)
     node, staged, offered = await laptop.offer("film", DATA)
     version = laptop.announce("film", node, staged, offered)
     desktop.learn("film", version, laptop.runs_of(version))
-    await until(lambda: not ahead(desktop))
+    await until(lambda: heard and not ahead(desktop))
     assert desktop.counters.get("lan_in", 0) == 0
     if why != "full":
         assert (await desktop.fetch(version)).placed
