@@ -1,7 +1,4 @@
-"""Plans: how much a user may keep.
-
-"1 GB" in a plan is 2³⁰ bytes. What counts against the quota is in `tracker/metadata/rules.py`.
-"""
+"""Plans: how much a user may keep. What counts against the quota is in `tracker/metadata/rules.py`."""
 
 from dataclasses import dataclass
 

@@ -15,11 +15,11 @@ Status = Mapping[str, Any]
 _ALIKE = 3
 """Of problems that differ by their paths alone, so many are listed."""
 _STEP = 1024
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def size_text(count: int) -> str:
-    """A size in the units of the plans, where 1 GB is 2³⁰ bytes."""
+    """A size for a person, in powers of 1024."""
     size, unit = float(count), _UNITS[0]
     for unit in _UNITS:  # noqa: B007
         if size < _STEP:

@@ -447,10 +447,10 @@ def test_a_status_in_full() -> None:
     assert status_lines(status) == [
         "syncing: 2 files to send",
         "folder   /home/ann/Shoal",
-        "progress 25 % (512 bytes of 2.0 KB)",
+        "progress 25 % (512 bytes of 2.0 KiB)",
         "home     revision 12: 2 to send, 1 not in the cloud yet",
         "LAN      desktop at 192.0.2.7:4000",
-        "traffic  cloud 3.0 MB in, 10 bytes out; LAN 0 bytes in, 0 bytes out",
+        "traffic  cloud 3.0 MiB in, 10 bytes out; LAN 0 bytes in, 0 bytes out",
         "1 problem:",
         "  a\\x1b[2Jb: a socket",
         "      move it away",
@@ -508,7 +508,7 @@ def test_what_is_held_by_folder_and_the_first_files() -> None:
 def test_sizes() -> None:
     sizes = [0, 1023, 1024, 1 << 20, 5 << 30, 3 << 40, 2048 << 40]
     assert [size_text(size) for size in sizes] == [
-        "0 bytes", "1023 bytes", "1.0 KB", "1.0 MB", "5.0 GB", "3.0 TB", "2048.0 TB",
+        "0 bytes", "1023 bytes", "1.0 KiB", "1.0 MiB", "5.0 GiB", "3.0 TiB", "2048.0 TiB",
     ]  # fmt: skip
 
 
@@ -678,7 +678,7 @@ def test_an_account_from_beginning_to_end(tmp_path: Path) -> None:
         ]
         result = shoal(first, "account")
         assert re.fullmatch(
-            r"address  ann@example.org\nplan     \w+\nused     0 bytes of [\d.]+ GB \(0 %\)\ndevices  2\n",
+            r"address  ann@example.org\nplan     \w+\nused     0 bytes of [\d.]+ GiB \(0 %\)\ndevices  2\n",
             result.stdout,
         )
 

@@ -117,8 +117,8 @@ async def test_a_listing(home: Path, tmp_path: Path) -> None:
         assert (code, err) == (0, "")
         first, second, third = out.splitlines()
         assert first.startswith("   1  2026-")
-        assert first.endswith("created   by laptop  (2.0 KB, as d/f)")
-        assert second.endswith("(2.0 KB, not in the cloud: can't be restored)")
+        assert first.endswith("created   by laptop  (2.0 KiB, as d/f)")
+        assert second.endswith("(2.0 KiB, not in the cloud: can't be restored)")
         assert third.endswith("deleted   by desk\\x1b[2Jtop")
         assert answering.asked == [{"command": "history", "path": str(tmp_path / "d/f")}]
         assert json.loads((await run(home, "history", "d/f", "--json"))[1]) == HISTORY
