@@ -3,6 +3,7 @@
 Nothing is fsynced when it is saved, as few programs do that.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -35,10 +36,10 @@ class Sizes:
     def needed(self) -> int:
         """Bytes of disk for one rival at work.
 
-        The bulk file is there as prepared, at both sides, sealed at the tracker, and three times more on the receiver
-        while it is replaced twice. A small file takes as much as a large sector at both sides and the tracker.
+        The bulk file is there as prepared, at both sides, sealed at the tracker, and four times more on the receiver
+        while it is replaced three times. A small file takes as much as a large sector at both sides and the tracker.
         """
-        return 8 * self.bulk + self.small_files * 8 * self.small + (256 << 20)
+        return 9 * self.bulk + self.small_files * 8 * self.small + (256 << 20)
 
 
 def scaled(scale: float) -> Sizes:
@@ -56,10 +57,12 @@ def scaled(scale: float) -> Sizes:
 
 @dataclass(frozen=True)
 class Saved:
-    """A file as it should arrive: where below the folder, and how many bytes."""
+    """A file as it should arrive: where below the folder, how many bytes, and what is at an offset, if the size is the
+    same as before."""
 
     name: str
     size: int
+    mark: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,20 @@ def _append(prepared: Prepared, folder: Path) -> Iterator[Save]:
     yield _one(BULK_FILE, before + len(end), write)
 
 
+def _edit(_: Prepared, folder: Path) -> Iterator[Save]:
+    with (folder / BULK_FILE).open("rb") as before:
+        size = before.seek(0, os.SEEK_END)
+        middle = before.seek(size // 2)
+        changed = bytes([before.read(1)[0] ^ 1])
+
+    def write(folder: Path) -> None:
+        with (folder / BULK_FILE).open("r+b") as file:
+            file.seek(middle)
+            file.write(changed)
+
+    yield Save((Saved(BULK_FILE, size, (middle, changed)),), write)
+
+
 def _small(prepared: Prepared, _: Path) -> Iterator[Save]:
     count, size = prepared.sizes.small_files, prepared.sizes.small
     names = [f"small/{number // FILES_IN_DIRECTORY:03}/{number:05}.bin" for number in range(count)]
@@ -194,6 +211,7 @@ WORKS = (
         _append,
         stands_on="bulk",
     ),
+    Work("edit", lambda _: "1 byte changed in the middle of that file, in place", _edit, stands_on="bulk"),
     Work(
         "small",
         lambda sizes: (

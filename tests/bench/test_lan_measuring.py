@@ -59,7 +59,9 @@ def test_latency_saves_one_file_after_the_other(prepared: Prepared, folder: Path
     assert len({(folder / file.name).read_bytes() for file in files}) == 3
 
 
-def test_the_bulk_file_gets_a_byte_in_front_and_more_at_its_end(prepared: Prepared, folder: Path) -> None:
+def test_the_bulk_file_gets_a_byte_in_front_more_at_its_end_and_another_in_its_middle(
+    prepared: Prepared, folder: Path
+) -> None:
     do("bulk", prepared, folder)
     bulk = (folder / BULK_FILE).read_bytes()
     assert bulk == prepared.bulk.read_bytes()
@@ -69,6 +71,12 @@ def test_the_bulk_file_gets_a_byte_in_front_and_more_at_its_end(prepared: Prepar
     longer = (folder / BULK_FILE).read_bytes()
     assert longer[: len(bulk) + 1] == b"x" + bulk
     assert len(longer) == len(bulk) + 1 + 1000
+    (edited,) = do("edit", prepared, folder)
+    now = (folder / BULK_FILE).read_bytes()
+    assert len(now) == len(longer)
+    assert [(number, now[number : number + 1]) for number in range(len(now)) if now[number] != longer[number]] == [
+        edited.mark
+    ]
 
 
 def test_small_files_differ_and_lie_in_directories_of_a_hundred(prepared: Prepared, folder: Path) -> None:
@@ -128,6 +136,20 @@ async def test_the_clock_stops_when_the_last_file_is_in_place(side: Side, prepar
         assert stopped == []
         await side.carry(save.files[-1:])
     assert before < stopped[0] < time.perf_counter()
+
+
+async def test_an_edit_is_in_place_with_the_changed_byte(side: Side, prepared: Prepared) -> None:
+    (save,) = WORK["bulk"].saves(prepared, side.source)
+    await time_save(save, side.source, side.target, 0.001, side.carry, deadline=10.0)
+
+    async def carry_nothing(_: Sequence[Saved]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    (edit,) = WORK["edit"].saves(prepared, side.source)
+    with pytest.raises(BenchFailed, match="0 of 1 files in place"):
+        await time_save(edit, side.source, side.target, 0.001, carry_nothing, deadline=0.05)
+    await time_save(edit, side.source, side.target, 0.001, side.carry, deadline=10.0)
+    verify(side.source, side.target, edit.files)
 
 
 async def test_a_file_of_another_size_is_not_in_place(side: Side) -> None:
