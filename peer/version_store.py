@@ -4,7 +4,7 @@ uploaded."""
 import struct
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cbor2
 
@@ -20,6 +20,8 @@ from protocol.manifests import Manifest, content_hash, read_manifest
 from protocol.runs import open_run
 
 _LAST_POSITION = (1 << 63) - 1
+_SOME, _MANY = 64, 1024
+"""Rows read at first of what is wanted in the cloud, and at most at once."""
 LIBRARY_SETTING = "compression"
 _REF = struct.Struct(f">{HASH_LENGTH}s{HASH_LENGTH}sII")
 
@@ -237,26 +239,20 @@ class VersionStore:
         )
 
     def next_uploads(
-        self, limit: int, waiting: Callable[[VersionId], bool] = lambda _: False, *, newest: bool = False
-    ) -> list[Upload]:
-        """The oldest wanted chunks first, or the newest, without those of versions that are `waiting`."""
+        self, waiting: Callable[[VersionId], bool] = lambda _: False, *, newest: bool = False
+    ) -> Iterator[Upload]:
+        """Wanted chunks, the oldest or the newest first, without those of versions that are `waiting`; read as they are
+        asked for, some at a time."""
         sql = f"""SELECT position, version, chunk, key, offset, length, saved FROM uploads
                   WHERE workspace = ? AND position {"<" if newest else ">"} ?
                   ORDER BY position {"DESC" if newest else ""} LIMIT ?"""
-        found: list[Upload] = []
         waits = cache(waiting)
-        after, rows = _LAST_POSITION if newest else -1, list[Any]()
-        while len(found) < limit:
-            rows = self._database.rows(sql, self._workspace, after, limit)
-            if not rows:
-                break
-            after = rows[-1][0]
-            found += [
-                Upload(position, version, ChunkRef(chunk, key, length, saved), offset)
-                for position, version, chunk, key, offset, length, saved in rows
-                if not waits(version)
-            ]
-        return found[:limit]
+        after, some = _LAST_POSITION if newest else -1, _SOME
+        while rows := self._database.rows(sql, self._workspace, after, some):
+            after, some = rows[-1][0], min(2 * some, _MANY)
+            for position, version, chunk, key, offset, length, saved in rows:
+                if not waits(version):
+                    yield Upload(position, version, ChunkRef(chunk, key, length, saved), offset)
 
     def queued(self, versions: Iterable[VersionId]) -> list[tuple[VersionId, ChunkId]]:
         """Wanted chunks that are to be made of these versions."""

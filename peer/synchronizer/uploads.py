@@ -24,8 +24,8 @@ from protocol.identifiers import VersionId
 from protocol.packs import build_pack
 
 log = logging.getLogger(__name__)
-LOOK_AHEAD = 1024
-"""Wanted chunks considered for one pack."""
+MOST_CHUNKS = 1024
+"""In one pack."""
 VERSIONS_AT_ONCE = 1000
 RESCUE_MS = 90_000
 """Milliseconds from its announcement after which another device's version may need this one's help."""
@@ -159,8 +159,8 @@ class Uploads:
         """What is sent side by side: what has waited longest, and the newest, so that a new file doesn't wait for all
         of a large one, nor the other way round."""
         versions, most = self._context.versions, self._context.traffic.up.size
-        oldest = _fitting(versions.next_uploads(LOOK_AHEAD, self._goes_to_the_lan_first), most)
-        newest = versions.next_uploads(2 * LOOK_AHEAD, self._goes_to_the_lan_first, newest=True)
+        oldest = _fitting(versions.next_uploads(self._goes_to_the_lan_first), most)
+        newest = versions.next_uploads(self._goes_to_the_lan_first, newest=True)
         taken = {item.position for item in oldest}
         rest = _fitting((item for item in newest if item.position not in taken), most)
         return [pack for pack in (oldest, rest) if pack]
@@ -212,7 +212,7 @@ class Uploads:
 def _fitting(wanted: Iterable[Upload], most: int) -> list[Upload]:
     """As many of the first of these as one pack is to have; a single chunk may have more than `most` bytes."""
     pack: list[Upload] = []
-    for item in islice(wanted, LOOK_AHEAD):
+    for item in islice(wanted, MOST_CHUNKS):
         most -= item.ref.weight
         if pack and most < 0:
             break
