@@ -91,6 +91,43 @@ class Place:
     kept: Kept
 
 
+def _context(
+    ports: Ports,
+    database: Database,
+    workspace: OpenWorkspace,
+    credentials: Credentials,
+    root: SyncRoot,
+    traffic: TrafficOptions,
+) -> Context:
+    return Context(
+        machine=ports.machine,
+        disk=ports.disk,
+        root=root,
+        keys=workspace.keys,
+        device=credentials.device,
+        device_name=credentials.device_name,
+        store=TreeStore(database, workspace.workspace),
+        versions=VersionStore(database, workspace.workspace),
+        problems=Problems(database, workspace.workspace),
+        quiet=Quiet(),
+        limiter=trio.CapacityLimiter(FILE_THREADS),
+        traffic=Traffic(traffic),
+    )
+
+
+def _indexer(context: Context) -> Indexer:
+    return Indexer(
+        machine=context.machine,
+        disk=context.disk,
+        root=context.root,
+        store=context.store,
+        problems=context.problems,
+        quiet=context.quiet,
+        limiter=context.limiter,
+        turn=context.turn,
+    )
+
+
 class Peer:
     """One running device. Made by `start_peer`."""
 
@@ -106,39 +143,16 @@ class Peer:
         traffic: TrafficOptions,
     ) -> None:
         """Wire the parts together."""
-        credentials, database = client.credentials, place.database
-        store = TreeStore(database, workspace.workspace)
-        versions = VersionStore(database, workspace.workspace)
-        versions.unstage_other(LIBRARY)
-        problems = Problems(database, workspace.workspace)
-        self.context = Context(
-            machine=ports.machine,
-            disk=ports.disk,
-            root=root,
-            keys=workspace.keys,
-            device=credentials.device,
-            device_name=credentials.device_name,
-            store=store,
-            versions=versions,
-            problems=problems,
-            quiet=Quiet(),
-            limiter=trio.CapacityLimiter(FILE_THREADS),
-            traffic=Traffic(traffic),
-        )
-        context = self.context
+        credentials = client.credentials
+        self.context = context = _context(ports, place.database, workspace, credentials, root, traffic)
+        context.versions.unstage_other(LIBRARY)
         self._conditions = ports.conditions
         self.remote = RemoteTree(
-            database=database, store=store, versions=versions, problems=problems, keys=workspace.keys
-        )
-        indexer = Indexer(
-            machine=ports.machine,
-            disk=ports.disk,
-            root=root,
-            store=store,
-            problems=problems,
-            quiet=context.quiet,
-            limiter=context.limiter,
-            turn=context.turn,
+            database=place.database,
+            store=context.store,
+            versions=context.versions,
+            problems=context.problems,
+            keys=workspace.keys,
         )
         context.surprises.limits = lambda: members.limits
         self.remote.tell_approved = context.surprises.approved_elsewhere
@@ -151,7 +165,7 @@ class Peer:
         self.uploads = Uploads(context, client)
         self.synchronizer = Synchronizer(
             context=context,
-            indexer=indexer,
+            indexer=_indexer(context),
             watcher=self.watcher,
             reading=Reading(context),
             local_steps=local_steps,
