@@ -27,7 +27,7 @@ def check_machine(need: int, socket: str) -> None:
         raise BenchFailed(f"the path {folder} is too long for a socket: set TMPDIR to a shorter one")
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise BenchFailed(f"less than {need >> 20} MB free in {folder} ({free >> 20} MB): TMPDIR can point elsewhere")
+        raise BenchFailed(f"less than {need >> 20} MiB free in {folder} ({free >> 20} MiB): TMPDIR can point elsewhere")
 
 
 def program(name: str) -> str:

@@ -17,10 +17,10 @@ from bench.failures import BenchFailed, failure_of, tail
 from bench.interrupts import until_signal
 from bench.lan.facts import BUSY, Facts, look
 from bench.lan.report import machine_line
-from bench.lan.verdicts import Verdict, Word
 from bench.machine import check_machine
 from bench.plots import check_plots
 from bench.tables import expectations
+from bench.verdicts import Verdict, Word
 
 _WIDTH = 140
 Say = Callable[..., None]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich import box
 from rich.table import Table
 
-from bench.lan.verdicts import Verdict
+from bench.verdicts import Verdict
 
 
 def empty_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
@@ -28,4 +28,4 @@ def expectations(title: str, verdicts: Iterable[Verdict]) -> Table:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

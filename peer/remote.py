@@ -454,7 +454,7 @@ class RemoteTree:
         entry: Entry,
         device: DeviceId,
         announced: Iterable[VersionId] = (),
-        withdrawn: Iterable[Withdrawal] = (),
+        withdrawn: Sequence[Withdrawal] = (),
         operations: Sequence[Operation] | None = None,
         names: Mapping[PlaceMark, str] | None = None,
     ) -> Fold:
@@ -467,7 +467,6 @@ class RemoteTree:
         if operations is None:  # a commit from before
             operations = [decode_operation(data) for data in commit.operations]
             self._versions.put_runs((run_id(body), body) for body in commit.runs)
-        withdrawn = list(withdrawn)
         self._take_operations(fold, entry, signed, operations, {*announced, *(version for _, version, _ in withdrawn)})
         self._versions.put_many(fold.versions.values())
         agreed = self._store.synceds(operation.node for operation in operations)

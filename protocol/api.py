@@ -282,8 +282,9 @@ class WorkspacesReply:
 
 @message
 class CommitReply:
-    """The commit is in the order. `missing` chunks are to be uploaded; versions without any are durable already, unless
-    they have been `withdrawn` since: that is told of a commit that is sent again, in rows as a record has them."""
+    """The commit is in the order. `missing` chunks are to be uploaded; versions that aren't `announced` are durable
+    already. When it is sent again they may have been overtaken and given up as well, or withdrawn by a record, which
+    `withdrawn` tells in the record's rows."""
 
     # The workspace's revision just before; the tracker may have put a record in front of the commit.
     since: int = wire(1, unsigned(MAX_REVISION))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.lan.facts import Facts
-from bench.lan.verdicts import Verdict, Word
+from bench.verdicts import Verdict, Word
 from peer.watcher import EVERYTHING
 
 FILES = 100_000

@@ -1,10 +1,10 @@
 """The clock: it starts when a program has closed its last file, and stops when all is in place and durable.
 
 In place means that the final name has the final size, or the byte that was changed. Every rival here writes elsewhere
-and renames, but for cp, whose end is awaited first; so that comes with all the content, which is verified after the
-clock has stopped. Then the bench
-itself makes sure that it is durable, for every rival alike: one file and its directory are fsynced, several files get
-one barrier for their file system. Where the rival has already done so, this costs next to nothing.
+and renames, but for cp, whose end is awaited first: when that is there, all the content is, which is verified after the
+clock has stopped. Then the bench itself makes sure that it is durable, for every rival alike: one file and its
+directory are fsynced, several files get one barrier for their file system. Where the rival has already done so, this
+costs next to nothing.
 """
 
 import os

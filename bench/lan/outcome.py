@@ -8,8 +8,9 @@ from bench.lan.facts import Facts
 from bench.lan.figures import Measure, Summary, summarise
 from bench.lan.order import to_do
 from bench.lan.session import Plan
-from bench.lan.verdicts import Verdict, judge
+from bench.lan.verdicts import judge
 from bench.lan.works import Sizes
+from bench.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """What is expected of Shoal at full scale, held against the figures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from bench.lan.figures import ANCHOR, Summary
 from bench.lan.works import MIB
-
-Word = Literal["ok", "RED", "not judged"]
+from bench.verdicts import Verdict, Word
 
 SUBJECT = "shoal"
 PEERS = ("sender", "receiver")
@@ -15,17 +12,6 @@ LATENCY_SECONDS, LATENCY_P99_SECONDS = 0.04, 0.12
 TIMES = {"bulk": 5.0, "small": 8.0, "insert": 8.0}
 INSERT_MOVED = 2 * MIB
 PEER_BYTES = 200_000_000
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One expectation. `value` and `limit` have the unit that `unit` names."""
-
-    what: str
-    unit: str
-    limit: float
-    value: float
-    word: Word
 
 
 def judge(summaries: Sequence[Summary], *, full_scale: bool) -> list[Verdict]:

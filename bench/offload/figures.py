@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from bench.lan.report import time_text
-from bench.lan.verdicts import Verdict
 from bench.measuring import Found, at_least, at_most
 from bench.tables import empty_table
+from bench.verdicts import Verdict
 from bench.words import sized
 
 SHARE, COPIES = 98.0, 1.02

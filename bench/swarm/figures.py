@@ -9,10 +9,10 @@ from typing import Any
 from rich.table import Table
 
 from bench.lan.report import time_text
-from bench.lan.verdicts import Verdict
 from bench.measuring import Found, at_most
 from bench.sampling import Sample
 from bench.tables import empty_table
+from bench.verdicts import Verdict
 from bench.words import sized
 
 TIMES, COPIES = 2.0, 1.5

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.lan.facts import Facts
-from bench.lan.verdicts import Verdict
 from bench.tracker.figures import Measure, Summary, summarise
 from bench.tracker.prepared import Sizes
 from bench.tracker.session import Plan
 from bench.tracker.verdicts import judge
+from bench.verdicts import Verdict
 
 
 @dataclass(frozen=True)

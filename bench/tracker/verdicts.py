@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from bench.lan.verdicts import Verdict, Word
 from bench.tracker.figures import Summary
 from bench.tracker.works.base import TRACKER
+from bench.verdicts import Verdict, Word
 
 PAIR = "postgresql"
 EXPECTED = {"commits": 300.0, "rows": 15_000.0}

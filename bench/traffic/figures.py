@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.lan.verdicts import SUBJECT, Verdict
+from bench.lan.verdicts import SUBJECT
 from bench.measuring import Found, at_most
 from bench.network.machine import Carried
 from bench.tables import empty_table
 from bench.traffic.updates import UPDATES, Update
+from bench.verdicts import Verdict
 
 NOTES = """\
 Bytes at the network interface of each device, both ways, with all headers from Ethernet on; until it is at rest and a

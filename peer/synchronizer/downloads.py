@@ -5,12 +5,12 @@ requests at once and written as they arrive. Chunks that the replaced file alrea
 LAN come before the cloud. The whole file is hashed, in the order of its pieces, before it may come into place.
 """
 
+import errno
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
 import trio
 
@@ -28,7 +28,7 @@ from peer.synchronizer.runs import fetch_runs
 from peer.synchronizer.sources import CloudSource, LanSource
 from peer.synchronizer.steps import Fetch
 from peer.synchronizer.swarm import SHARED_BYTES, LanSwarm
-from peer.synchronizer.temps import ONE_BY_ONE, Lacking, begin, discard, finish, write
+from peer.synchronizer.temps import ONE_BY_ONE, Lacking, begin, discard, finish, unfailed, write
 from peer.tracker_client import DeviceClient
 from peer.trees import Fetched, Local, Placing, Remote, Synced
 from peer.version_store import Version, chunks_of, content_of
@@ -38,7 +38,6 @@ from protocol.failpoints import failpoint
 from protocol.identifiers import ChunkId, NodeId
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 KIND = "fetch"
 """The kind of problem this module reports."""
 
@@ -151,10 +150,9 @@ class Downloads:
                 self._litter -= litter
 
     async def _assemble(self, jobs: list[Job]) -> None:
-        promised = sum(job.to_come for job in self._under_way.values())
-        self._under_way.update((job.temp, job) for job in jobs)
-        await self._context.in_folder(lambda folder: begin(folder, jobs, promised))
-        wanted = wanted_by(job for job in jobs if job.failure is None)
+        await self._admit(jobs)
+        await self._context.in_folder(lambda folder: begin(folder, jobs))
+        wanted = wanted_by(unfailed(jobs))
         self._context.transfer.expect(sum(job.to_come for job in jobs))
         try:
             if wanted:
@@ -162,6 +160,18 @@ class Downloads:
         finally:
             self._context.transfer.moved(sum(job.to_come for job in jobs))
         failpoint("peer.temp.written")
+
+    async def _admit(self, jobs: Sequence[Job]) -> None:
+        """What doesn't fit on the disk beside all that is to come is not begun: it would be fetched in vain, again and
+        again."""
+        free = await self._context.in_folder(lambda folder: folder.disk.space(folder.temp).free_bytes)
+        free -= self._prefetching.to_come + sum(job.to_come for job in unfailed(self._under_way.values()))
+        for job in jobs:
+            if job.to_come > max(0, free):
+                job.failure, job.to_come = OSError(errno.ENOSPC, "No space left on device"), 0
+            else:
+                free -= job.to_come
+                self._under_way[job.temp] = job
 
     async def _gather(self, wanted: Sequence[Wanted]) -> None:
         neighbours, versions = self._context.neighbours, [*dict.fromkeys(each.version for each in wanted)]

@@ -89,7 +89,6 @@ def wanted_by(jobs: Iterable[Job]) -> list[Wanted]:
     found: dict[ChunkId, Wanted] = {}
     for job in jobs:
         in_the_cloud = job.remote.durable == job.version.id
-        job.to_come = 0
         for piece in job.pieces:
             if piece.ref.id in job.base or job.assembly.has(piece):
                 continue
@@ -98,5 +97,4 @@ def wanted_by(jobs: Iterable[Job]) -> list[Wanted]:
                 wanted = found[piece.ref.id] = Wanted(piece.ref, job.version.id, piece.number, in_the_cloud)
             wanted.in_the_cloud |= in_the_cloud
             wanted.users.append((job, piece))
-            job.to_come += piece.ref.length
     return list(found.values())

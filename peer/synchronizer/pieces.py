@@ -6,12 +6,12 @@ from typing import NamedTuple, Protocol, TypeVar
 from protocol.chunks import ChunkRef
 
 
-class _OfAList(Protocol):
+class _HasRef(Protocol):
     @property
     def ref(self) -> ChunkRef: ...
 
 
-C = TypeVar("C", bound=_OfAList)
+T = TypeVar("T", bound=_HasRef)
 
 
 class Piece(NamedTuple):
@@ -30,9 +30,9 @@ def pieces_of(refs: Iterable[ChunkRef]) -> Iterator[Piece]:
         offset += ref.length
 
 
-def within(most: int, chunks: Iterable[C]) -> Iterator[list[C]]:
+def within(most: int, chunks: Iterable[T]) -> Iterator[list[T]]:
     """Cut into stretches that weigh at most so many bytes; a single chunk may weigh more."""
-    stretch, room = list[C](), most
+    stretch, room = list[T](), most
     for chunk in chunks:
         if stretch and chunk.ref.weight > room:
             yield stretch

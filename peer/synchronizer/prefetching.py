@@ -48,6 +48,7 @@ class Prefetched:
     pieces: list[Piece] = field(default_factory=list)
     assembly: Assembly = field(init=False)
     asked: int = 0
+    come: int = 0  # bytes in clear
     under_way: int = 0
     moved_at: float = field(default_factory=trio.current_time)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -78,6 +79,11 @@ class Prefetching:
         self._to_begin, self._begun = trio.open_memory_channel[Prefetched](MOST)  # as many as there may be
         self.wanted: Callable[[], bool] = lambda: True
         """Whether anything is to be fetched now."""
+
+    @property
+    def to_come(self) -> int:
+        """Bytes that are to be written for what is fetched ahead."""
+        return sum(file.size - file.come for file in self._files.values())
 
     async def run(self) -> None:
         """Fetch what is offered, until cancelled."""
@@ -136,7 +142,7 @@ class Prefetching:
                     for _ in range(REQUESTS):
                         nursery.start_soon(self._work, file)
         except* (Unreachable, OSError, WrongRoot) as group:
-            log.info("what was offered on the LAN is not fetched ahead: %s", group.exceptions[0])
+            log.info("what was offered on the LAN is not fetched ahead: %s", first_of(group))
         except* (CannotOpen, Malformed) as group:
             file.link.spoilt(first_of(group))
         finally:
@@ -178,6 +184,7 @@ class Prefetching:
                 _write(folder, file, pieces, *answer)
 
         await self._context.in_folder(work)
+        file.come += sum(piece.ref.length for pieces in batch for piece in pieces)
         self._context.counters["lan_in"] += sum(piece.ref.sealed_length for pieces in batch for piece in pieces)
 
 

@@ -358,6 +358,8 @@ class Sending:
                 # Either a pull has gone past it already, or the tracker was restored from a backup, and counts anew.
                 # Then REMOTE is of another history, and what is agreed on but not in there would count as deleted.
                 await self._pull()
+                if self._is_pending(commit):  # it was left out: what was withdrawn since is told to who asks again
+                    reply = await self._client.call(COMMIT, commit)
             if self._remote.histories == history:
                 return self._accepted(commit, draft, reply)
             # Else the tracker may have said so before it was restored. It is asked once more, and answers by the id.
@@ -376,8 +378,7 @@ class Sending:
         """
         context, cursor = self._context, self._remote.cursor()
         with context.store.database.transaction():
-            sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
-            if context.store.database.row(sql, commit.workspace, commit.id) is not None:
+            if self._is_pending(commit):
                 delta = _own_delta(commit, reply, cursor, context)
                 made, names = (None, None) if draft is None else (draft.operations, draft.names)
                 fold = self._remote.accept(
@@ -389,6 +390,10 @@ class Sending:
         context.neighbours.arrived(reply.announced)
         failpoint("peer.commit.settled")
         return reply.since > cursor.revision or cursor.tracker_epoch is None
+
+    def _is_pending(self, commit: Commit) -> bool:
+        sql = "SELECT 1 FROM outbox WHERE workspace = ? AND id = ?"
+        return self._context.store.database.row(sql, commit.workspace, commit.id) is not None
 
     def _want_missing(self, draft: _Draft | None, reply: CommitReply) -> None:
         versions = self._context.versions

@@ -1,7 +1,6 @@
 """Files in `.shoal/temp` on their way into place: begun, filled with what comes, verified; in a thread, in an open
 folder."""
 
-import errno
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -29,16 +28,10 @@ def unfailed(jobs: Iterable[Job]) -> Iterator[Job]:
     return (job for job in jobs if job.failure is None)
 
 
-def begin(folder: Folder, jobs: list[Job], promised: int) -> None:
-    """Make the temporary files, with what is at hand: inline content, link texts, chunks of the file to be replaced.
-    What doesn't fit on the disk beside `promised` bytes that are to come is not begun: it would be fetched in vain,
-    again and again."""
-    free = folder.disk.space(folder.temp).free_bytes - promised
+def begin(folder: Folder, jobs: Sequence[Job]) -> None:
+    """Make the temporary files, with what is at hand: inline content, link texts, chunks of the file to be replaced."""
     for job in unfailed(jobs):
         try:
-            if job.to_come > max(0, free):
-                raise OSError(errno.ENOSPC, "No space left on device")
-            free -= job.to_come
             if job.wary:
                 check_target(folder, job.target)
             job.sync = len(jobs) <= ONE_BY_ONE
@@ -47,7 +40,7 @@ def begin(folder: Folder, jobs: list[Job], promised: int) -> None:
             else:
                 _begin_file(folder, job)
         except (OSError, Malformed, Changed) as error:
-            job.failure, job.to_come = error, 0
+            job.failure = error
         folder.trim()
 
 
@@ -91,6 +84,7 @@ def _copy_from_base(folder: Folder, job: Job, descriptor: Descriptor) -> int:
             if held is not None:
                 data = disk.read_at(source, held.ref.length, held.offset)
                 job.assembly.write(disk, descriptor, piece, data)
+                job.to_come -= len(data)
                 copied += len(data)
     finally:
         disk.close(source)

@@ -231,8 +231,8 @@ def test_a_full_disk_is_told_before_anything_is_made(place: Path, monkeypatch: p
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     result = CliRunner().invoke(cli.main, ["lan", "--rival", "cp"])
     assert result.exit_code == 1
-    assert "less than 9568 MB free" in result.output
-    assert "1024 MB" in result.output
+    assert "less than 9568 MiB free" in result.output
+    assert "1024 MiB" in result.output
     assert list(place.iterdir()) == []
 
 

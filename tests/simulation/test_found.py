@@ -278,6 +278,34 @@ async def what_was_withdrawn_before_the_answer_to_its_commit_came_is_an_edit_sti
 
 
 @scene
+async def an_answer_that_comes_after_its_withdrawal_is_asked_for_again(stage: Stage) -> None:
+    """The same without a restart: the answer was on its way all the time, and knew nothing of what came later."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    stage.part_lan()
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop, desktop)
+    stage.cut_off(laptop, UPLOADS | {"/v1/delta"})
+    arrive = hold_answer(laptop, "/v1/commit")
+    assert laptop.transport is not None
+    laptop.transport.cut(silently=True)
+    save(laptop, "f", NEWER)
+    await stage.until(stage.host.announced)
+    await stage.pass_time(5)
+    stage.clock.jump(8 * 24 * HOUR)
+    stage.host.stop()
+    await stage.restart_tracker()
+    await stage.until(lambda: not stage.host.announced())
+    save(desktop, "other", b"comes after it")
+    await stage.all_well(desktop)
+    stage.cut_off(laptop, UPLOADS)
+    await stage.until(lambda: laptop.revision == stage.host.revision())
+    arrive.set()
+    stage.cut_off(laptop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == {"f": NEWER, "other": b"comes after it"}
+
+
+@scene
 async def an_answer_that_a_restored_tracker_has_forgotten_is_not_believed(stage: Stage) -> None:
     """It came when the device had merged with the restored tracker already. So the new file was agreed on, but not at
     the tracker: as one that had been deleted elsewhere it was taken off the disk (law 2)."""

@@ -173,6 +173,29 @@ def test_a_disk_smaller_than_the_workspace() -> None:
     perform(scene)
 
 
+def test_files_that_are_fetched_side_by_side_count_each_others_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can never fit doesn't keep out what does, and nothing is fetched in vain."""
+    monkeypatch.setattr("peer.synchronizer.jobs.GROUP_BYTES", 1)
+
+    async def scene(stage: Stage) -> None:
+        laptop, desktop = await stage.begin("laptop", "desktop")
+        desktop.disk.volume.capacity = 100_000
+        rng = Random(1)
+        for name, size in (("a huge one", 150_000), ("b", 60_000), ("c", 60_000), ("d", 30_000)):
+            save(laptop, name, rng.randbytes(size))
+        began = trio.current_time()
+        await stage.until(lambda: len(visible(desktop)) == 2)
+        assert trio.current_time() - began < POSTPONED
+        assert {*visible(desktop)} in ({"b", "d"}, {"c", "d"})
+        await stage.until(lambda: len(problems(desktop)) == 2)
+        assert {*problems(desktop)} == {"a huge one", "b", "c"} - {*visible(desktop)}
+        asked = desktop.moved
+        await stage.pass_time(HOUR)
+        assert desktop.moved == asked
+
+    perform(scene)
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EDQUOT])
 def test_what_was_refused_for_long_comes_as_soon_as_something_changes_there(code: int) -> None:
     async def scene(stage: Stage) -> None:

@@ -43,8 +43,8 @@ async def forsake(around: Surroundings) -> None:
     for _ in range(plan.withdrawals):
         await trio.sleep(rng.uniform(0, plan.acting / plan.withdrawals))
         await _until(lambda: bool(_in_the_cloud(around)) and not around.host.announced())
-        if not (files := _in_the_cloud(around)):
-            return
+        if not (files := _in_the_cloud(around)) or around.host.announced():
+            continue
         device, path = rng.choice(files)
         _cut_off(device, frozenset((PACK_PATH,)))
         try:

@@ -94,7 +94,7 @@ class Reader:
             entries=(own_entry(commit, device, reply.revision, reply.time_ms),),
             announced=reply.announced,
         )
-        fold = self.remote.accept(commit, delta.entries[0], device, reply.announced)
+        fold = self.remote.accept(commit, delta.entries[0], device, reply.announced, reply.withdrawn)
         self.remote.show_own(fold, delta, cursor)
 
     def agree(self, node: NodeId, version: VersionId | None = None) -> None:

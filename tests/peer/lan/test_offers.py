@@ -1,14 +1,16 @@
 """A file that is offered while it is read, and what is fetched of it before it is announced; over real sockets."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+import trio
 
 from peer.chunker import Cut, stage_file
-from peer.lan.link import Link
+from peer.lan.link import Blame, Link
 from peer.ports import Descriptor, Disk, Space
 from peer.root import TEMP
 from peer.synchronizer import prefetching, reading
@@ -101,6 +103,8 @@ async def test_what_changes_while_it_is_read_is_never_announced_under_that_id(
         def tell_and_add(refs: Sequence[ChunkRef]) -> None:
             tell(refs)
             offered[:] = offers._offered
+            trio.from_thread.run_sync(offers.tell, next(iter(offers._offered.values())))
+            trio.from_thread.run(until, lambda: ahead(desktop))
             laptop.folder.hand.write("film", DATA + b"more")
 
         return stage(disk, descriptor, keys, cut, tell_and_add)
@@ -166,6 +170,27 @@ async def test_who_offers_what_no_file_has_is_left(tmp_path: Path, length: int, 
             assert "what no file has" in str(link.ended)
             await until(lambda: not ahead(laptop))
             assert temps(laptop) == []
+
+
+async def test_a_key_that_does_not_open_what_was_offered_is_the_devices_fault(
+    home: list[Resident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, desktop = home
+    (link,) = desktop.links
+    offered_to = desktop.prefetching.offered
+
+    def hear_another_key(link: Link, offer: Offer) -> None:
+        chunks = tuple((chunk, bytes(32), length, saved) for chunk, _, length, saved in offer.chunks)
+        offered_to(link, replace(offer, chunks=chunks))
+
+    monkeypatch.setattr(desktop.prefetching, "offered", hear_another_key)
+    await laptop.offer("film", DATA)
+    await until(lambda: link.ended)
+    assert link.ended is not None
+    assert link.ended.blame is Blame.DEVICE
+    assert "key" in str(link.ended)
+    await until(lambda: not ahead(desktop))
+    assert temps(desktop) == []
 
 
 async def test_a_chunk_that_is_not_its_id_ends_the_link(home: list[Resident], monkeypatch: pytest.MonkeyPatch) -> None:
