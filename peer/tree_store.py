@@ -25,6 +25,10 @@ _AGREED = f"""SELECT l.node FROM local l
     AND l.parent = r.parent AND l.name = r.name AND s.place = r.place AND s.version IS r.version
     AND (l.kind = {DIRECTORY} OR NOT l.blocked AND (l.digest, l.mtime_ns, l.executable, l.private)
          = (v.digest, v.mtime_ns, v.executable, v.private))"""
+_NOT_AGREED_ON = f"""SELECT l.node FROM local l
+    LEFT JOIN synced s ON s.workspace = l.workspace AND s.node = l.node
+    LEFT JOIN versions v ON v.workspace = s.workspace AND v.version = s.version
+    WHERE l.workspace = ? AND l.kind = {FILE} AND l.digest NOT NULL AND NOT l.gone AND l.digest IS NOT v.digest"""
 _UNREAD = f"""SELECT node FROM local WHERE workspace = ? AND kind = {FILE} AND digest IS NULL AND NOT gone
     AND NOT blocked"""
 _BELOW = """WITH RECURSIVE below(node) AS (
@@ -167,6 +171,14 @@ class TreeStore:
             "UPDATE local SET digest = ?, executable = ?, private = ? WHERE workspace = ? AND node = ?", rows
         )
         self.mark_all_dirty(row[-1] for row in rows)
+
+    def read_again(self) -> None:
+        """Files with a known content that isn't agreed on: it isn't known any more."""
+        nodes = [row[0] for row in self.database.rows(_NOT_AGREED_ON, self.workspace)]
+        self.database.run_in(
+            "UPDATE local SET digest = NULL WHERE workspace = ? AND node IN (??)", self.workspace, nodes
+        )
+        self.mark_all_dirty(nodes)
 
     def set_gone(self, node: NodeId) -> None:
         """The node, and everything in it, is no longer seen on the disk."""

@@ -247,12 +247,16 @@ class Synchronizer:
             await context.in_folder(lambda folder: context.disk.sync_file_system(folder.directory(())))
 
     def _note_boot(self) -> None:
-        """After the first look at everything: what has changed while the machine went down is suspect."""
+        """After the first look at everything: what has changed while the machine went down is suspect. What was read
+        and not sent is read again: without an fsync its bytes may be the old ones, under the time of the new."""
         boot, self.boot_id = self.boot_id, ""
         if boot:
-            if self._context.surprises.starts(boot):
-                self._context.surprises.suspect()
-            self._context.surprises.is_running(boot)
+            context = self._context
+            if context.surprises.starts(boot):
+                with context.store.database.transaction():
+                    context.store.read_again()
+                context.surprises.suspect()
+            context.surprises.is_running(boot)
 
     # Planning and carrying out
 

@@ -68,6 +68,10 @@ class Ledger:
         """Whether it has a version of this content, by this device or another."""
         return self.connection.execute("SELECT 1 FROM versions WHERE digest = ?", (digest,)).fetchone() is not None
 
+    def has_read(self, digest: bytes) -> bool:
+        """Whether it has found this content in a file here."""
+        return self.connection.execute("SELECT 1 FROM local WHERE digest = ?", (digest,)).fetchone() is not None
+
     def agreed_on(self, digest: bytes) -> list[VersionId]:
         """Versions of this content that SYNCED names."""
         sql = "SELECT v.version FROM versions v JOIN synced s ON s.version = v.version WHERE v.digest = ?"

@@ -11,10 +11,11 @@ from peer.ports import Response
 from peer.root import MARKER
 from peer.status import is_settled
 from peer.synchronizer.steps import aside_name
+from protocol.hashing import digest
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
 from tests.simulation.inodes import failure
-from tests.simulation.stage import HOUR, UPLOADS, Stage, not_durable, once_at, perform, save, visible
+from tests.simulation.stage import HOUR, NOTICED, UPLOADS, Stage, not_durable, once_at, perform, save, visible
 
 CONTENT, NEWER = Random(1).randbytes(60_000), Random(2).randbytes(60_000)
 SCENES: list[Callable[[Stage], Awaitable[None]]] = []
@@ -204,6 +205,29 @@ async def bytes_that_changed_under_old_times_are_found_when_they_are_asked_for(s
     stage.start(desktop)
     await stage.all_well(laptop, desktop)
     assert visible(desktop) == visible(laptop) == {"f": b"x" + CONTENT[1:]}
+
+
+@scene
+async def what_was_read_before_a_power_cut_and_not_sent_is_read_again(stage: Stage) -> None:
+    """The new time of a file that was written in place had come to the disk, and its bytes had not. What had been read
+    of it before was sent, and the author went on with the old bytes as the only one."""
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    save(laptop, "f", b"old")
+    await stage.all_well(laptop, desktop)
+    stage.cut_off(laptop, UPLOADS | {"/v1/commit", "/v1/delta", "/v1/notifications"})
+    assert laptop.transport is not None
+    laptop.transport.cut(silently=False)
+    await stage.pass_time(NOTICED)
+    laptop.disk.user.write(f"{FOLDER}/f", b"new")
+    await stage.until(lambda: laptop.ledger.has_read(digest(b"new")))
+    laptop.switch_off()
+    await stage.pass_time(NOTICED)
+    laptop.disk.user.find(f"{FOLDER}/f").data[:] = b"old"
+    laptop.boot_id = "second"
+    stage.cut_off(laptop)
+    stage.start(laptop)
+    await stage.all_well(laptop, desktop)
+    assert visible(desktop) == visible(laptop) == {"f": b"old"}
 
 
 @scene
