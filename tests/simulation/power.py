@@ -6,11 +6,12 @@
 Directories are changed by operations that are atomic, like the transactions of ext4's journal: a rename is done in both
 directories or in neither. Those that were not fsynced are kept or lost each for itself, as POSIX allows, but one that
 needs another, as it is in a directory that the other made or takes a name that the other gave up, is lost with it. A
-file's writes since its last fsync are kept, lost or torn. Its times may be newer than its bytes, as ext4 in ordered
-mode doesn't order bytes that are overwritten in place before the inode.
+file's writes since its last fsync are kept, lost or torn. Its times may be newer or older than bytes that were overwritten
+in place, as ext4 in ordered mode doesn't order these before the inode; one that was cut down to nothing first has the time
+of that, in the same transaction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeAlias
@@ -175,7 +176,7 @@ def _tear(inode: Inode, image: _Image, rng: Random) -> None:
     newer = in_place and rng.random() < 0.3
     data = bytearray(image.data)
     if draw < 0.6:
-        writes: Iterable[tuple[int, bytes] | None] = ()
+        writes: Sequence[tuple[int, bytes] | None] = ()
     elif draw < 0.8:
         count = rng.randrange(len(image.writes) + 1)
         writes = [*image.writes[:count], *(_torn(write, rng) for write in image.writes[count : count + 1])]
@@ -184,6 +185,7 @@ def _tear(inode: Inode, image: _Image, rng: Random) -> None:
     for write in writes:
         _apply(data, write)
     inode.data[:] = data
+    newer = newer or (None in writes and bytes(data) == live)
     if not newer:
         inode.mode, inode.mtime_ns, inode.ctime_ns = image.mode, image.mtime_ns, image.ctime_ns
         if bytes(data) not in (live, image.data):  # a state of its own has a time of its own
