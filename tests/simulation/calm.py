@@ -63,6 +63,7 @@ class Calm:
         for device in around.devices.values():
             device.trouble = Trouble(bad_name=device.trouble.bad_name)
             device.mischief.free_space()
+            device.disk.volume.notice_silent_changes()
             device.be_honest()
             device.event_faults.end()
             device.mount()

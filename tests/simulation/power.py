@@ -6,9 +6,10 @@
 Directories are changed by operations that are atomic, like the transactions of ext4's journal: a rename is done in both
 directories or in neither. Those that were not fsynced are kept or lost each for itself, as POSIX allows, but one that
 needs another, as it is in a directory that the other made or takes a name that the other gave up, is lost with it. A
-file's writes since its last fsync are kept, lost or torn. Its times may be newer or older than bytes that were overwritten
-in place, as ext4 in ordered mode doesn't order these before the inode; one that was cut down to nothing first has the time
-of that, in the same transaction.
+file's writes since its last fsync are kept, lost or torn. Its times may be newer or older than bytes that were
+overwritten in place, as ext4 in ordered mode doesn't order these before the inode; one that was cut down to nothing
+first has the time of that, in the same transaction. Other bytes of the same length under the time of before nobody can
+see without reading them: `silent` has the files that a cut left so.
 """
 
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class Journal:
     def __init__(self) -> None:
         self._operations: list[_Operation] = []
         self._images: dict[Inode, _Image] = {}
+        self.silent: dict[Inode, None] = {}
 
     # Told by the volume
 
@@ -127,6 +129,8 @@ class Journal:
                     _set(directory, name, after)
         for inode, image in self._images.items():
             _tear(inode, image, rng)
+            if bytes(inode.data) != image.data and _looks_like(inode, image):
+                self.silent[inode] = None
         self._images.clear()
 
 
@@ -164,6 +168,10 @@ def _linked(top: Inode) -> dict[Inode, None]:
                 found[inode] = None
                 waiting.append(inode)
     return found
+
+
+def _looks_like(inode: Inode, image: _Image) -> bool:
+    return (len(inode.data), inode.mtime_ns, inode.ctime_ns) == (len(image.data), image.mtime_ns, image.ctime_ns)
 
 
 def _tear(inode: Inode, image: _Image, rng: Random) -> None:
