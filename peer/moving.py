@@ -8,7 +8,7 @@ import errno
 
 from peer.database import Database
 from peer.ports import Descriptor, Disk, EntryKind
-from peer.root import SyncRoot, open_folder
+from peer.root import SyncRoot, open_folder, refuse_inside_another
 from protocol.errors import Problem, Usage, WrongRoot, reason_of
 from protocol.failpoints import failpoint
 
@@ -49,6 +49,7 @@ def move_folder(disk: Disk, database: Database, home: str, new: str) -> None:
         raise Usage(f"the home {home} is in the folder, and would move with it")
     with open_folder(disk, _root(database, old)):
         pass  # `WrongRoot` says what is wrong with it
+    refuse_inside_another(disk, new)
     database.set_setting(MOVING_SETTING, _raw(new))
     database.checkpoint()  # the rename must not be on the disk before this is
     failpoint("peer.move.noted")

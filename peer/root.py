@@ -13,6 +13,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from peer.ports import Descriptor, Disk, EntryKind
 from protocol.codec import decode, encode, message, octets, text, unsigned, wire
@@ -145,7 +146,7 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
     """Make `path` this home's sync folder, or find that it is.
 
     `known` is the id that this home remembers; then nothing is made, and a missing folder is `WrongRoot`. A folder that
-    another home owns is refused, naming it.
+    another home owns is refused, naming it, and so is one inside a folder that is synced already.
     """
     if known is not None:
         root = SyncRoot(path, known)
@@ -155,6 +156,7 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
             except OSError as error:
                 raise Problem(f"the folder {path} can't be used: {reason_of(error)}") from None
         return root
+    refuse_inside_another(disk, path)
     try:
         disk.make_root(path)
         folder = Folder(disk, disk.open_root(path), 0)
@@ -175,6 +177,22 @@ def claim_root(disk: Disk, path: str, home: str, known: bytes | None, random_byt
         raise Problem(f"the folder {path} can't be used: {reason_of(error)}") from None
     finally:
         folder.close()
+
+
+def refuse_inside_another(disk: Disk, path: str) -> None:
+    """`WrongRoot` when a folder above `path` is synced: it would sync all that Shoal keeps in this one, and so on."""
+    for above in map(str, PurePosixPath(path).parents):
+        try:
+            folder = Folder(disk, disk.open_root(above), 0)
+        except OSError:
+            continue
+        try:
+            if read_marker(folder) is not None:
+                raise WrongRoot(
+                    f"the folder {path} is inside {above}, which is synced already: choose one outside of it"
+                )
+        finally:
+            folder.close()
 
 
 def _make_rooms(folder: Folder) -> None:

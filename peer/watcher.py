@@ -12,7 +12,7 @@ import trio
 from peer.ports import Changes, FolderEvents
 from peer.root import Names
 from peer.synchronizer.context import Context
-from protocol.errors import Problem, WatchLimit
+from protocol.errors import Problem, WatchLimit, WrongRoot
 
 log = logging.getLogger(__name__)
 SECOND_LOOK = 1.0
@@ -81,6 +81,8 @@ class Watcher:
                 if told != str(error):
                     log.warning("the folder can't be watched: %s", error)
                 told = str(error)
+                if isinstance(error, WrongRoot):  # it may have come back and gone again meanwhile, with nobody watching
+                    self.look_at_everything()
             self.ready.set()
             await trio.sleep(RETRY if self.limit is None else self.interval)
 

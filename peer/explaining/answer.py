@@ -25,10 +25,10 @@ async def explain(peer: Peer, path: str) -> dict[str, Any]:
     reasons = reasons_for(peer, subject)
     pending = pending_words(peer, subject)
     if subject.node is None:
-        summary = _unknown(peer, subject, reasons)
+        summary = _in_trouble(peer, _unknown(peer, subject, reasons))
         return answer | {"summary": summary, "reasons": [_reason(reason) for reason in reasons]}
     return answer | {
-        "summary": _summary(subject, pending, reasons),
+        "summary": _in_trouble(peer, _summary(subject, pending, reasons)),
         "node": subject.node.hex(),
         "kind": kind_of(subject),
         "local": local_words(peer, subject),
@@ -42,6 +42,12 @@ async def explain(peer: Peer, path: str) -> dict[str, Any]:
 
 def _reason(reason: Reason) -> dict[str, str]:
     return {"kind": reason.kind, "reason": reason.reason, "advice": reason.advice}
+
+
+def _in_trouble(peer: Peer, summary: str) -> str:
+    """With what keeps all from being synced, and from being known: the folder may be gone."""
+    error = peer.synchronizer.progress.error
+    return summary if error is None else f"{error}; before that: {summary}"
 
 
 def _unknown(peer: Peer, subject: Subject, reasons: list[Reason]) -> str:

@@ -26,6 +26,8 @@ from protocol.identifiers import ROOT, NodeId
 log = logging.getLogger(__name__)
 KEPT_MS = 60_000
 """How long everything waits here at least, in milliseconds."""
+_UNKNOWN = 0, 0, 0
+"""In place of the looks of what is somebody's edit, and comes back however it looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +100,14 @@ class OutgoingRoom:
         home = ROOT if parent is None else waiting.parent
         conflict = self._local_steps.conflict_name(home, waiting.original, given[home])
 
-        damaged = await self._is_damaged(waiting)
+        # A power cut may leave new bytes under an old time.
+        doubted = waiting.print[2] <= context.surprises.went_down_ns
 
-        if await context.in_folder(lambda folder: _let_go(folder, waiting, parent or (), conflict, damaged=damaged)):
+        if await context.in_folder(lambda folder: _let_go(folder, waiting, parent or (), conflict, doubted=doubted)):
             given[home].add(conflict)
             context.log_conflict(parent or (), waiting.original, conflict)
             context.look_again(parent or ())
         context.store.database.run("DELETE FROM outgoing WHERE name = ?", waiting.name)
-
-    async def _is_damaged(self, waiting: _Waiting) -> bool:
-        """Whether what looks as it did holds something else: a power cut may leave new bytes under an old time."""
-        context = self._context
-        if waiting.digest is None or waiting.print[2] > context.surprises.went_down_ns:
-            return False
-
-        found = await context.in_folder(lambda folder: _find(folder, waiting.name))
-        return found is not None and found.digest != waiting.digest
 
     async def _adopt(self, *, unknown: bool) -> bool:
         """A crash or an error between the swap and its record leaves a file without one; the loss of the database, all
@@ -132,7 +126,7 @@ class OutgoingRoom:
             if found is None or not (published or unknown):
                 everything = False
                 continue
-            print_ = found.print if published else (0, 0, 0)
+            print_ = found.print if published else _UNKNOWN
             spare = context.versions.not_durable(found.digest)
             context.store.database.run(
                 "INSERT OR IGNORE INTO outgoing VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -175,15 +169,27 @@ def _digest(disk: Disk, room: Descriptor, name: str) -> bytes:
         disk.close(descriptor)
 
 
-def _let_go(folder: Folder, waiting: _Waiting, parent: tuple[str, ...], conflict: str, *, damaged: bool) -> bool:
+def _let_go(folder: Folder, waiting: _Waiting, parent: tuple[str, ...], conflict: str, *, doubted: bool) -> bool:
     """Unlink a file that stayed as it was; True when it was brought back instead."""
     disk, room = folder.disk, folder.outgoing
     try:
         stat = disk.stat(room, waiting.name)
     except FileNotFoundError:
         return False
-    if (stat.inode, stat.size, stat.mtime_ns) == waiting.print and not damaged:
+    if _is_as_it_was(folder, waiting, (stat.inode, stat.size, stat.mtime_ns), doubted=doubted):
         disk.unlink(room, waiting.name)
         return False
     disk.rename(room, waiting.name, folder.directory(parent), conflict)
     return True
+
+
+def _is_as_it_was(folder: Folder, waiting: _Waiting, print_: tuple[int, int, int], *, doubted: bool) -> bool:
+    """By its looks; by its bytes where these may have changed all the same, and in a copy of the folder, where it is
+    another file."""
+    if waiting.print == _UNKNOWN:
+        return False
+    if waiting.digest is not None and (doubted or print_[0] != waiting.print[0]):
+        found = _find(folder, waiting.name)
+        if found is not None:
+            return found.digest == waiting.digest
+    return print_ == waiting.print

@@ -113,10 +113,13 @@ def test_while_neither_place_is_there_the_move_stays_open() -> None:
         ("/a/old/in", "is in the folder itself"),
         ("/b", "something at /b already"),
         ("/nowhere/new", "can't be moved to /nowhere/new: no such file"),
+        ("/b/other/in/new", "is inside /b/other, which is synced already"),
     ],
 )
 def test_what_can_not_be(new: str, reason: str) -> None:
     disk = simulated()
+    claim_root(disk, "/b/other", "/another/home", None, Random(2).randbytes)
+    disk.user.mkdir("/b/other/in")
     database = chosen(disk, "/a/old")
     with pytest.raises((Usage, Problem), match=reason):
         move_folder(disk, database, HOME, new)

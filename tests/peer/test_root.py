@@ -83,6 +83,14 @@ def test_an_existing_folder_keeps_what_is_in_it(place: Place) -> None:
     assert place.names("") == {".shoal", "mine"}
 
 
+def test_a_folder_inside_a_synced_one_is_refused(place: Place) -> None:
+    place.claim()
+    inside = Place(place.disk, f"{place.path}/some/where/inside")
+    with pytest.raises(WrongRoot, match=f"inside {place.path}, which is synced already"):
+        inside.claim("/another/home")
+    assert place.names("") == {".shoal"}
+
+
 def test_it_is_claimed_once(place: Place) -> None:
     root = place.claim()
     assert place.claim(known=root.id) == root

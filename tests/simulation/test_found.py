@@ -11,6 +11,7 @@ from peer.ports import Response
 from peer.root import MARKER
 from peer.status import is_settled
 from peer.synchronizer.steps import aside_name
+from peer.watcher import RETRY
 from protocol.hashing import digest
 from protocol.names import RESERVED
 from tests.simulation.device import FOLDER, SimulatedDevice
@@ -489,6 +490,30 @@ def hold_answer(device: SimulatedDevice, path: str) -> trio.Event:
 
     vars(transport)["request"] = held_back
     return arrive
+
+
+@scene
+async def a_folder_that_comes_back_for_a_moment_is_missed_again(stage: Stage) -> None:
+    """It was there long enough to be looked at, and not to be watched again: from then on nobody looked, and all was
+    said to be synced without a folder (law 9)."""
+    (laptop,) = await stage.begin("laptop")
+    save(laptop, "f", CONTENT)
+    await stage.all_well(laptop)
+    assert laptop.peer is not None
+    progress = laptop.peer.synchronizer.progress
+    for part in range(1, 5):  # of the pause between two attempts to watch it
+        laptop.unmount("/nowhere")
+        await stage.until(lambda: progress.error)
+        await stage.pass_time(part * RETRY / 5)
+        laptop.mount()
+        laptop.peer.synchronizer.look_at_everything()
+        await stage.until(lambda: not progress.error, every=0.01)
+        laptop.unmount("/nowhere")
+        await stage.until(lambda: progress.error, seconds=NOTICED + RETRY)
+        laptop.mount()
+    stage.log.errors.clear()
+    await stage.all_well(laptop)
+    assert visible(laptop) == {"f": CONTENT}
 
 
 @scene

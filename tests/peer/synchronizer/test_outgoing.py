@@ -101,6 +101,29 @@ async def test_what_was_written_to_comes_back(folder: SyncFolder, how: str) -> N
 
 
 @pytest.mark.parametrize("changed", [False, True])
+async def test_a_copy_of_the_folder_has_copies_of_what_waits(folder: SyncFolder, changed: bool) -> None:
+    """The folder was moved to another disk, or restored from a backup: every file is another one, with the old time or
+    a new one. They came back, all that was deleted or replaced in the minute before."""
+    folder.hand.write("f.txt", OLD)
+    folder.hand.write(".shoal/temp/t", NEW)
+    await folder.indexer.scan_everything()
+    folder.now_read()
+    row = folder.row("f.txt")
+    with folder.opened() as opened:
+        outgoing = put(opened, Target((), "f.txt", row.print, digest(OLD))).outgoing
+    assert outgoing is not None
+    folder.context.remember_outgoing(outgoing, row, None)
+    (name,) = waiting(folder)
+    folder.hand.write(".shoal/outgoing/copy", OLD[::-1] if changed else OLD)
+    folder.hand.remove(f".shoal/outgoing/{name}")
+    folder.hand.move(".shoal/outgoing/copy", f".shoal/outgoing/{name}")
+    pass_time(folder, 60)
+    await room(folder).sweep()
+    assert waiting(folder) == []
+    assert folder.hand.names() == ([COPY, "f.txt"] if changed else ["f.txt"])
+
+
+@pytest.mark.parametrize("changed", [False, True])
 async def test_what_a_power_cut_changed_under_its_old_time_comes_back(folder: SyncFolder, changed: bool) -> None:
     folder.hand.write("f.txt", OLD)
     folder.hand.write(".shoal/temp/t", NEW)
