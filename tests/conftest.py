@@ -39,6 +39,7 @@ SLOW = (
 
 SOAKED_ON_POSTGRESQL = (
     "test_a_crash_at_each_failpoint_is_healed_by_asking_again",
+    "test_check_tells_damage_by_its_exit_code",
     "test_the_keepers_commands_beside_a_server",
 )
 """Tests of programs that take long on PostgreSQL, and show little there that others don't."""

@@ -16,6 +16,7 @@ _FILLING, _MOST_FILLS = 0.15, 3
 _OVERTAKING, _MOST_OVERTAKES = 0.1, 4
 _UNNOTICED = 0.2
 _WITHDRAWING, _MOST_WITHDRAWALS = 0.05, 3
+_CROSSING = 0.8
 _LEAST_FAULTS = 8
 _SELDOM, _RARELY = 0.05, 0.035
 _REJECTING = 0.3
@@ -207,7 +208,10 @@ def _with_rare(plan: Plan, rng: Random) -> Plan:
         plan = replace(plan, shells=True)
     if rng.random() < _RARELY:
         plan = replace(plan, sleeping=True, breaker=True, rejecting=True, power_cuts=max(plan.power_cuts, 0.1))
-    return replace(plan, wordy=rng.random() < _RARELY)
+    plan = replace(plan, wordy=rng.random() < _RARELY)
+    if rng.random() < _RARELY:
+        plan = replace(plan, crossed_moves=_CROSSING)
+    return plan
 
 
 def _faults(rng: Random) -> frozenset[str]:
