@@ -7,7 +7,8 @@ import trio
 from peer.root import MAX_MARKER
 from tests.simulation.ambush import Ambushes
 from tests.simulation.asking import answer_at_times
-from tests.simulation.counts import ACTED_BETWEEN, MOVE_CYCLE
+from tests.simulation.counts import ACTED_BETWEEN
+from tests.simulation.crossing import cross
 from tests.simulation.device import SimulatedDevice
 from tests.simulation.folding import begin_folding
 from tests.simulation.keeping import Keeping
@@ -161,19 +162,9 @@ class Drama:
                 person.act()
                 left -= 1
             if rng.random() < plan.crossed_moves:
-                self._cross_moves()
+                cross(self._around, rng)
         await self._act_inline()
         await trio.sleep(rng.choice((0.0, 1.0, HELD_SECONDS)))
-
-    def _cross_moves(self) -> None:
-        """Two move a directory into another each, which the other does the other way round."""
-        one, other = self._rng.sample(list(self._around.people.values()), 2)
-        common = sorted(one.directories & other.directories)
-        if len(common) < 2:
-            return
-        first, second = self._rng.sample(common, 2)
-        if one.move_into(first, second) & other.move_into(second, first):
-            self._around.log.happened[MOVE_CYCLE] += 1
 
     async def _act_inline(self) -> None:
         """What was to happen between system calls, and hasn't yet, happens now that the peers are at work."""

@@ -16,7 +16,7 @@ _FILLING, _MOST_FILLS = 0.15, 3
 _OVERTAKING, _MOST_OVERTAKES = 0.1, 4
 _UNNOTICED = 0.2
 _WITHDRAWING, _MOST_WITHDRAWALS = 0.05, 3
-_CROSSING = 0.8
+_CROSSING, _MOST_CROSSINGS = 0.05, 3
 _LEAST_FAULTS = 8
 _SELDOM, _RARELY = 0.05, 0.035
 _REJECTING = 0.3
@@ -133,6 +133,7 @@ class Plan:
     tripwires: bool = False  # somebody acts, or the disk fails, where it is least expected
     unnoticed: bool = False  # when the tracker is restored, every connection is dead, and no device knows
     withdrawals: int = 0  # how often a device can't bring a version to the cloud for days
+    crossings: int = 0  # how often two move directories into each other as soon as they can
     wordy: bool = False  # people write what can be compressed as well
 
     @property
@@ -209,9 +210,7 @@ def _with_rare(plan: Plan, rng: Random) -> Plan:
     if rng.random() < _RARELY:
         plan = replace(plan, sleeping=True, breaker=True, rejecting=True, power_cuts=max(plan.power_cuts, 0.1))
     plan = replace(plan, wordy=rng.random() < _RARELY)
-    if rng.random() < _RARELY:
-        plan = replace(plan, crossed_moves=_CROSSING)
-    return plan
+    return replace(plan, crossings=_MOST_CROSSINGS if rng.random() < _CROSSING else 0)
 
 
 def _faults(rng: Random) -> frozenset[str]:

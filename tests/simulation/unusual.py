@@ -13,6 +13,7 @@ from peer.root import MARKER, OUTGOING, TEMP, Marker, is_speakable
 from protocol.codec import encode
 from protocol.identifiers import ID_LENGTH
 from protocol.names import RESERVED
+from tests.simulation.crossing import cross_again
 from tests.simulation.device import EMPTY, FOLDER, SimulatedDevice
 from tests.simulation.filling import fill_what_goes
 from tests.simulation.overtaking import overtake
@@ -35,6 +36,8 @@ def begin_unusual(around: Surroundings, nursery: trio.Nursery) -> None:
         nursery.start_soon(fill_what_goes, around)
     if plan.overtakes:
         nursery.start_soon(overtake, around)
+    if plan.crossings:
+        nursery.start_soon(cross_again, around)
     if plan.withdrawals:
         nursery.start_soon(forsake, around)
 
