@@ -39,10 +39,12 @@ SLOW = (
 
 SOAKED_ON_POSTGRESQL = (
     "test_a_crash_at_each_failpoint_is_healed_by_asking_again",
+    "test_a_device_reads_any_history_from_any_cursor_without_a_snapshot",
     "test_check_tells_damage_by_its_exit_code",
+    "test_pages",
     "test_the_keepers_commands_beside_a_server",
 )
-"""Tests of programs that take long on PostgreSQL, and show little there that others don't."""
+"""Tests that take long on PostgreSQL, and show little there that others don't."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
