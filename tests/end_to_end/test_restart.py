@@ -175,6 +175,7 @@ async def test_what_was_in_place_but_not_recorded_moves_on(team: Trio) -> None:
     await team.converged()
 
 
+@pytest.mark.soak  # tests/tracker/test_cli.py has each failpoint beside a single device
 @pytest.mark.parametrize("failpoint", [name for name in tracker.failpoints.FAILPOINTS if "signup" not in name])
 async def test_the_tracker_dies(team: Trio, failpoint: str) -> None:
     team.tracker.kill()
