@@ -89,7 +89,6 @@ class Watcher:
     async def _find_out(self) -> None:
         """What file system the folder is on. `OSError` or `Problem` when it isn't there."""
         context = self._context
-
         kind = await context.in_folder(lambda folder: context.disk.file_system(folder.directory(())))
         if kind in SHARED and self.shared is None:
             log.warning("the folder is on %s: changes made on other machines are found by scanning", kind)

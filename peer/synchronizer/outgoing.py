@@ -102,7 +102,6 @@ class OutgoingRoom:
 
         # A power cut may leave new bytes under an old time.
         doubted = waiting.print[2] <= context.surprises.went_down_ns
-
         if await context.in_folder(lambda folder: _let_go(folder, waiting, parent or (), conflict, doubted=doubted)):
             given[home].add(conflict)
             context.log_conflict(parent or (), waiting.original, conflict)

@@ -242,7 +242,6 @@ class Synchronizer:
         """What was put in place before a crash, or before the disk failed, may not be on the disk for good. It must be
         before it counts as agreed on: gone with a power cut, it would count as deleted here."""
         context = self._context
-
         if any(note.agreed.node not in self.progress.fetching for note in context.store.placing()):
             await context.in_folder(lambda folder: context.disk.sync_file_system(folder.directory(())))
 

@@ -276,6 +276,15 @@ async def who_deletes_a_version_that_is_withdrawn_has_not_deleted_the_one_before
     assert visible(desktop) == {"f": CONTENT}
 
 
+async def have_withdrawn(stage: Stage) -> None:
+    """Days pass, and nobody brings what was announced to the cloud."""
+    await stage.pass_time(5)
+    stage.clock.jump(8 * 24 * HOUR)
+    stage.host.stop()
+    await stage.restart_tracker()
+    await stage.until(lambda: not stage.host.announced())
+
+
 @scene
 async def what_was_withdrawn_before_the_answer_to_its_commit_came_is_an_edit_still(stage: Stage) -> None:
     """The laptop didn't hear that its commit was taken until that was withdrawn again. The delta told of the withdrawal
@@ -289,11 +298,7 @@ async def what_was_withdrawn_before_the_answer_to_its_commit_came_is_an_edit_sti
     save(laptop, "f", NEWER)
     await stage.until(stage.host.announced)
     laptop.switch_off()
-    await stage.pass_time(5)
-    stage.clock.jump(8 * 24 * HOUR)
-    stage.host.stop()
-    await stage.restart_tracker()
-    await stage.until(lambda: not stage.host.announced())
+    await have_withdrawn(stage)
     save(desktop, "other", b"comes after it")
     await stage.all_well(desktop)
     stage.cut_off(laptop)
@@ -315,11 +320,7 @@ async def an_answer_that_comes_after_its_withdrawal_is_asked_for_again(stage: St
     laptop.transport.cut(silently=True)
     save(laptop, "f", NEWER)
     await stage.until(stage.host.announced)
-    await stage.pass_time(5)
-    stage.clock.jump(8 * 24 * HOUR)
-    stage.host.stop()
-    await stage.restart_tracker()
-    await stage.until(lambda: not stage.host.announced())
+    await have_withdrawn(stage)
     save(desktop, "other", b"comes after it")
     await stage.all_well(desktop)
     stage.cut_off(laptop, UPLOADS)

@@ -268,7 +268,8 @@ async def test_what_only_the_cloud_has_is_fetched_about_once(apart: float, autoj
     receivers = lan_of(5, origin=False)
     line = Line(2.5e6)
     await all_fetch(receivers, line, apart)
-    assert line.sent <= (1 + 0.02 * 4) * CHUNK * COUNT, "98 % of the bytes of devices 2 to 5 stay on the LAN"
+    # Trio takes tasks in any order, so it is 1.01 to 1.02; for 98 % of the bytes of devices 2 to 5 1.08 would do.
+    assert line.sent <= 1.04 * CHUNK * COUNT
     assert all(device.from_cloud for device in receivers)
 
 
