@@ -40,6 +40,7 @@ The cases, by where a node is (L: on the disk, R: at the tracker, S: when both l
         11.3 L was changed or moved here      sent as ever (6.2, 8, 9), then taken off the disk
         11.4 a folder with something inside that can't be sent: kept as a new node
         11.5 the name that L has or wants is its: ours takes a conflict name
+        11.6 a folder whose name something inside waits for: it steps aside, as in 6.3
     12  L is a folder that was to be removed (4.3, 11.2) and holds what is ignored: it stays, and isn't sent
     13  R only, and the ignore rules of a folder above are there but not here: they come first
 """
@@ -284,6 +285,8 @@ class _Planner:
     def _waits_for(self, node: NodeId) -> set[NodeId]:
         """The nodes that have to move, come or go on the disk before this one can be as REMOTE has it."""
         local, remote, synced = self.view.local.get(node), self.view.remote.get(node), self.view.synced.get(node)
+        if node in self.view.unwanted:
+            return set(self.view.local_children(node))
         if remote is None:
             return set(self.view.local_children(node)) if synced is not None else set()
         if local is not None:
@@ -300,7 +303,9 @@ class _Planner:
     def _wanted_name(self, node: NodeId) -> NodeId | None:
         """Who has, on the disk, the name that a node waits for."""
         remote = self.view.remote.get(node)
-        return None if remote is None else self.view.local_at(remote.parent, remote.name)
+        if remote is None or node in self.view.unwanted:
+            return None
+        return self.view.local_at(remote.parent, remote.name)
 
     def _may_step_aside(self, node: NodeId) -> bool:
         """Not if it turns out to be worth keeping: then its name is the user's."""
@@ -406,7 +411,7 @@ class _Planner:
         if moved and not self._goes_where_remote_is(local, remote, synced):
             return self._move_there(local, remote)  # 11.3
         if local.kind == DIRECTORY:
-            return self._unwanted_directory(node)
+            return self._unwanted_directory(local)
         if local.blocked:
             return Renew(node)  # 11.4
         return self._unwanted_content(local, remote, synced)
@@ -420,11 +425,14 @@ class _Planner:
         overtaken = isinstance(step, Fetch | Await) and base.same_bytes(local.content)
         return RemoveLocal(local.node, unwanted=True) if agreed or overtaken else step  # 11.2, 11.3
 
-    def _unwanted_directory(self, node: NodeId) -> Step:
+    def _unwanted_directory(self, local: Local) -> Step:
+        node = local.node
         fates = {self._fate_unwanted(child) for child in self.view.local_children(node)}
         if "stays" in fates:  # 11.4
-            return Renew(node)
-        return Wait(node, "what is inside goes first") if "waits" in fates else RemoveLocal(node, unwanted=True)
+            return kept(local)
+        if "waits" not in fates:  # 11.2
+            return RemoveLocal(node, unwanted=True)
+        return StepAside(node) if self._steps_aside(node) else Wait(node, "what is inside goes first")  # 11.6
 
     def _fate_unwanted(self, child: NodeId) -> str:
         local = self.view.local[child]

@@ -2,6 +2,7 @@
 
 import errno
 
+from protocol.identifiers import MAX_INLINE
 from tests.simulation.machine import START_NS
 from tests.simulation.people import DIRECTORIES, LINK_TARGETS, MODES, NAMES, Action, Person
 
@@ -17,6 +18,16 @@ def write(person: Person) -> str:
 
 def save(person: Person) -> str:
     path, content = person.anywhere(NAMES), person.content()
+    person.refuse(path, "directory")
+    person.replaced(path, "saved over")
+    person.user.save(person.full(path), content)
+    person.oracle.save(person.name, path, content)
+    return f"saves {path} ({len(content)} bytes)"
+
+
+def save_large(person: Person) -> str:
+    """Of more than what goes along with a commit."""
+    path, content = person.anywhere(NAMES), person.content() + person.rng.randbytes(MAX_INLINE)
     person.refuse(path, "directory")
     person.replaced(path, "saved over")
     person.user.save(person.full(path), content)
@@ -59,10 +70,22 @@ def write_slowly(person: Person) -> str:
     """Through a descriptor that stays open meanwhile, also when the file is no longer there for others."""
     path = person.present("file")
     content, rest = person.content(), person.content()[:100]
-    inode = person.user.find(person.full(path))
     person.overwritten(path, "wrote over")
     person.user.write(person.full(path), content)
     person.oracle.save(person.name, path, content)
+    _hold(person, path, rest)
+    return f"writes {path} ({len(content)} bytes), and holds it open"
+
+
+def hold_open(person: Person) -> str:
+    """The same without writing anything at first."""
+    path = person.present("file")
+    _hold(person, path, person.content()[:100])
+    return f"holds {path} open"
+
+
+def _hold(person: Person, path: str, rest: bytes) -> None:
+    inode = person.user.find(person.full(path))
     inode.opened += 1
 
     def finish() -> str:
@@ -77,7 +100,6 @@ def write_slowly(person: Person) -> str:
         return f"writes on in what was {path} ({len(rest)} bytes)"
 
     person.later(finish)
-    return f"writes {path} ({len(content)} bytes), and holds it open"
 
 
 def make_directory(person: Person) -> str:

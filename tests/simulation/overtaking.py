@@ -7,7 +7,6 @@ device has heard of the other's version: it must not put its own in the place of
 import trio
 
 from tests.simulation.actions import save
-from tests.simulation.people import Person
 from tests.simulation.surroundings import Surroundings
 
 _HELD = 4.0
@@ -22,7 +21,7 @@ async def overtake(around: Surroundings) -> None:
     for _ in range(plan.overtakes):
         await trio.sleep(rng.uniform(0, plan.acting / plan.overtakes))
         slow, other = rng.sample(list(around.people.values()), 2)
-        common = sorted(path for path, entry in _files(slow).items() if _files(other).get(path) == entry)
+        common = slow.files_in_common(other)
         if len(common) > 1:
             first, path = rng.sample(common, 2)
             around.weather.slow[slow.name] = trio.current_time() + _HELD
@@ -31,7 +30,3 @@ async def overtake(around: Surroundings) -> None:
             slow.do_to(path, save)
             await trio.sleep(rng.uniform(0, _NOTICED))
             other.do_to(path, save)
-
-
-def _files(person: Person) -> dict[str, object]:
-    return {path: entry for path, entry in person.tree().items() if entry[0] == "file"}

@@ -100,6 +100,11 @@ class Person:
         """Those at the top of the folder."""
         return {path for path, entry in self.tree().items() if entry[0] == "directory" and "/" not in path}
 
+    def files_in_common(self, other: "Person") -> list[str]:
+        """The paths of files that are just the same at both."""
+        here, there = self.tree(), other.tree()
+        return sorted(path for path, entry in here.items() if entry[0] == "file" and there.get(path) == entry)
+
     def move_into(self, directory: str, other: str) -> bool:
         """Move one directory into another; whether both were there."""
         before = self.user.exists(self.full(f"{other}/{directory}"))

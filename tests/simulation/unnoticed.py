@@ -12,8 +12,7 @@ import trio
 
 from protocol.api import PACK_PATH
 from protocol.hashing import digest
-from protocol.identifiers import MAX_INLINE
-from tests.simulation.actions import save
+from tests.simulation.actions import save, save_large
 from tests.simulation.device import SimulatedDevice
 from tests.simulation.people import NAMES, Person
 from tests.simulation.surroundings import Surroundings
@@ -32,7 +31,7 @@ def lose_connections(around: Surroundings) -> None:
 
 async def save_unawares(around: Surroundings) -> None:
     """After it: everybody saves something as soon as the tracker is there again."""
-    await _until(lambda: around.host.up)
+    await until(lambda: around.host.up)
     for person in around.people.values():
         person.do_to(around.rng.choice(NAMES), save)
 
@@ -42,27 +41,24 @@ async def forsake(around: Surroundings) -> None:
     plan, rng = around.plan, around.rng
     for _ in range(plan.withdrawals):
         await trio.sleep(rng.uniform(0, plan.acting / plan.withdrawals))
-        await _until(lambda: bool(_in_the_cloud(around)) and not around.host.announced())
+        await until(lambda: bool(_in_the_cloud(around)) and not around.host.announced())
         if not (files := _in_the_cloud(around)) or around.host.announced():
             continue
         device, path = rng.choice(files)
-        _cut_off(device, frozenset((PACK_PATH,)))
+        cut_off(device, frozenset((PACK_PATH,)))
         try:
             await _have_one_withdrawn(around, around.people[device.name], path)
         finally:
-            _cut_off(device, frozenset())
+            cut_off(device)
 
 
 async def _have_one_withdrawn(around: Surroundings, person: Person, path: str) -> None:
-    for _ in range(_TRIES):
-        person.do_to(path, save)
-        if len(person.user.read(person.full(path))) > MAX_INLINE:
-            break
-    await _until(around.host.announced)
+    person.do_to(path, save_large)
+    await until(around.host.announced)
     around.log.note("world", "days pass at the tracker")
     around.clock.jump(_DAYS)
     around.host.stop()
-    await _until(lambda: around.host.up and not around.host.announced())
+    await until(lambda: around.host.up and not around.host.announced())
 
 
 def _in_the_cloud(around: Surroundings) -> list[tuple[SimulatedDevice, str]]:
@@ -80,15 +76,17 @@ def _is_in_the_cloud(device: SimulatedDevice, content: bytes) -> bool:
     return bool(device.ledger.agreed_on(content)) and not device.ledger.agreed_on_only(content)
 
 
-def _cut_off(device: SimulatedDevice, paths: frozenset[str]) -> None:
+def cut_off(device: SimulatedDevice, paths: frozenset[str] = frozenset()) -> None:
+    """From now on these paths to the tracker are cut off from a device, and no others."""
     device.cut_off = paths
     if device.transport is not None:
         device.transport.cut_off = paths
 
 
-async def _until(done: Callable[[], bool]) -> None:
-    """Not for ever: much else is going on."""
+async def until(done: Callable[[], bool]) -> bool:
+    """Wait for something, not for ever, as much else is going on; whether it came."""
     for _ in range(_TRIES):
         if done():
-            return
+            return True
         await trio.sleep(_POLL)
+    return False

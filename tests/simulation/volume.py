@@ -125,11 +125,14 @@ class Volume:
         inode.mtime_ns = mtime_ns
         self._attributes_changed(inode)
 
-    def notice_silent_changes(self) -> None:
-        """Somebody finds what a power cut left with other bytes under an old time, and saves it once more."""
+    def notice_silent_changes(self) -> bool:
+        """Somebody finds what a power cut left with other bytes under an old time, and saves it once more; whether
+        there is any."""
+        found = bool(self.journal.silent)
         for inode in self.journal.silent:
             self.set_times(inode, self._now())
         self.journal.silent.clear()
+        return found
 
     def _attributes_changed(self, inode: Inode) -> None:
         inode.ctime_ns = self._now()

@@ -170,7 +170,7 @@ class History:
         await self.shop.database.transact(withdraw_stalled, self.shop.now_ms, at_once=self.random.randint(1, 3))
 
 
-@settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=HISTORIES)
+@settings(max_examples=20, deadline=None, suppress_health_check=HISTORIES)
 @given(seed=st.integers(0, 1 << 32), steps=st.integers(1, 30))
 async def test_folding_deltas_from_any_cursor_gives_the_trackers_nodes(
     databases: Databases, seed: int, steps: int
@@ -190,7 +190,7 @@ async def test_folding_deltas_from_any_cursor_gives_the_trackers_nodes(
         await shop.check()
 
 
-@settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=HISTORIES)
+@settings(max_examples=20, deadline=None, suppress_health_check=HISTORIES)
 @given(seed=st.integers(0, 1 << 32), steps=st.integers(1, 30))
 async def test_a_device_reads_any_history_from_any_cursor_without_a_snapshot(
     databases: Databases, seed: int, steps: int

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from random import Random
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.database import open_database
@@ -23,12 +22,13 @@ from peer.synchronizer.steps import (
     SendWrite,
     SetAside,
     Step,
+    StepAside,
     Wait,
 )
 from protocol.commits import DIRECTORY
 from protocol.identifiers import NodeId
 from tests.peer.synchronizer.model.cases import Case
-from tests.peer.synchronizer.model.drawn import BASE, SEEDS, Edits, edits
+from tests.peer.synchronizer.model.drawn import BASE, SEEDS, Edits, edits, holds
 from tests.peer.synchronizer.model.sides import Here, There
 from tests.peer.synchronizer.model.stored import store_of
 from tests.peer.synchronizer.model.trees import check_tree
@@ -242,6 +242,18 @@ def test_11_5_what_is_new_here_under_its_name_takes_a_conflict_name(case: Exclud
     assert len(case.there_still()) == 3
 
 
+def test_11_6_a_folder_steps_aside_for_what_leaves_it_and_wants_its_name(case: ExcludingCase) -> None:
+    folder, file = case.both("d/", "a")
+    case.move(case.here, "a", "d/a")
+    case.move(case.there, "a", "e")
+    case.move(case.there, "d", "a")
+    case.move(case.there, "e", "d")
+    case.exclude(folder)
+    assert case.steps()[folder] == StepAside(folder)
+    assert case.done() == ["d"]
+    assert set(case.local) == {file}
+
+
 def test_12_a_folder_that_holds_what_is_ignored_is_not_sent(case: ExcludingCase) -> None:
     folder = case.new(case.here, "d/")
     case.put_local(case.local[folder]._replace(wanted=False))
@@ -295,8 +307,7 @@ def finish(world: Excluding) -> None:
     world.settle(rounds(world))
 
 
-@settings(max_examples=600, deadline=None)
-@given(base=BASE, actions=edits(12, READABLE), seed=SEEDS, announced_only=st.booleans())
+@holds(1200, base=BASE, actions=edits(12, READABLE), seed=SEEDS, announced_only=st.booleans())
 def test_excluding_at_any_time_loses_nothing(base: Edits, actions: Edits, seed: int, announced_only: bool) -> None:
     world, random = Excluding(), Random(seed)
     for edit in base:
@@ -314,8 +325,7 @@ def test_excluding_at_any_time_loses_nothing(base: Edits, actions: Edits, seed: 
     world.check_agreed()
 
 
-@settings(max_examples=300, deadline=None)
-@given(base=BASE, seed=SEEDS)
+@holds(600, base=BASE, seed=SEEDS)
 def test_excluding_changes_nothing_at_the_tracker(base: Edits, seed: int) -> None:
     world, random = Excluding(), Random(seed)
     for edit in base:

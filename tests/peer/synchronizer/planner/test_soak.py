@@ -6,9 +6,15 @@ import pytest
 
 from peer.database import Database
 from tests.peer.synchronizer.model.drawn import SOAKED
-from tests.peer.synchronizer.planner import test_convergence, test_interruptions, test_naive, test_slices
+from tests.peer.synchronizer.planner import (
+    test_convergence,
+    test_interruptions,
+    test_naive,
+    test_selection,
+    test_slices,
+)
 
-TESTED = [vars(module) for module in (test_convergence, test_interruptions, test_naive, test_slices)]
+TESTED = [vars(module) for module in (test_convergence, test_interruptions, test_naive, test_selection, test_slices)]
 
 
 @pytest.mark.soak
