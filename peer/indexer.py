@@ -201,6 +201,7 @@ class Indexer:
     # From what was seen to LOCAL --------------------
 
     def _apply(self, seen: Look) -> None:
+        seen.drop_replaced()
         self._ruling.begin(seen)
         shells = self._store.unwanted_folders()
         paths = sorted(seen.listings, key=lambda names: (len(names), names))
@@ -209,7 +210,7 @@ class Indexer:
         moves = Moves(self._store, seen)
         known: dict[Names, dict[str, Local]] = {}
         for names in paths:
-            node = nodes.get(names) or self._store.find(names)
+            node = nodes.get(names) or self._folder_at(names)
             if node is not None:
                 self._forget_trouble(names, self._followed_folders(names, seen), seen)
                 nodes[names] = node
@@ -237,6 +238,12 @@ class Indexer:
         self.unlisted -= looked
         for names, error in seen.failed.items():
             self._report_failure(names, error)
+
+    def _folder_at(self, names: Names) -> NodeId | None:
+        """The folder that LOCAL has at a path. Where it has a file, the look at the one above is still to come."""
+        node = self._store.find(names)
+        row = None if node is None else self._store.local(node)
+        return None if row is not None and row.kind != DIRECTORY else node
 
     def _troubled(self) -> bool:
         return bool(self.unlisted or self.unseen or self._problems.any())

@@ -38,6 +38,23 @@ class Look:
     unseen: dict[Names, OSError] = field(default_factory=dict)
     rules: dict[Names, bytes | OSError] = field(default_factory=dict)
 
+    def drop_replaced(self) -> None:
+        """Leave out what was in folders of which there was nothing, or something else, when the one above was listed:
+        somebody was at work between the two, and will be heard of."""
+        folders: dict[Names, set[str]] = {}
+        replaced: set[Names] = set()
+        for names in sorted(self.listings, key=len):
+            above = names[:-1]
+            if names and above in self.listings and names not in self.unseen:
+                if above not in folders:
+                    folders[above] = {
+                        entry.name for entry in self.listings[above] if entry.stat.kind is EntryKind.DIRECTORY
+                    }
+                if above in replaced or names[-1] not in folders[above]:
+                    replaced.add(names)
+        for names in replaced:
+            del self.listings[names]
+
 
 def look(folder: Folder, directories: Iterable[Names], known: Mapping[Names, Mapping[str, AsSeen]] = {}) -> Look:
     """List `directories`, each on its own: one that fails doesn't stop the others (law 15). `known` is what LOCAL says

@@ -496,6 +496,26 @@ async def test_a_directory_that_goes_between_two_calls(simulated: SyncFolder) ->
     assert simulated.problems() == {}
 
 
+async def test_a_directory_that_a_file_replaces_between_two_looks(simulated: SyncFolder) -> None:
+    """Found by the simulation: what had been in it was taken for what is in the file, and never missed."""
+    await filled(simulated)
+    simulated.hand.move("h", "d/h")  # so that after "d" the folder above is looked at too
+    scans = list[Any]()
+
+    def before(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "scan":
+            scans.append(arguments)
+            if len(scans) == 2:
+                simulated.hand.remove("d")
+                simulated.hand.write("d", b"a file")
+
+    simulated.simulated.before_call = before
+    await simulated.indexer.scan([("d",)])
+    assert len(scans) == 2
+    assert simulated.paths() == {"d", "empty"}
+    assert simulated.row("d").kind == FILE
+
+
 async def test_a_file_system_mounted_inside(simulated: SyncFolder) -> None:
     """What the mount hides is not gone, what is in it is not ours."""
     await filled(simulated)

@@ -2,7 +2,6 @@
 
 import errno
 
-from protocol.identifiers import MAX_INLINE
 from tests.simulation.machine import START_NS
 from tests.simulation.people import DIRECTORIES, LINK_TARGETS, MODES, NAMES, Action, Person
 
@@ -18,16 +17,6 @@ def write(person: Person) -> str:
 
 def save(person: Person) -> str:
     path, content = person.anywhere(NAMES), person.content()
-    person.refuse(path, "directory")
-    person.replaced(path, "saved over")
-    person.user.save(person.full(path), content)
-    person.oracle.save(person.name, path, content)
-    return f"saves {path} ({len(content)} bytes)"
-
-
-def save_large(person: Person) -> str:
-    """Of more than what goes along with a commit."""
-    path, content = person.anywhere(NAMES), person.content() + person.rng.randbytes(MAX_INLINE)
     person.refuse(path, "directory")
     person.replaced(path, "saved over")
     person.user.save(person.full(path), content)

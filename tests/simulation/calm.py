@@ -12,9 +12,11 @@ from tests.simulation.drama import BOUND
 from tests.simulation.events import NO_WATCHES
 from tests.simulation.folding import end_folding
 from tests.simulation.lan import LanWeather
+from tests.simulation.lingering import write_late
 from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oddities import is_tidy, tidy
 from tests.simulation.oracle import Violation
+from tests.simulation.outpacing import outpace
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.unusual import include_all, pause
 
@@ -72,14 +74,27 @@ class Calm:
             await nursery.start(around.host.run)
 
     async def come_to_rest(self) -> None:
-        """Wait until nothing is left to do and nothing waits in `.shoal`. What a power cut left with other bytes under
-        an old time is saved once more only then: programs must find it out themselves where they need those bytes."""
+        """Wait until nothing is left to do and nothing waits in `.shoal`."""
         if self._plan.bad_name or self._plan.folding:
             await self._bad_path_stops_only_itself()
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """What a power cut left with other bytes under an old time is saved once more only then: programs must find it
+        out themselves where they need those bytes."""
         await self._wait_for_rest()
         noticed = [device.disk.volume.notice_silent_changes() for device in self._around.devices.values()]
         if any(noticed):
             await self._wait_for_rest()
+
+    async def act_once_more(self) -> None:
+        """In a few seeds people do what chance alone, with all the trouble, makes too little of."""
+        if self._plan.lingering:
+            await write_late(self._around)
+        if self._plan.outpacing:
+            await outpace(self._around)
+        if self._plan.lingering or self._plan.outpacing:
+            await self._rest()
 
     async def _wait_for_rest(self) -> None:
         deadline = trio.current_time() + BOUND

@@ -13,7 +13,6 @@ from tests.simulation.device import SimulatedDevice
 from tests.simulation.folding import begin_folding
 from tests.simulation.keeping import Keeping
 from tests.simulation.lan import LanWeather
-from tests.simulation.lingering import write_late
 from tests.simulation.mischief import POOR, Trouble
 from tests.simulation.oracle import Violation, equal
 from tests.simulation.people import HELD_SECONDS
@@ -102,8 +101,6 @@ class Drama:
             if self._plan.sleeping:
                 black_out(self._around)
                 await sleep_through(self._around)
-            if self._plan.lingering:
-                await write_late(self._around)
             dramatic.cancel_scope.deadline = trio.current_time() + HELD_SECONDS
         self._inline_left = 0
         self._ambushes.end()

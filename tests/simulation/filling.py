@@ -9,6 +9,7 @@ from random import Random
 import trio
 
 from peer.synchronizer.synchronizer import DELETE_QUIET
+from protocol.identifiers import MAX_INLINE
 from tests.simulation.actions import make_directory
 from tests.simulation.people import NAMES, Action, Person
 from tests.simulation.surroundings import Surroundings
@@ -53,11 +54,11 @@ def removal(directory: str) -> Action:
     return remove
 
 
-def saving(path: str) -> Action:
-    """Save something at a path."""
+def saving(path: str, *, large: bool = False) -> Action:
+    """Save something at a path; `large` is what doesn't go along with a commit."""
 
     def save_into(person: Person) -> str:
-        content = person.content()
+        content = person.content() + (person.rng.randbytes(MAX_INLINE) if large else b"")
         person.refuse(path, "directory")
         person.replaced(path, "saved over")
         person.user.save(person.full(path), content)

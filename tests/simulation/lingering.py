@@ -17,7 +17,7 @@ _LONG = 45.0
 
 
 async def write_late(around: Surroundings) -> None:
-    """When nobody does anything else any more."""
+    """While all else is at rest."""
     for _ in range(_TIMES):
         writer, other = around.rng.sample(list(around.people.values()), 2)
         common = writer.files_in_common(other)

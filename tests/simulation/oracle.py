@@ -52,6 +52,8 @@ class Oracle:
     """Whether somebody has rejected what was done: then it comes back."""
     half_seen: bool = False
     """Whether a device may see that something went and not where it went to, and so not know it for the same."""
+    replaced_alone: set[bytes] = field(default_factory=set)
+    """Contents that a user replaced when nobody else did anything."""
     verdict: Violation | None = None
     """Of what happened on the way."""
 
@@ -75,6 +77,10 @@ class Oracle:
         contents = [_hash(entry[1]) for entry in entries if entry[0] == "file"]
         self.moved.update(contents)
         self.moved_over.update(contents if over else ())
+
+    def replace_alone(self, content: bytes) -> None:
+        """A user is about to put something in the place of this, which everybody knows, and nobody else acts."""
+        self.replaced_alone.add(_hash(content))
 
     def power_cut(self, who: str, gone: set[bytes], left: Iterable[Entry], published: Callable[[bytes], bool]) -> None:
         """A disk lost what was not fsynced. What nobody but its user knew of may be gone, and what is there instead
@@ -148,6 +154,8 @@ class Oracle:
         """What a user removed, seeing it, doesn't come back (law 11). Another may have moved it at the same time, and
         with it the name of something else: that is left out."""
         for path, entry in tree.items():
+            if entry[0] == "file" and _hash(entry[1]) in self.replaced_alone:
+                raise Violation("an edit alone is no conflict", f"{path} holds {describe(entry)}")
             if entry[0] != "file" or _hash(entry[1]) in self.moved:
                 continue
             why = self.superseded.get(_hash(entry[1]), "")

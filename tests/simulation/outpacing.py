@@ -12,23 +12,23 @@ import trio
 
 from protocol.api import PACK_PATH
 from protocol.hashing import digest
-from tests.simulation.actions import save_large
 from tests.simulation.counts import BETWEEN_SWAP_AND_SYNCED
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.filling import saving
 from tests.simulation.inodes import failure
 from tests.simulation.people import Person
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.unnoticed import cut_off, until
 
+_TIMES = 3
 _SEEN = 2.0
 """Seconds in which everybody has heard of a version, as a rule."""
 
 
 async def outpace(around: Surroundings) -> None:
-    """As often as the plan says."""
-    plan, rng = around.plan, around.rng
-    for _ in range(plan.outpaced):
-        await trio.sleep(rng.uniform(0, plan.acting / plan.outpaced))
+    """While all else is at rest."""
+    rng = around.rng
+    for _ in range(_TIMES):
         author, other = rng.sample(list(around.people.values()), 2)
         common = author.files_in_common(other)
         if not common:
@@ -42,15 +42,16 @@ async def outpace(around: Surroundings) -> None:
 
 async def _save_thrice(around: Surroundings, author: Person, other: Person, path: str) -> None:
     follower = around.devices[other.name]
-    author.do_to(path, save_large)
+    author.do(saving(path, large=True))
     if not await until(lambda: _only_agreed_on(author, follower, path)):
         return
     with _failing_after_a_swap(follower):
-        author.do_to(path, save_large)
+        around.oracle.replace_alone(author.user.read(author.full(path)))
+        author.do(saving(path, large=True))
         if not await until(lambda: path in author.files_in_common(other)):
             return
     around.log.happened["outpaced"] += 1
-    author.do_to(path, save_large)
+    author.do(saving(path, large=True))
     await trio.sleep(_SEEN)
 
 

@@ -17,7 +17,6 @@ _OVERTAKING, _MOST_OVERTAKES = 0.1, 4
 _UNNOTICED = 0.2
 _WITHDRAWING, _MOST_WITHDRAWALS = 0.05, 3
 _CROSSING, _MOST_CROSSINGS = 0.05, 3
-_OUTPACING, _MOST_OUTPACED = 0.05, 3
 _LEAST_FAULTS = 8
 _SELDOM, _RARELY = 0.05, 0.035
 _REJECTING = 0.3
@@ -137,7 +136,7 @@ class Plan:
     crossings: int = 0  # how often two move directories into each other as soon as they can
     wordy: bool = False  # people write what can be compressed as well
     lingering: bool = False  # programs write to files that they have held open for long
-    outpaced: int = 0  # how often a file is saved several times before any of that is in the cloud
+    outpacing: bool = False  # a file is saved several times before any of that is in the cloud
 
     @property
     def acting(self) -> float:
@@ -214,9 +213,10 @@ def _with_rare(plan: Plan, rng: Random) -> Plan:
         plan = replace(plan, sleeping=True, breaker=True, rejecting=True, power_cuts=max(plan.power_cuts, 0.1))
     plan = replace(plan, wordy=rng.random() < _RARELY)
     plan = replace(plan, crossings=_MOST_CROSSINGS if rng.random() < _CROSSING else 0)
-    # Nobody can tell a clock that jumped while nothing ran from a minute that has passed.
-    plan = replace(plan, lingering=rng.random() < _SELDOM and not plan.clock_jumps)
-    return replace(plan, outpaced=_MOST_OUTPACED if rng.random() < _OUTPACING and plan.lan else 0)
+    plan = replace(plan, lingering=rng.random() < _RARELY)
+    if rng.random() < _RARELY and plan.lan:  # after what is forgotten copies would be right
+        plan = replace(plan, outpacing=True, power_cuts=0.0, lost_databases=0.0, tracker_restores=0)
+    return plan
 
 
 def _faults(rng: Random) -> frozenset[str]:

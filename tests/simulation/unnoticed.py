@@ -12,8 +12,9 @@ import trio
 
 from protocol.api import PACK_PATH
 from protocol.hashing import digest
-from tests.simulation.actions import save, save_large
+from tests.simulation.actions import save
 from tests.simulation.device import SimulatedDevice
+from tests.simulation.filling import saving
 from tests.simulation.people import NAMES, Person
 from tests.simulation.surroundings import Surroundings
 
@@ -53,7 +54,7 @@ async def forsake(around: Surroundings) -> None:
 
 
 async def _have_one_withdrawn(around: Surroundings, person: Person, path: str) -> None:
-    person.do_to(path, save_large)
+    person.do(saving(path, large=True))
     await until(around.host.announced)
     around.log.note("world", "days pass at the tracker")
     around.clock.jump(_DAYS)

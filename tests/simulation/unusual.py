@@ -16,7 +16,6 @@ from protocol.names import RESERVED
 from tests.simulation.crossing import cross_again
 from tests.simulation.device import EMPTY, FOLDER, SimulatedDevice
 from tests.simulation.filling import fill_what_goes
-from tests.simulation.outpacing import outpace
 from tests.simulation.overtaking import overtake
 from tests.simulation.surroundings import Surroundings
 from tests.simulation.unnoticed import forsake
@@ -41,8 +40,6 @@ def begin_unusual(around: Surroundings, nursery: trio.Nursery) -> None:
         nursery.start_soon(cross_again, around)
     if plan.withdrawals:
         nursery.start_soon(forsake, around)
-    if plan.outpaced:
-        nursery.start_soon(outpace, around)
 
 
 async def _now_and_then(

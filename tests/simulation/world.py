@@ -1,7 +1,7 @@
 """A whole simulation: the tracker, three devices, the people at them, and everything that goes wrong.
 
 drama    people act, at times of their own and between any two system calls; connections, processes and disks fail
-calm     nothing fails any more and nobody acts; all has to come to rest within a bounded time
+calm     nothing fails any more and hardly anybody acts; all has to come to rest within a bounded time
 quiet    every folder is scanned anew and every connection made anew; nothing may be committed and no chunk may move
 """
 
@@ -158,6 +158,7 @@ class World:
             await self.drama.play(nursery)
             await calm.begin(nursery)
             await calm.come_to_rest()
+            await calm.act_once_more()
             around.judge()
             await calm.judge_programs()
             await calm.stay_quiet()
