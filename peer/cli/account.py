@@ -9,11 +9,12 @@ import click
 import trio
 
 from peer import account as flows
+from peer.cli.homes import home_at
 from peer.cli.options import option
 from peer.cli.render import account_lines, counted, device_lines
 from peer.database import open_database
 from peer.home import Credentials, Home, TrackerAddress
-from peer.system.home_files import absolute, default_home, environment, host_name, open_home
+from peer.system.home_files import absolute, environment, host_name
 from peer.system.http import HttpTransport
 from peer.system.sockets import checked
 from peer.tracker_client import DeviceClient, TrackerClient
@@ -21,11 +22,6 @@ from protocol.api import ACCOUNT, AccountReply, Empty
 from protocol.errors import Problem, Usage
 from protocol.login import normalise_email
 from protocol.system import real_machine
-
-
-def home_at(path: str | None) -> Home:
-    """The home that `--home` names, or the default one."""
-    return open_home(path or default_home())
 
 
 def _transport(tracker: TrackerAddress) -> HttpTransport:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import trio
 
-from peer.cli.account import home_at
+from peer.cli.homes import home_at
 from peer.cli.options import option
 from peer.cli.render import excluded_lines
 from peer.cli.status import command

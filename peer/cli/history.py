@@ -7,7 +7,7 @@ from typing import Any
 import click
 import trio
 
-from peer.cli.account import home_at
+from peer.cli.homes import home_at
 from peer.cli.options import option
 from peer.cli.render import counted, shown, size_text
 from peer.cli.times import PastTime, local_time

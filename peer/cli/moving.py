@@ -3,7 +3,7 @@
 import click
 import trio
 
-from peer.cli.account import home_at
+from peer.cli.homes import home_at
 from peer.cli.status import command
 from peer.control import NoDaemon
 from peer.database import open_database

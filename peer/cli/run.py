@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import click
 import trio
 
-from peer.cli.account import home_at
+from peer.cli.homes import home_at
 from peer.cli.options import option
 from peer.home import Home
 from peer.lan.options import PORT, LanOptions

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import trio
 
-from peer.cli.account import home_at
 from peer.cli.explanation import explanation_lines
+from peer.cli.homes import home_at
 from peer.cli.options import Seconds, option
 from peer.cli.render import Status, headline, is_now, progress_text, status_lines
 from peer.control import NoDaemon, ask

@@ -587,7 +587,7 @@ async def test_a_cancellation_of_its_own_is_an_error(loop: LoopThread) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
 async def test_a_tracker_stops_in_time_while_the_database_says_nothing(tmp_path: Path, workers: str) -> None:
     """Its processes stand still, with a request under way: a disk that hangs, a machine that is paused."""
     with postgres_server() as server:

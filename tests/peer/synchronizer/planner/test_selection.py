@@ -307,7 +307,7 @@ def finish(world: Excluding) -> None:
     world.settle(rounds(world))
 
 
-@holds(1200, base=BASE, actions=edits(12, READABLE), seed=SEEDS, announced_only=st.booleans())
+@holds(600, base=BASE, actions=edits(12, READABLE), seed=SEEDS, announced_only=st.booleans())
 def test_excluding_at_any_time_loses_nothing(base: Edits, actions: Edits, seed: int, announced_only: bool) -> None:
     world, random = Excluding(), Random(seed)
     for edit in base:
@@ -325,7 +325,7 @@ def test_excluding_at_any_time_loses_nothing(base: Edits, actions: Edits, seed: 
     world.check_agreed()
 
 
-@holds(600, base=BASE, seed=SEEDS)
+@holds(300, base=BASE, seed=SEEDS)
 def test_excluding_changes_nothing_at_the_tracker(base: Edits, seed: int) -> None:
     world, random = Excluding(), Random(seed)
     for edit in base:
