@@ -254,10 +254,16 @@ class Drama:
 
     async def _cut_connections(self) -> None:
         while self._plan.cuts:
-            await trio.sleep(self._rng.expovariate(1 / self._plan.cuts))
+            await self._until_next(self._plan.cuts)
             device = self._any_device()
             if device.transport is not None:
                 device.transport.cut(silently=self._rng.random() < 0.3)
+
+    async def _until_next(self, pause: float) -> None:
+        """Wait for the next of what happens at such a pause, on average; through the night none does."""
+        await trio.sleep(self._rng.expovariate(1 / pause))
+        if self._around.morning is not None:
+            await self._around.morning.wait()
 
     def _any_device(self) -> SimulatedDevice:
         return self._rng.choice(list(self._around.devices.values()))
@@ -266,7 +272,7 @@ class Drama:
         """One device doesn't reach the tracker for a while, or none does."""
         weather = self._around.weather
         while self._plan.partitions:
-            await trio.sleep(self._rng.expovariate(1 / self._plan.partitions))
+            await self._until_next(self._plan.partitions)
             parted = self._rng.choice((list(self._around.devices.values()), [self._any_device()]))
             weather.parted = frozenset(device.name for device in parted)
             for device in parted:
@@ -277,12 +283,12 @@ class Drama:
 
     async def _cut_lan(self) -> None:
         while self._plan.lan_cuts:
-            await trio.sleep(self._rng.expovariate(1 / self._plan.lan_cuts))
+            await self._until_next(self._plan.lan_cuts)
             self._around.air.cut(self._rng)
 
     async def _part_lan(self) -> None:
         while self._plan.lan_partitions:
-            await trio.sleep(self._rng.expovariate(1 / self._plan.lan_partitions))
+            await self._until_next(self._plan.lan_partitions)
             self._around.air.weather.up = False
             self._around.air.cut_all()
             await trio.sleep(self._rng.uniform(1.0, 10.0))

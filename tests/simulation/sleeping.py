@@ -41,7 +41,9 @@ async def _sleep_through(around: Surroundings) -> None:
     pause(around, around.devices[sleeper.name], paused=True)
     seen = _files(sleeper)
     for number in range(_ROUNDS):
+        around.morning = trio.Event()
         await trio.sleep(_APART)
+        around.morning.set()
         person = rng.choice(others)
         present = [path for path in seen if path in _files(person)]
         for path in present[number * _AT_ONCE : (number + 1) * _AT_ONCE]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import trio
+
 from peer.root import OUTGOING
 from protocol.hashing import digest
 from protocol.names import RESERVED
@@ -35,6 +37,8 @@ class Surroundings:
     people: dict[str, Person] = field(default_factory=dict)
     excluding: set[str] = field(default_factory=set)
     """Devices at which something is excluded, or was."""
+    morning: trio.Event | None = None
+    """Set when a night is over; so much time passes in one that connections would be cut hundreds of times."""
 
     def __post_init__(self) -> None:
         plan = self.plan
