@@ -26,8 +26,8 @@ def fill(folder: Path) -> None:
         ("running", "an empty folder"),
         ("running", "nothing"),
         ("running", "another home's folder"),
-        ("stopped", "an empty folder"),
-        ("stopped", "nothing"),
+        pytest.param("stopped", "an empty folder", marks=pytest.mark.soak),
+        pytest.param("stopped", "nothing", marks=pytest.mark.soak),
     ],
 )
 async def test_the_folder_is_moved_away(pair: Pair, tmp_path: Path, daemon: str, leave: str) -> None:

@@ -187,6 +187,7 @@ async def test_the_tracker_dies(team: Trio, failpoint: str) -> None:
     await team.converged()
 
 
+@pytest.mark.soak
 async def test_the_tracker_dies_while_somebody_signs_up(team: Trio) -> None:
     team.tracker.kill()
     await team.tracker.start(failpoint=tracker.failpoints.SIGNUP_RECORDED)

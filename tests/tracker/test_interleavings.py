@@ -420,7 +420,7 @@ HEAVY = [  # these don't begin with a lock on PostgreSQL, so there are many orde
     Pair(a_pack_and_the_tracker_giving_up, {2}, FEWER),
     Pair(two_trackers_giving_up, {2}, FEWER),
     Pair(sign_ups_of_one_address, {1}, FEWER, collide=True),
-    Pair(one_sign_up_sent_twice, {2}, collide=True),
+    Pair(one_sign_up_sent_twice, {2}, FEWER, collide=True),
     Pair(sign_ups_with_one_id, {1}, FEWER, collide=True),
     Pair(devices_for_the_last_place, {1}, FEWER),
     Pair(parts_for_the_last_place, {2}, FEWER),

@@ -1,28 +1,35 @@
-"""`shoal-tracker`: the server, and what its keeper needs besides (design §9)."""
+"""`shoal-tracker`: the server, and what its keeper needs besides (design §9).
+
+Each command is loaded when it is called.
+"""
 
 import sys
+from importlib import import_module
 
 import click
 
 from protocol.errors import ShoalError, Usage
-from tracker.cli.check import check
-from tracker.cli.completion import completion
-from tracker.cli.scrub import command as scrub
-from tracker.cli.serve import serve
-from tracker.cli.stats import stats
-from tracker.cli.user import user
 
+COMMANDS = ("serve", "user", "stats", "check", "scrub", "completion")
+"""Each is in the module of its name."""
 FAILED, BAD_USAGE = 1, 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"tracker.cli.{cmd_name}"), cmd_name)
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="shoal", prog_name="shoal-tracker")
 def command() -> None:
     """The tracker of Shoal: metadata, storage and notifications for sealed file synchronisation."""
-
-
-for each in (serve, user, stats, check, scrub, completion):
-    command.add_command(each)
 
 
 def main() -> None:

@@ -21,18 +21,19 @@ def _read_config(context: click.Context, _: click.Parameter, file: Path | None) 
             raise click.BadParameter(f"{file} can't be read: {error}") from None
         known = {parameter.name for parameter in context.command.params}
         named = {name.replace("-", "_"): value for name, value in values.items()}
-        strange = named.keys() - known - _names_of(context.find_root().command)
+        strange = named.keys() - known - _names_of(context.find_root().command, context)
         if strange:
             raise click.BadParameter(f"{file} sets {', '.join(sorted(strange))}, which no command knows")
         context.default_map = {name: value for name, value in named.items() if name in known}
     return file
 
 
-def _names_of(command: click.Command) -> set[str]:
+def _names_of(command: click.Command, context: click.Context) -> set[str]:
     """The options of a command and of all below it: one file may serve them all."""
     names = {parameter.name for parameter in command.params}
     if isinstance(command, click.Group):
-        names.update(*map(_names_of, command.commands.values()))
+        inside = (command.get_command(context, name) for name in command.list_commands(context))
+        names.update(*(_names_of(each, context) for each in inside if each is not None))
     return names
 
 

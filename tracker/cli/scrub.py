@@ -7,24 +7,24 @@ import trio
 
 from protocol.errors import Problem
 from protocol.system import real_machine
+from tracker import scrubbing
 from tracker.cli.options import as_json, located, locations
 from tracker.cli.output import print_json
-from tracker.scrubbing import Scrubbed, scrub
 from tracker.system.opening import Locations, open_database
 from tracker.system.stores import open_storage, parse_storage
 
 
-async def _scrub(where: Locations) -> Scrubbed:
+async def _scrub(where: Locations) -> scrubbing.Scrubbed:
     machine = real_machine()
     place = parse_storage(where.storage_url)
     async with open_database(where, make=False) as database, open_storage(machine, place) as storage:
-        return await scrub(machine, database, storage)
+        return await scrubbing.scrub(machine, database, storage)
 
 
-@click.command("scrub")
+@click.command()
 @located
 @as_json
-def command(data: Path, database: str | None, storage: str | None, json_: bool) -> None:
+def scrub(data: Path, database: str | None, storage: str | None, json_: bool) -> None:
     """Read every stored chunk; ask devices for those that are damaged. Exit 1 while any is. May run beside a server."""
     counts = trio.run(_scrub, locations(data, database, storage)).counts
     if json_:
