@@ -22,7 +22,7 @@ from peer.system.boot import boot_id
 from peer.system.conditions import LinuxConditions
 from peer.system.disk import LinuxDisk
 from peer.system.events import InotifyEvents
-from peer.system.home_files import default_folder, seen_from
+from peer.system.home_files import default_folder, keep_apart, seen_from
 from peer.system.http import HttpTransport
 from peer.system.lan import LocalNetwork
 from peer.system.memory import collect_seldom, keep_freed_buffers
@@ -69,6 +69,7 @@ async def run_daemon(
             await nursery.start(serve_control, home.control_socket, control.handle)
             settle(ports.disk, database)
             folder = folder or chosen_folder(database) or default_folder()
+            keep_apart(folder, home.path)
             while True:
                 place = Place(home.path, folder, database, kept)
                 peer = await start_peer(ports, place, credentials, lan, traffic)
@@ -99,6 +100,7 @@ class Move:
     def carry_out(self, disk: Disk, database: Database, home: str) -> None:
         """Move it, now that no peer is at work."""
         try:
+            keep_apart(self._folder, home)
             move_folder(disk, database, home, self._folder)
         except ShoalError as error:
             self._failure = error

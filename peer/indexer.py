@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import trio
 
+from peer.ignoring import IGNORE_FILE
 from peer.moves import Moves, is_unchanged
 from peer.ports import Disk, EntryKind, Stat
 from peer.problems import Problems
@@ -146,9 +147,9 @@ class Indexer:
         return (seen.listings.keys() | seen.same.keys()) - start
 
     def _is_to_be_judged(self, names: Names, anew: set[Names]) -> bool:
-        """Whether a directory is to be judged anew, also if all in it is as known: its rules have changed, or couldn't
-        be read before."""
-        return names in self._unruled or _is_in(names, anew)
+        """Whether a directory is to be judged anew, also if all in it is as known: its rules have changed, couldn't be
+        read before, or are faulty, which is to be said again."""
+        return names in self._unruled or _is_in(names, anew) or self._any_troubled(names, (IGNORE_FILE,))
 
     async def _look(self, directories: Sequence[Names], steady: Iterable[Names]) -> Look:
         """The `steady` ones are likely to be just as known, as most are when everything is looked at."""

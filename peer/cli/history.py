@@ -111,21 +111,25 @@ def _ask(home: str | None, command: str, /, **arguments: Any) -> Any:
 
 
 def _history_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    for row in answer["rows"]:
-        yield _row_line(row)
+    rows = answer["rows"]
+    mixed = len({row["kind"] for row in rows}) > 1
+    for row in rows:
+        yield _row_line(row, "a folder" if mixed and row["kind"] == "folder" else None)
     gone = answer.get("deleted")
     if gone:
         yield "deleted in it (shoal restore PATH brings back):"
         for row in gone:
             slash = "/" if row["kind"] == "folder" else ""
             yield f"  {local_time(row['time'])}  {shown(row['name'])}{slash}  by {shown(row['device'])}"
-    elif not answer["rows"]:
+    elif not rows:
         yield "nothing was deleted in it"
 
 
-def _row_line(row: Mapping[str, Any]) -> str:
+def _row_line(row: Mapping[str, Any], kind: str | None) -> str:
     number = "" if row["version"] is None else str(row["version"])
     notes = [] if row["size"] is None else [size_text(row["size"])]
+    if kind is not None:
+        notes.append(kind)
     if row["path"] is not None and row["what"] != "changed":
         notes.append(f"as {shown(row['path'])}")
     if row["version"] is not None and not row["in_the_cloud"]:

@@ -10,7 +10,7 @@ from peer.database import open_database
 from peer.home import Home
 from peer.moving import move_folder
 from peer.system.disk import LinuxDisk
-from peer.system.home_files import absolute
+from peer.system.home_files import absolute, keep_apart
 
 STOP_SECONDS = 120.0
 """What a running daemon is at has to end first, such as reading a large file."""
@@ -31,6 +31,7 @@ def move(home: str | None, folder: str) -> None:
 
 
 def _move(home: Home, new: str) -> None:
+    keep_apart(new, home.path)
     with home.lock():
         database = open_database(home.database)
         try:

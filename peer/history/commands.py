@@ -74,7 +74,7 @@ class History:
             "path": "/".join(names),
             "kind": "folder" if folders else "file",
             "there": live is not None,
-            "rows": rows_of(events, None if live is None else live.version, devices, self._path_of),
+            "rows": rows_of(events, None if live is None else live.version, devices, self._path_of, found.all_folders),
             **(await self._deleted_in(folders, devices) if folders else {}),
         }
 

@@ -4,7 +4,7 @@ Version 1 is the oldest, and numbers stay. What happened to one node in one comm
 gets its content anew, and a file may be moved and changed at once.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -40,9 +40,13 @@ def numbered(events: Iterable[Event]) -> dict[int, Event]:
 
 
 def rows_of(
-    events: Sequence[Event], current: VersionId | None, names: Mapping[DeviceId, str], path_of: PathOf
+    events: Sequence[Event],
+    current: VersionId | None,
+    names: Mapping[DeviceId, str],
+    path_of: PathOf,
+    folders: Container[NodeId] = (),
 ) -> list[dict[str, Any]]:
-    """The rows of a listing, oldest first, as they go to the command line."""
+    """The rows of a listing, oldest first, as they go to the command line; `folders` are those among the nodes."""
     rows, number = [], 0
     for event in merged(events):
         number += event.stored is not None
@@ -50,6 +54,7 @@ def rows_of(
         row = {
             "version": None if stored is None else number,
             "what": event.what,
+            "kind": "folder" if event.node in folders else "file",
             "time": iso(event.time_ms),
             "revision": event.revision,
             "device": names.get(event.device, event.device.hex()[:8]),

@@ -4,7 +4,7 @@
 2  a deleted file                         restored, with that version or its last one
 3  a deleted folder                       restored, with all that was deleted along with it
 4  folders above that are gone            a folder that has that path now takes their place; else they come back too
-5  a name that something else has by now  `name (restored, DATE).ext`
+5  a name that something else has by now  `name (restored, DATE).ext`; so comes a folder in whose place a file is now
 6  a file whose node can't come back      a new node: all that it last was never reached the cloud
 """
 
@@ -47,6 +47,12 @@ class Found:
         live = [] if self.live is None else [self.live.node]
         return [*live, *(past.node for past in self.gone)]
 
+    @property
+    def all_folders(self) -> set[NodeId]:
+        """Those of them that are or were folders."""
+        live = [] if self.live is None or self.live.kind != DIRECTORY else [self.live.node]
+        return {*live, *(past.node for past in self.gone if past.is_directory)}
+
 
 async def find(reader: Reader, store: TreeStore, names: tuple[str, ...]) -> Found:
     """Look a path up, in what is there and in what was deleted on the way."""
@@ -88,9 +94,10 @@ class Restoring:
                 f"{_path(found.names)} is there: restore what is missing in it by its own name, or have it as it was "
                 "with shoal rewind"
             )
-        if found.live is not None:
+        gone = [past for past in found.gone if past.can_be_had and (found.live is None or past.is_directory)]
+        if found.live is not None and not gone:
             raise Usage(f"{_path(found.names)} is there: say which version you want; shoal history lists them")
-        past = next((past for past in found.gone if past.can_be_had), None)
+        past = next(iter(gone), None)
         if past is None and found.gone:
             raise Problem(f"{_path(found.names)} never reached the cloud: there is nothing to restore")
         assert past is not None, "something is or was there"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from peer.home import Home
-from protocol.errors import Malformed, Problem, reason_of
+from protocol.errors import Malformed, Problem, Usage, reason_of
 
 _TEMPORARY = ".new"
 _OTHERS = 0o077
@@ -53,6 +53,17 @@ def seen_from(folder: str, path: str) -> str:
         if _is_in(real, each):
             return folder.rstrip("/") + each[len(real.rstrip("/")) :]
     return path
+
+
+def keep_apart(folder: str, home: str) -> None:
+    """`Usage` when one of the two is in the other, by whatever symlinks: what is in a home is for its device alone."""
+    real, own = os.path.realpath(folder), os.path.realpath(home)
+    if _is_in(real, own):
+        raise Usage(
+            f"the home {home}, with this device's keys, is in {folder}: choose a folder without it, or another --home"
+        )
+    if _is_in(own, real):
+        raise Usage(f"{folder} is in the home {home}, which is for Shoal alone: choose a folder outside of it")
 
 
 def _is_in(folder: str, path: str) -> bool:

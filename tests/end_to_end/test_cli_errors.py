@@ -55,6 +55,23 @@ async def test_whose_folder_it_is(pair: tuple[DeviceProgram, DeviceProgram], tmp
     assert await settled(one, two) == before
 
 
+async def test_a_home_is_in_no_synced_folder(lab: Lab, shared_tracker: TrackerProgram, tmp_path: Path) -> None:
+    """Its keys would go to the tracker and to all devices."""
+    (one,) = await lab.devices(shared_tracker, "one")
+    (tmp_path / "link").symlink_to(one.home_path.parent)
+    for folder in (one.home_path, one.home_path.parent, tmp_path / "link"):
+        said = line_of(one.command("run", str(folder)))
+        assert said.startswith(f"shoal: the home {one.home_path}, with this device's keys, is in {folder}: ")
+        assert not (folder / ".shoal").exists()
+    assert "which is for Shoal alone" in line_of(one.command("run", str(one.home_path / "log")))
+    await one.start()
+    inside = one.home_path / "folder"
+    for _ in ("running", "stopped"):
+        said = line_of(one.command("move", str(inside)))
+        assert said.startswith(f"shoal: {inside} is in the home {one.home_path}, which is for Shoal alone: ")
+        await one.stop()
+
+
 async def test_a_second_daemon(pair: tuple[DeviceProgram, DeviceProgram]) -> None:
     one, _ = pair
     said = line_of(one.command("run", str(one.folder)))

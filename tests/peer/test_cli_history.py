@@ -20,6 +20,7 @@ from tests.peer.test_cli import shoal
 ROW = {
     "version": 1,
     "what": "created",
+    "kind": "file",
     "time": "2026-11-29T14:30:00.250Z",
     "revision": 3,
     "device": "laptop",
@@ -122,6 +123,14 @@ async def test_a_listing(home: Path, tmp_path: Path) -> None:
         assert third.endswith("deleted   by desk\\x1b[2Jtop")
         assert answering.asked == [{"command": "history", "path": str(tmp_path / "d/f")}]
         assert json.loads((await run(home, "history", "d/f", "--json"))[1]) == HISTORY
+
+
+async def test_of_what_was_a_folder_and_is_a_file(home: Path) -> None:
+    rows = [{**ROW, "version": None, "kind": "folder", "size": None}, ROW]
+    async with daemon(home, history={**HISTORY, "rows": rows}):
+        first, second = (await run(home, "history", "d/f"))[1].splitlines()
+    assert first.endswith("(a folder, as d/f)")
+    assert second.endswith("(2.0 KiB, as d/f)")
 
 
 async def test_a_folders_listing(home: Path) -> None:

@@ -156,6 +156,8 @@ async def test_lines_that_are_no_patterns_are_a_problem_of_the_file(folder: Sync
     await folder.indexer.scan({()})
     assert folder.problems() == {".shoalignore": "line 1 is no pattern, and 1 more"}
     assert "a.log" not in folder.paths()
+    await folder.indexer.scan_everything()
+    assert folder.problems() == {".shoalignore": "line 1 is no pattern, and 1 more"}
     folder.hand.save(".shoalignore", b"*.log\n")
     await folder.indexer.scan({()})
     assert not folder.problems()

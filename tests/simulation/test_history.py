@@ -199,6 +199,26 @@ async def a_file_whose_name_a_folder_has_comes_back_beside_it(stage: Stage) -> N
 
 
 @scene
+async def a_folder_in_whose_place_a_file_is_comes_back_beside_it(stage: Stage) -> None:
+    laptop, desktop = await stage.begin("laptop", "desktop")
+    folder(laptop, "d")
+    save(laptop, "d/a", FIRST)
+    await stage.all_well(laptop, desktop)
+    remove(laptop, "d")
+    await stage.all_well(laptop, desktop)
+    save(laptop, "d", SECOND)
+    await stage.all_well(laptop, desktop)
+    kinds = [(row["what"], row["kind"]) for row in (await command(laptop, "history", "d"))["rows"]]
+    assert kinds == [("created", "folder"), ("deleted", "folder"), ("created", "file")]
+    done = await command(laptop, "restore", "d")
+    await stage.all_well(laptop, desktop)
+    assert done["path"].startswith("d (restored, ")
+    assert visible(desktop) == {"d": SECOND, f"{done['path']}/a": FIRST}
+    with pytest.raises(Usage, match="say which version you want"):
+        await command(laptop, "restore", "d")
+
+
+@scene
 async def a_deleted_folder_comes_back_with_what_was_deleted_along_with_it(stage: Stage) -> None:
     laptop, desktop = await stage.begin("laptop", "desktop")
     folder(laptop, "d")
