@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import trio
@@ -69,7 +70,9 @@ def relay(line: tuple[Relay, Any]) -> Iterator[Relay]:
 
 @pytest.fixture
 def bucket(line: tuple[Relay, Any]) -> S3Storage:
-    return new_bucket(line[1])
+    relay, client = line
+    relay.only = uuid4().hex
+    return new_bucket(client, f"tests/{relay.only}")
 
 
 # On the way --------------------

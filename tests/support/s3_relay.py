@@ -110,6 +110,9 @@ class Relay:
         """`target` is the server's port."""
         self.target = target
         self.faults: list[Fault] = []
+        self.only = ""
+        """Requests without this in their path are passed on, and not seen: what a call that was given up still asks is
+        another test's."""
         self.seen: list[str] = []
         """The methods of all requests."""
         self.released = threading.Event()
@@ -127,7 +130,9 @@ class Relay:
         self.stalled.release()
         self.released.wait(QUIET_S)
 
-    def next_fault(self, command: str) -> Fault:
+    def next_fault(self, command: str, path: str) -> Fault:
+        if self.only not in path:
+            return pass_on
         self.seen.append(command)
         return self.faults.pop(0) if self.faults else pass_on
 
@@ -156,7 +161,7 @@ def _handler(relay: Relay) -> type[BaseHTTPRequestHandler]:
 
         def _carry(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            fault = relay.next_fault(self.command)
+            fault = relay.next_fault(self.command, self.path)
             answer = fault(Passing(self.command, self.path, dict(self.headers.items()), body, relay.target))
             if answer is None:
                 self.close_connection = True
