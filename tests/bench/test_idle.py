@@ -39,7 +39,9 @@ def test_the_looks_of_ten_minutes_are_part_of_rest() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [("scan", "--runs", "2"), ("idle", "--seconds", "1")])
+@pytest.mark.parametrize(
+    "command", [("scan", "--runs", "2"), pytest.param(("idle", "--seconds", "1"), marks=pytest.mark.soak)]
+)
 def test_the_whole_on_a_tiny_scale(place: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
     out = tmp_path / "out.json"
     result = CliRunner().invoke(cli.main, [*command, "--files", "150", "--json", str(out)])

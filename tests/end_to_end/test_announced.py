@@ -69,6 +69,7 @@ def conflict_copy(device: DeviceProgram, author: str) -> bytes:
 # a. What can be had is had
 
 
+@pytest.mark.soak  # tests/simulation/test_announced.py has the scenes
 async def test_the_newest_in_the_cloud_does_until_the_newest_can_be_had(
     tracker: TrackerProgram, uplink: Relay, team: list[DeviceProgram]
 ) -> None:
@@ -175,6 +176,7 @@ async def test_another_device_finishes_what_the_author_began(
 # d. Nothing stays announced for ever
 
 
+@pytest.mark.soak  # as above
 async def test_what_nobody_brings_is_withdrawn_after_a_week_and_lost_by_nobody(
     tracker: TrackerProgram, uplink: Relay, team: list[DeviceProgram]
 ) -> None:
