@@ -44,7 +44,7 @@ def rows_of(
     current: VersionId | None,
     names: Mapping[DeviceId, str],
     path_of: PathOf,
-    folders: Container[NodeId] = (),
+    folders: Container[NodeId],
 ) -> list[dict[str, Any]]:
     """The rows of a listing, oldest first, as they go to the command line; `folders` are those among the nodes."""
     rows, number = [], 0

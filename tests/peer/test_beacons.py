@@ -431,6 +431,7 @@ def flood(beacons: ZeroconfBeacons) -> None:
         assert len(waiting) <= MAX_WAITING
         if len(responder.cache.entries_with_name(SERVICE)) > 2 * MAX_WAITING:
             break
+    assert len(responder.cache.entries_with_name(SERVICE)) > 2 * MAX_WAITING
     assert len(waiting) == MAX_WAITING
 
 

@@ -6,8 +6,7 @@ import trio
 
 from tests.simulation.counts import MOVE_CYCLE
 from tests.simulation.surroundings import Surroundings
-
-_POLL, _TRIES = 0.2, 100
+from tests.simulation.waiting import until
 
 
 def cross(around: Surroundings, rng: Random) -> bool:
@@ -27,7 +26,4 @@ async def cross_again(around: Surroundings) -> None:
     plan, rng = around.plan, around.rng
     for _ in range(plan.crossings):
         await trio.sleep(rng.expovariate(2 / plan.acting))
-        for _ in range(_TRIES):
-            if cross(around, rng):
-                break
-            await trio.sleep(_POLL)
+        await until(lambda: cross(around, rng))

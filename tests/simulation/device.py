@@ -100,7 +100,7 @@ class SimulatedDevice:
         self.ledger = Ledger()
         self.peer: Peer | None = None
         self.transport: SimulatedTransport | None = None
-        self.cut_off = frozenset[str]()
+        self._cut_off = frozenset[str]()
         """Paths at which the tracker can't be reached."""
         self.conditions = SimulatedConditions()
         self.traffic = TrafficOptions()
@@ -191,7 +191,7 @@ class SimulatedDevice:
             self.moved_before += self.transport.moved
         rng, nonsense = Random(f"{name}/network"), Random(f"{name}/nonsense")
         self.transport = SimulatedTransport(self._host, self._weather, rng, self._log, self.name, life.check, nonsense)
-        self.transport.cut_off = self.cut_off
+        self.transport.cut_off = self._cut_off
         lan = None
         if self._air is not None:
             lan = SimulatedLan(self._air, self.name, Random(f"{name}/lan"), self._log, self.name, life.check)
@@ -237,6 +237,12 @@ class SimulatedDevice:
         if peer is not None:
             with suppress(Usage, Crashed):
                 command(peer)
+
+    def cut_off_from(self, paths: frozenset[str] = frozenset()) -> None:
+        """From now on these paths to the tracker are cut off, and no others."""
+        self._cut_off = paths
+        if self.transport is not None:
+            self.transport.cut_off = paths
 
     # Its folder
 

@@ -9,7 +9,7 @@ from tests.simulation.actions import hold_open, save
 from tests.simulation.inodes import Inode
 from tests.simulation.people import Person
 from tests.simulation.surroundings import Surroundings
-from tests.simulation.unnoticed import until
+from tests.simulation.waiting import until
 
 _TIMES = 2
 _LONG = 45.0

@@ -18,7 +18,7 @@ from tests.simulation.filling import saving
 from tests.simulation.inodes import failure
 from tests.simulation.people import Person
 from tests.simulation.surroundings import Surroundings
-from tests.simulation.unnoticed import cut_off, until
+from tests.simulation.waiting import until
 
 _TIMES = 3
 _SEEN = 2.0
@@ -80,4 +80,4 @@ def _failing_after_a_swap(device: SimulatedDevice) -> Iterator[None]:
 
 def _cut_all_off(around: Surroundings, paths: frozenset[str]) -> None:
     for device in around.devices.values():
-        cut_off(device, paths)
+        device.cut_off_from(paths)

@@ -80,9 +80,7 @@ class Stage:
 
     def cut_off(self, device: SimulatedDevice, paths: frozenset[str] = frozenset()) -> None:
         """These paths to the tracker are cut off from a device, and no others."""
-        device.cut_off = paths
-        if device.transport is not None:
-            device.transport.cut_off = paths
+        device.cut_off_from(paths)
 
     def part_lan(self) -> None:
         """Nobody reaches anybody on the LAN any more."""

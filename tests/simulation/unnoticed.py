@@ -6,8 +6,6 @@ a withdrawal    a device can't bring what it has written to the cloud, for days:
                 device still has it
 """
 
-from collections.abc import Callable
-
 import trio
 
 from protocol.api import PACK_PATH
@@ -17,8 +15,8 @@ from tests.simulation.device import SimulatedDevice
 from tests.simulation.filling import saving
 from tests.simulation.people import NAMES, Person
 from tests.simulation.surroundings import Surroundings
+from tests.simulation.waiting import until
 
-_POLL, _TRIES = 0.2, 100
 _DAYS = 8 * 24 * 3600.0
 """More than the tracker waits for a version."""
 
@@ -46,11 +44,11 @@ async def forsake(around: Surroundings) -> None:
         if not (files := _in_the_cloud(around)) or around.host.announced():
             continue
         device, path = rng.choice(files)
-        cut_off(device, frozenset((PACK_PATH,)))
+        device.cut_off_from(frozenset((PACK_PATH,)))
         try:
             await _have_one_withdrawn(around, around.people[device.name], path)
         finally:
-            cut_off(device)
+            device.cut_off_from()
 
 
 async def _have_one_withdrawn(around: Surroundings, person: Person, path: str) -> None:
@@ -75,19 +73,3 @@ def _in_the_cloud(around: Surroundings) -> list[tuple[SimulatedDevice, str]]:
 
 def _is_in_the_cloud(device: SimulatedDevice, content: bytes) -> bool:
     return bool(device.ledger.agreed_on(content)) and not device.ledger.agreed_on_only(content)
-
-
-def cut_off(device: SimulatedDevice, paths: frozenset[str] = frozenset()) -> None:
-    """From now on these paths to the tracker are cut off from a device, and no others."""
-    device.cut_off = paths
-    if device.transport is not None:
-        device.transport.cut_off = paths
-
-
-async def until(done: Callable[[], bool]) -> bool:
-    """Wait for something, not for ever, as much else is going on; whether it came."""
-    for _ in range(_TRIES):
-        if done():
-            return True
-        await trio.sleep(_POLL)
-    return False
